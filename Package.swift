@@ -1,0 +1,52 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Warnings are errors everywhere. The data plane's release build switches off the run-time exclusivity checks
+/// (one thread owns everything it touches; see docs/threading.md) and lets small functions be inlined across rooms.
+let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+let dataPlane: [SwiftSetting] =
+  strict + [
+    .unsafeFlags(["-enforce-exclusivity=unchecked", "-cross-module-optimization"], .when(configuration: .release))
+  ]
+let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
+
+let package = Package(
+  name: "martlet",
+  products: [
+    .executable(name: "martlet-proxy", targets: ["martlet-proxy"])
+  ],
+  dependencies: [
+    // `traits: []` keeps Foundation and ICU out of the data plane.
+    .package(url: "https://github.com/apple/swift-protobuf", exact: "1.39.0", traits: [])
+  ],
+  targets: [
+    // 0: C doors. Module maps and shim headers, no logic.
+    .target(name: "CLinux", cSettings: [.unsafeFlags(["-O2"], .when(configuration: .release))]),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    .systemLibrary(name: "CCAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+
+    // 1–4: the rooms. Dependencies point downward only; scripts/soundness holds this.
+    .target(name: "MeshPrimitives", swiftSettings: dataPlane),
+    .target(name: "MeshAPI", dependencies: [protobuf], exclude: ["Protos"], swiftSettings: strict),
+    .target(name: "MeshIO", dependencies: ["MeshPrimitives", "CLinux", "CCAres"], swiftSettings: dataPlane),
+    .target(name: "MeshConfig", dependencies: ["MeshAPI", "MeshPrimitives", "CYAML", protobuf], swiftSettings: strict),
+    .target(name: "MeshRouting", dependencies: ["MeshAPI", "MeshPrimitives"], swiftSettings: dataPlane),
+    .target(name: "MeshHTTP", dependencies: ["MeshIO", "MeshPrimitives"], swiftSettings: dataPlane),
+    .target(
+      name: "MeshProxy", dependencies: ["MeshConfig", "MeshRouting", "MeshHTTP", "MeshIO", "MeshAPI", "MeshPrimitives"],
+      swiftSettings: dataPlane),
+
+    // 5: programs.
+    .executableTarget(name: "martlet-proxy", dependencies: ["MeshProxy"], swiftSettings: dataPlane),
+
+    // Tests mirror the rooms.
+    .target(name: "MeshTesting", dependencies: ["MeshPrimitives"], path: "Tests/MeshTesting", swiftSettings: strict),
+    .testTarget(name: "MeshPrimitivesTests", dependencies: ["MeshPrimitives", "MeshTesting"], swiftSettings: strict),
+    .testTarget(name: "MeshConfigTests", dependencies: ["MeshConfig", "MeshTesting"], swiftSettings: strict),
+    .testTarget(name: "MeshIOTests", dependencies: ["MeshIO", "MeshTesting"], swiftSettings: strict),
+    .testTarget(name: "MeshHTTPTests", dependencies: ["MeshHTTP", "MeshTesting"], swiftSettings: strict),
+    .testTarget(name: "MeshRoutingTests", dependencies: ["MeshRouting", "MeshConfig", "MeshTesting"], swiftSettings: strict),
+    .testTarget(name: "MeshProxyTests", dependencies: ["MeshProxy", "MeshTesting"], swiftSettings: strict),
+    .testTarget(name: "IntegrationTests", dependencies: ["MeshTesting"], swiftSettings: strict),
+  ]
+)

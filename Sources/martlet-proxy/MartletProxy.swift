@@ -1,0 +1,4 @@
+@main
+struct MartletProxy {
+  static func main() {}
+}
