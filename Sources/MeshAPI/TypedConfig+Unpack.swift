@@ -31,9 +31,4 @@ extension Google_Protobuf_Any {
     guard holds(type) else { throw .holds(type: messageName, wanted: M.protoMessageName) }
     do { return try M(serializedBytes: value) } catch { throw .malformed(type: M.protoMessageName) }
   }
-
-  /// Packs `message`, with the usual host part in the type URL.
-  public static func pack<M: Message>(_ message: M) throws -> Google_Protobuf_Any {
-    try Google_Protobuf_Any(message: message)
-  }
 }

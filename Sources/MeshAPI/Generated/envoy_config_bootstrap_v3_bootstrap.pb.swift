@@ -99,7 +99,7 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Admin: Sendable {
 
   /// Where the admin interface listens. Everyone who can reach this address can stop the proxy: keep
   /// it on a loopback address.
-  /// Default: required.
+  /// Default: no admin interface.
   public var address: Envoy_Config_Core_V3_Address {
     get {_address ?? Envoy_Config_Core_V3_Address()}
     set {_address = newValue}

@@ -146,7 +146,7 @@ struct StatLines {
     lines.append(Line(start: start, end: end, kind: kind, value: value))
   }
 
-  func forEach(_ body: (_ name: Bytes, _ kind: StatKind, _ value: Int64) -> Void) {
+  func visit(_ body: (_ name: Bytes, _ kind: StatKind, _ value: Int64) -> Void) {
     names.withUnsafeBufferPointer { names in
       for line in lines { body(names.slice(line.start, line.end - line.start), line.kind, line.value) }
     }

@@ -61,7 +61,7 @@ public struct StatsReport {
     if phase == .values {
       lines.collect(entries[position..<end], options: options)
       var first = first
-      lines.forEach { name, _, value in
+      lines.visit { name, _, value in
         if format == .text {
           output.append(contentsOf: name)
           output.append(": ")

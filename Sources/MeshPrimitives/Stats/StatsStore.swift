@@ -143,7 +143,7 @@ public final class StatsStore: Sendable {
     while start < entries.count {
       let end = StatEntry.endOfGroup(entries, from: start)
       lines.collect(entries[start..<end], options: StatsOptions())
-      lines.forEach { body($0.text, $1, $2) }
+      lines.visit { body($0.text, $1, $2) }
       start = end
     }
   }
