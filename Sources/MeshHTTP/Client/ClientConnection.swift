@@ -22,7 +22,8 @@ public struct ClientConnectionSettings: Sendable {
 /// Who keeps client connections: the pool. Called on the loop's thread.
 public protocol ClientConnectionOwner: AnyObject {
   func connectionEstablished(_ connection: ClientConnection)
-  func connectionFailed(_ connection: ClientConnection, _ reason: StreamResetReason, _ detail: StaticString)
+  /// No connection came about. `errno` is the kernel's reason, 0 for a timeout. `connectionClosed` follows.
+  func connectionFailed(_ connection: ClientConnection, _ reason: StreamResetReason, errno: Int32)
   /// A request is done and another may follow.
   func connectionIdle(_ connection: ClientConnection)
   /// The connection is gone. The last call (also after `connectionFailed`).
@@ -39,7 +40,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   public let loop: EventLoop
   public let settings: ClientConnectionSettings
   public var listIndex = 0
-  public var isFlushScheduled = false
+  private var isFlushScheduled = false
   /// Requests begun on this connection; over 1, the connection is a reused one.
   public private(set) var requestCount: UInt32 = 0
 
@@ -92,6 +93,10 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   }
 
   public var isClosed: Bool { phase == .closed }
+  /// Whether a request was in flight when the connection closed.
+  public private(set) var wasBusy = false
+  /// Whether the connection closed before it was established.
+  public private(set) var wasConnecting = false
   public var isReused: Bool { requestCount > 1 }
   public var localAddress: SocketAddress? { Socket.localAddress(transport.descriptor) }
 
@@ -120,7 +125,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
       requestFraming = .chunked
     }
     HTTP1Encoder.requestHead(headers, framing: requestFraming, into: &transport.output, pool: loop.bufferPool)
-    loop.flushLater(self)
+    scheduleFlush()
   }
 
   public func sendData(_ bytes: Bytes, endStream: Bool) {
@@ -138,13 +143,13 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
       }
     }
     if endStream { finishRequest(trailers: nil) }
-    loop.flushLater(self)
+    scheduleFlush()
   }
 
   public func sendTrailers(_ trailers: HeaderMap) {
     guard phase == .busy, !requestDone else { return }
     finishRequest(trailers: trailers)
-    loop.flushLater(self)
+    scheduleFlush()
   }
 
   /// Stops or resumes reading the response. Calls nest.
@@ -153,7 +158,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
       pauses += 1
     } else if pauses > 0 {
       pauses -= 1
-      if pauses == 0, phase != .closed { loop.flushLater(self) }
+      if pauses == 0, phase != .closed { scheduleFlush() }
     }
   }
 
@@ -211,7 +216,14 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     if phase != .closed, transport.isReadable { read() }
   }
 
+  private func scheduleFlush() {
+    guard !isFlushScheduled else { return }
+    isFlushScheduled = true
+    loop.flushLater(self)
+  }
+
   public func flush() {
+    isFlushScheduled = false
     guard phase != .closed, phase != .connecting else { return }
     writeOut()
     if phase != .closed, transport.isReadable || !input.isEmpty { read() }
@@ -219,7 +231,9 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
 
   public func timerFired(_ tag: UInt8) {
     switch phase {
-    case .connecting: fail(.connectionTimeout, "")
+    case .connecting:
+      owner.connectionFailed(self, .connectionTimeout, errno: 0)
+      close(.local)
     case .idle:
       guard let limit = idleLimit else { return }
       loop.now >= idleSince + limit ? close(.idleTimeout) : timer?.arm(at: idleSince + limit)
@@ -230,7 +244,8 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   private func establish(_ events: IOEvents) -> Bool {
     if !events.isDisjoint(with: [.error, .hangup]) {
       let code = Socket.connectError(transport.descriptor)
-      fail(.remoteConnectionFailure, SystemError.connectDetail(code))
+      owner.connectionFailed(self, .remoteConnectionFailure, errno: code)
+      close(.local)
       return false
     }
     guard events.contains(.writable) else { return false }
@@ -239,11 +254,6 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     transport.connected()
     owner.connectionEstablished(self)
     return phase != .closed
-  }
-
-  private func fail(_ reason: StreamResetReason, _ detail: StaticString) {
-    owner.connectionFailed(self, reason, detail)
-    close(.local)
   }
 
   private func writeOut() {
@@ -277,7 +287,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
       let isDirect = input.isEmpty
       let count: Int
       if isDirect {
-        count = transport.receive(loop.receiveBuffer, loop.receiveBufferSize)
+        count = transport.receive(loop.receiveBuffer, EventLoop.receiveBufferSize)
       } else {
         let room = input.reserve(BufferPool.blockSize / 2, loop.bufferPool)
         count = transport.receive(room, BufferPool.blockSize / 2)
@@ -438,8 +448,9 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
 
   private func close(_ reason: CloseReason) {
     guard phase != .closed else { return }
+    wasBusy = phase == .busy
+    wasConnecting = phase == .connecting
     phase = .closed
-    timer?.cancel()
     timer = nil
     transport.close(loop)
     input.clear(loop.bufferPool)

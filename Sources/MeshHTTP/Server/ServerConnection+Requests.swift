@@ -18,7 +18,7 @@ extension ServerConnection {
       let count: Int
       let isDirect = input.isEmpty
       if isDirect {
-        count = transport.receive(loop.receiveBuffer, loop.receiveBufferSize)
+        count = transport.receive(loop.receiveBuffer, EventLoop.receiveBufferSize)
       } else {
         let room = input.reserve(BufferPool.blockSize / 2, loop.bufferPool)
         count = transport.receive(room, BufferPool.blockSize / 2)

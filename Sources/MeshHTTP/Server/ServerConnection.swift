@@ -60,7 +60,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   public let identifier: UInt64
   /// Where the owner keeps this connection in its list.
   public var listIndex = 0
-  public var isFlushScheduled = false
+  private var isFlushScheduled = false
   /// Requests whose head has arrived.
   public internal(set) var requestCount: UInt32 = 0
 
@@ -132,6 +132,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   }
 
   public func flush() {
+    isFlushScheduled = false
     guard phase != .closed else { return }
     writeOut()
     // A pipelined request may wait behind the response that has just gone out, or a pause has ended.
@@ -185,7 +186,12 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     input.clear(loop.bufferPool)
   }
 
-  func scheduleFlush() { loop.flushLater(self) }
+  /// Output is sent, and input looked at again, as soon as the callback that runs now returns.
+  func scheduleFlush() {
+    guard !isFlushScheduled else { return }
+    isFlushScheduled = true
+    loop.flushLater(self)
+  }
 
   func writeOut() {
     let waiting = transport.output.count
@@ -223,7 +229,6 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   public func close(_ reason: CloseReason, reset: Bool = false) {
     guard phase != .closed else { return }
     phase = .closed
-    timer?.cancel()
     timer = nil
     transport.close(loop, reset: reset)
     input.clear(loop.bufferPool)

@@ -62,7 +62,7 @@ public struct Transport: ~Copyable {
     let waiting = output.count
     let wanted = waiting + bytes.count
     let result = waiting == 0
-      ? Socket.send(descriptor, bytes) : Socket.send(descriptor, output.bytes, bytes)
+      ? Socket.send(descriptor, bytes) : Socket.sendv(descriptor, output.bytes, bytes)
     if result < 0 && result != -Socket.wouldBlock { return false }
     let taken = max(result, 0)
     if taken < wanted { isWritable = false }
@@ -98,9 +98,8 @@ public struct Transport: ~Copyable {
   /// for a complete one.
   public mutating func close(_ loop: EventLoop, reset: Bool = false) {
     guard isOpen else { return }
-    loop.deregister(descriptor)
     if reset { Socket.setLinger0(descriptor) }
-    Socket.close(descriptor)
+    loop.close(descriptor)
     descriptor = -1
     output.clear(loop.bufferPool)
     isReadable = false

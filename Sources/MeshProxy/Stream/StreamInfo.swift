@@ -32,6 +32,7 @@ public struct StreamInfo {
   /// The same instant on the wall clock, in nanoseconds since 1970.
   public var startedAtWallClock: UInt64 = 0
   public var requestCompleteAt: MonotonicTime?
+  /// When the first attempt began.
   public var upstreamRequestStartedAt: MonotonicTime?
   public var upstreamResponseStartedAt: MonotonicTime?
   public var responseStartedAt: MonotonicTime?
@@ -52,7 +53,7 @@ public struct StreamInfo {
   public var downstreamRemoteAddress: SocketAddress?
   public var downstreamLocalAddress: SocketAddress?
   public var connectionIdentifier: UInt64 = 0
-  public var trace = TraceContext.none
+  public var trace = TraceContext()
   /// What filters tell each other and the log: `namespace.key` → text. Empty costs nothing.
   public var metadata: [String: String] = [:]
 
