@@ -391,8 +391,11 @@ int clinux_spawn(const char *path, char *const *arguments, char *const *environm
     for (int i = 0; i < count && !failure; i++)
       if (dup2(moved[i], 3 + i) < 0) failure = errno;
     if (pid_digits != NULL) {
-      unsigned pid = (unsigned)getpid();
-      for (int i = 9; i >= 0; i--, pid /= 10) pid_digits[i] = (char)('0' + pid % 10);
+      char digits[10];
+      int length = 0;
+      for (unsigned pid = (unsigned)getpid(); pid > 0; pid /= 10) digits[length++] = (char)('0' + pid % 10);
+      for (int i = 0; i < length; i++) pid_digits[i] = digits[length - 1 - i];
+      pid_digits[length] = 0;
     }
     for (int number = 1; number < NSIG; number++)
       if (number != SIGKILL && number != SIGSTOP) signal(number, SIG_DFL);
