@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -20,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -350,6 +352,80 @@ int clinux_raise_descriptor_limit(void) {
 }
 
 int clinux_getpid(void) { return getpid(); }
+
+const char *clinux_environment_entry(int index) { return environ == NULL ? NULL : environ[index]; }
+
+int clinux_refuse_new_handshakes(int fd) {
+  // The filter sees the segment from the TCP header on: byte 13 holds the flags, 0x02 is SYN.
+  struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x02, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+  };
+  struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
+  RETURN(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));
+}
+
+int clinux_spawn(const char *path, char *const *arguments, char *const *environment, char *pid_digits,
+                 const int *descriptors, int count) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  int status[2];
+  if (count > 256 || pipe2(status, O_CLOEXEC) < 0) {
+    int error = count > 256 ? E2BIG : errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -error;
+  }
+  pid_t child = fork();
+  if (child == 0) {
+    // Only async-signal-safe calls from here on: other threads of the parent held locks that nobody will release.
+    int moved[256], failure = 0;
+    int report = fcntl(status[1], F_DUPFD_CLOEXEC, 3 + count);
+    if (report < 0) _exit(127);
+    for (int i = 0; i < count && !failure; i++) {
+      moved[i] = fcntl(descriptors[i], F_DUPFD_CLOEXEC, 3 + count);
+      if (moved[i] < 0) failure = errno;
+    }
+    for (int i = 0; i < count && !failure; i++)
+      if (dup2(moved[i], 3 + i) < 0) failure = errno;
+    if (pid_digits != NULL) {
+      char digits[10];
+      int length = 0;
+      for (unsigned pid = (unsigned)getpid(); pid > 0; pid /= 10) digits[length++] = (char)('0' + pid % 10);
+      for (int i = 0; i < length; i++) pid_digits[i] = digits[length - 1 - i];
+      pid_digits[length] = 0;
+    }
+    for (int number = 1; number < NSIG; number++)
+      if (number != SIGKILL && number != SIGSTOP) signal(number, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
+    if (!failure) {
+      execve(path, arguments, environment);
+      failure = errno;
+    }
+    (void)!write(report, &failure, sizeof failure);
+    _exit(127);
+  }
+  int error = child < 0 ? errno : 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  close(status[1]);
+  if (child > 0) {
+    // The pipe closes when the program starts; before that, it says why it could not.
+    int failure = 0;
+    ssize_t got;
+    do got = read(status[0], &failure, sizeof failure);
+    while (got < 0 && errno == EINTR);
+    if (got == sizeof failure) {
+      error = failure;
+      waitpid(child, NULL, 0);
+    }
+  }
+  close(status[0]);
+  return error ? -error : child;
+}
 
 // MARK: files
 

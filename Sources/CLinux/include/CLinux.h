@@ -122,6 +122,16 @@ int clinux_affinity_count(void);
 // Raises RLIMIT_NOFILE's soft limit to the hard one; returns the limit in force (at most INT_MAX).
 int clinux_raise_descriptor_limit(void);
 int clinux_getpid(void);
+// The `index`th entry of the environment, null after the last.
+const char *_Nullable clinux_environment_entry(int index);
+// Drops every SYN that arrives at a listening socket from now on; handshakes that have begun still complete.
+int clinux_refuse_new_handshakes(int fd);
+// Starts a program with `count` descriptors as 3, 4, … and nothing else but 0–2. In the child, its process id in
+// decimal is written to `pid_digits` (11 bytes of room inside one of `environment`'s strings, or null), and all signals
+// are unblocked and have their default action. Returns the process id once the program has started.
+int clinux_spawn(const char *_Nonnull path, char *_Nullable const *_Nonnull arguments,
+                 char *_Nullable const *_Nonnull environment, char *_Nullable pid_digits, const int *_Nonnull descriptors,
+                 int count);
 
 // MARK: files
 
