@@ -123,9 +123,9 @@ class System:
             if process.poll() is not None:
                 raise StartFailed(f"{name} ended with status {process.returncode}\n{self.log(name)}")
 
-    def log(self, name, lines=40):
+    def log(self, name, lines=15):
         text = (self.logs / f"{name}.log").read_text(errors="replace").splitlines()
-        return "\n".join(f"  {name}: {line}" for line in text[-lines:])
+        return "\n".join(f"  {name}: {line[:300]}" for line in text[-lines:])
 
     def stop(self):
         # A second Ctrl-C must not leave anybody behind.
