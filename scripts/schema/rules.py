@@ -13,13 +13,18 @@ WRAPPERS = {
 }
 WELL_KNOWN = {1: "header_name", 2: "header_value"}
 PATTERNS = {"^[^?#]+[^?#/]$": "path_separated_prefix"}
+# What Envoy allows and this proxy does not yet.
+NARROWER = {
+    ("envoy.config.listener.v3.Listener", "filter_chains"): ["max_items=1"],
+    ("envoy.config.listener.v3.FilterChain", "filters"): ["max_items=1"],
+}
 
 
 def of(message, field, envoy):
     """The rules of one field, such as ["min_len=1", "header_name"]. A rule of a repeated field's items is given as the
     item's; the reader applies it to each. Fails on a rule that the reader does not know."""
     rules = envoy.rules(envoy.message(message.full_name).fields_by_number[field.number])
-    out = []
+    out = list(NARROWER.get((message.full_name, field.name), []))
     for kind, value in rules.ListFields():
         if kind.name == "repeated":
             for rule, bound in value.ListFields():

@@ -23,7 +23,10 @@ def schema(subset, envoy):
             if field.required:
                 words.append("required")
             if field.deprecated:
-                words.append("deprecated")
+                instead = re.match(r"Deprecated: use `([a-z_.]+)`", field.meaning)
+                if instead is None:
+                    raise SystemExit(f'{message.name}.{field.name}: its comment does not begin "Deprecated: use `…`"')
+                words.append("deprecated=" + instead.group(1))
             if field.value_type == "message:google.protobuf.Any":
                 words.append("types=" + ",".join(types(subset, field)))
             lines.append(" ".join(words + rules.of(message, field, envoy)))
