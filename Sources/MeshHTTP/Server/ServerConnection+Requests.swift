@@ -143,8 +143,8 @@ extension ServerConnection {
         finishIfComplete()
       case .needMore:
         return bytes.count - rest.count
-      case .invalid:
-        return failBody(bytes.count)
+      case .invalid(let error):
+        return failBody(bytes.count, error)
       }
     }
     return bytes.count - rest.count
@@ -152,7 +152,7 @@ extension ServerConnection {
 
   /// The body broke its framing. Nothing after it can be trusted: the upstream sees a request that never ended, and the
   /// client gets its 400 if no response has begun.
-  private func failBody(_ count: Int) -> Int {
+  private func failBody(_ count: Int, _ error: HTTP1Error) -> Int {
     let stream = receiver
     receiver = nil
     let began = responsePhase != .none
@@ -161,7 +161,7 @@ extension ServerConnection {
     if phase == .closed { return count }
     if began { close(.protocolError, reset: true) } else {
       beginRefusal()
-      handler.refuse(self, headerMaps.take(), .invalidChunk)
+      handler.refuse(self, headerMaps.take(), error)
     }
     return count
   }
