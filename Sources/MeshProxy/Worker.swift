@@ -16,7 +16,6 @@ public final class Worker {
   /// Every response says `connection: close`.
   private(set) var isDraining = false
 
-  private let process: ProcessHandle
   private var listeners: [ListenerKey: ActiveListener] = [:]
   /// Listeners that accept no more and whose connections are ending.
   private var endingListeners: [ObjectIdentifier: ActiveListener] = [:]
@@ -30,9 +29,8 @@ public final class Worker {
   private var accessLogBuffers: [ObjectIdentifier: AccessLogBuffer] = [:]
   private var drainObserver: (@Sendable () -> Void)?
 
-  init(index: Int, process: ProcessHandle, seed: UInt64) throws(SystemError) {
+  init(index: Int, seed: UInt64) throws(SystemError) {
     self.index = index
-    self.process = process
     loop = try EventLoop()
     random = Random(seed: seed)
     dateBuffer = .allocate(capacity: HTTPDate.length)
@@ -129,7 +127,7 @@ public final class Worker {
         listener.update(entry.configuration, identity: entry.identity)
       } else if let socket = update.sockets[key] {
         let listener = ActiveListener(
-          worker: self, configuration: entry.configuration, descriptor: socket.descriptor, address: socket.address,
+          worker: self, configuration: entry.configuration, descriptors: socket.descriptors, address: socket.address,
           identity: entry.identity)
         listeners[key] = listener
         listener.startAccepting()

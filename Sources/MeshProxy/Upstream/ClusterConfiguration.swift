@@ -54,10 +54,12 @@ public final class ClusterIdentity: Sendable {
   public let requestTime: LatencyHistogram
   public let connectTime: LatencyHistogram
   public let breaker = CircuitBreaker()
+  /// The prefix of its statistics.
+  let scope: String
 
   init(name: String, statName: String, store: StatsStore) {
     self.name = name
-    let scope = "cluster.\(statName)"
+    scope = "cluster.\(statName)"
     let prometheus = PrometheusScope("envoy_cluster", labels: [("envoy_cluster_name", statName)])
     stats = store.scope(scope, prometheus: prometheus)
     responseCodes = store.responseCodes(
