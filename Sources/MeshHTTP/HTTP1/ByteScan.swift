@@ -82,6 +82,18 @@ enum ByteScan {
   @inline(__always)
   static func controls(_ v: Vector) -> SIMDMask<SIMD16<Int8>> { (v .< all(0x20)) .| (v .== all(0x7f)) }
 
+  /// The first control character or DEL of `p[i..<n]`, or an index of `n` or more. `n` is at least 8, `i` at most `n`.
+  @inline(__always)
+  static func firstControl(_ p: UnsafePointer<UInt8>, _ start: Int, _ n: Int) -> Int {
+    var i = start
+    var step: Int
+    repeat {
+      step = firstSet(controls(load16(p, i, n)))
+      i &+= step
+    } while step == 16
+    return i
+  }
+
   /// The first byte of `p[i..<n]` that no field value may hold (a control character other than HTAB, or DEL; RFC 9110
   /// §5.5), or `n`. `n` is at least 8.
   @inline(__always)
@@ -207,7 +219,7 @@ enum ByteScan {
   /// destination before an overlapping source is fine.
   @inline(__always)
   static func copyBlocks(_ to: UnsafeMutablePointer<UInt8>, _ from: UnsafePointer<UInt8>, _ n: Int) {
-    if n > 256 {
+    if n > 96 {
       UnsafeMutableRawPointer(to).copyMemory(from: UnsafeRawPointer(from), byteCount: n)
       return
     }

@@ -66,7 +66,9 @@ public struct HTTP1ResponseParser {
     // The space before an absent reason is often left out, which is harmless.
     guard p[12] == 0x20 || p[12] == 0x0d else { return .invalid(.invalidStatusLine) }
     let lineEnd = ByteScan.valueEnd(p, 12, n)
-    if lineEnd &+ 1 >= n || p[lineEnd] != 0x0d || p[lineEnd &+ 1] != 0x0a { return Self.unfinishedReason(p, lineEnd, n) }
+    if lineEnd &+ 1 >= n || p[lineEnd] != 0x0d || p[lineEnd &+ 1] != 0x0a {
+      return Self.unfinishedReason(p, lineEnd, n)
+    }
     if n >= 25 {
       headers.addPseudo(.status, ":status", p + 9, 3)
     } else {

@@ -77,7 +77,7 @@ extension HeaderMap {
     entries[index].offset = UInt32(truncatingIfNeeded: used)
     entries[index].valueLength = entry.valueLength &+ UInt32(truncatingIfNeeded: added)
     used &+= size
-    liveBytes &+= added
+    deadBytes &+= entry.lineLength
   }
 
   /// Makes the fields of this name one, their values joined by `separator` in order. Nothing happens if there is at most one.
@@ -144,8 +144,8 @@ extension HeaderMap {
 
   @inline(__always)
   private func discard(_ index: Int) {
-    liveBytes &-= entries[index].lineLength
-    live &-= 1
+    deadBytes &+= entries[index].lineLength
+    deadEntries &+= 1
     entries[index].isLive = false
   }
 
@@ -234,8 +234,6 @@ extension HeaderMap {
       }
     }
     entryCount &+= 1
-    live &+= 1
-    liveBytes &+= nameLength &+ valueLength &+ 4
   }
 
   @inline(never)
@@ -251,6 +249,7 @@ extension HeaderMap {
     let length = value.count
     var start = arena + entry.valueOffset
     if length <= Int(entry.valueLength) {
+      deadBytes += Int(entry.valueLength) - length
       if let source = value.baseAddress { start.update(from: source, count: length) }
     } else {
       let nameLength = Int(entry.nameLength)
@@ -263,11 +262,11 @@ extension HeaderMap {
       retire(outgrown)
       entries[index].offset = UInt32(truncatingIfNeeded: used)
       used += size
+      deadBytes += entry.lineLength
     }
     sanitize(start, length)
     UnsafeMutableRawPointer(start + length).storeBytes(of: 0x0a0d, as: UInt16.self)
     entries[index].valueLength = UInt32(truncatingIfNeeded: length)
-    liveBytes += length - Int(entry.valueLength)
   }
 
   // MARK: Cleanliness
