@@ -192,9 +192,10 @@ struct Transcoder {
     }
   }
 
-  /// Something in place of an item that is wrong, so that the items after it keep their places.
+  /// Something in place of a value that is wrong, so that the items after it keep their places, and a oneof is known to
+  /// have a member.
   private mutating func empty(_ field: FieldSchema) {
-    guard field.cardinality == .list else { return }
+    guard field.cardinality == .list || field.oneof != nil else { return }
     switch field.kind {
     case .scalar(.string), .scalar(.bytes): wire.data(field.number, [])
     case .scalar(.float): wire.fixed32(field.number, 0)
