@@ -1,0 +1,29 @@
+import MeshPrimitives
+
+/// Values with a type.
+extension HeaderMap {
+  /// `content-length` as a number. The parser has already refused anything that is not one plain decimal number.
+  public var contentLength: UInt64? {
+    guard let bytes = value(.contentLength), bytes.count > 0, bytes.count <= 19 else { return nil }
+    var result: UInt64 = 0
+    for byte in bytes {
+      guard byte &- 0x30 < 10 else { return nil }
+      result = result &* 10 &+ UInt64(byte &- 0x30)
+    }
+    return result
+  }
+
+  /// Sets a header to a decimal number.
+  public func set(_ id: HeaderID, number: UInt64) {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { buffer in
+      var position = 20
+      var rest = number
+      repeat {
+        position -= 1
+        buffer[position] = UInt8(truncatingIfNeeded: rest % 10) &+ 0x30
+        rest /= 10
+      } while rest > 0
+      set(id, Bytes(rebasing: UnsafeBufferPointer(buffer)[position...]))
+    }
+  }
+}
