@@ -13,7 +13,7 @@ public enum ConfigurationReader {
 
   /// Reads the bootstrap from a file, from text, or from both: the text is then merged over the file as protobuf merges
   /// messages (lists are joined, other values replaced). `yaml` is what `--config-yaml` gives, and is called so in
-  /// messages.
+  /// messages; when empty it counts as not given.
   public static func readBootstrap(
     path: String?, yaml: String?
   ) throws(ConfigurationErrors) -> LoadedBootstrap {
@@ -23,7 +23,7 @@ public enum ConfigurationReader {
         throw ConfigurationErrors(problems: [ConfigurationProblem(file: path, message: error.message)])
       }
     }
-    if let yaml { texts.append(("--config-yaml", Array(yaml.utf8))) }
+    if let yaml, !yaml.isEmpty { texts.append(("--config-yaml", Array(yaml.utf8))) }
     guard !texts.isEmpty else {
       throw ConfigurationErrors(problems: [
         ConfigurationProblem(file: "", message: "there is no configuration (give --config-path or --config-yaml)")
@@ -119,12 +119,13 @@ public enum ConfigurationReader {
         }
       }
       let parent = kind == .missing ? ConfigurationPath(path.steps.dropLast()) : path
-      if kind != .value, mistyped.contains(parent.description) { return }
+      if kind == .missing || kind == .missingMember, mistyped.contains(parent.description) { return }
       let place = sources.locate(path)
       found.add(
         Findings.Finding(
           source: place.source, position: place.position, path: path,
-          message: place.isNull ? "\(message); here it has no value" : message, severity: .error))
+          message: place.isNull ? "\(message); here it has no value" : message,
+          severity: kind == .doubtful ? .warning : .error))
     }
     wire.withUnsafeBytes { validator.validate($0, root) }
     findings = found

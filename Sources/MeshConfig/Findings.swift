@@ -1,4 +1,4 @@
-/// Collects what is wrong while a configuration is read. Bounded: beyond the limit problems are only counted.
+/// Collects what is wrong while a configuration is read. Bounded: beyond the limit errors are only counted.
 struct Findings {
   struct Finding {
     /// The text that it is about, by its place among all texts.
@@ -20,14 +20,24 @@ struct Findings {
   }
 
   let limit: Int
+  /// Errors and warnings, each up to the limit.
   private(set) var all: [Finding] = []
-  private(set) var uncounted = 0
+  private var errors = 0
+  private var warnings = 0
 
   init(limit: Int) { self.limit = limit }
 
-  mutating func add(_ finding: Finding) {
-    if all.count < limit { all.append(finding) } else if finding.severity == .error { uncounted += 1 }
-  }
+  /// How many errors are not in `all`.
+  var uncounted: Int { max(0, errors - limit) }
 
-  var hasErrors: Bool { uncounted > 0 || all.contains { $0.severity == .error } }
+  mutating func add(_ finding: Finding) {
+    switch finding.severity {
+    case .error:
+      errors += 1
+      if errors <= limit { all.append(finding) }
+    case .warning:
+      warnings += 1
+      if warnings <= limit { all.append(finding) }
+    }
+  }
 }

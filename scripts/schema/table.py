@@ -22,10 +22,9 @@ def schema(subset, envoy):
                 words.append("oneof=" + field.oneof)
             if field.required:
                 words.append("required")
-            if field.deprecated:
-                instead = re.match(r"Deprecated: use `([a-z_.]+)`", field.meaning)
-                if instead is None:
-                    raise SystemExit(f'{message.name}.{field.name}: its comment does not begin "Deprecated: use `…`"')
+            # Worth a warning only where what Envoy wants in its place is supported.
+            instead = re.match(r"Deprecated: use `([a-z_.]+)`", field.meaning)
+            if field.deprecated and instead:
                 words.append("deprecated=" + instead.group(1))
             if field.value_type == "message:google.protobuf.Any":
                 words.append("types=" + ",".join(types(subset, field)))

@@ -28,7 +28,7 @@ public nonisolated struct Envoy_Config_Cluster_V3_CircuitBreakers: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// The limits, at most one entry for each priority.
+  /// The limits, one entry for each priority; of several for the same priority the first one holds.
   /// Default: see the fields.
   public var thresholds: [Envoy_Config_Cluster_V3_CircuitBreakers.Thresholds] = []
 

@@ -28,7 +28,7 @@ public nonisolated struct Envoy_Config_Route_V3_VirtualHost: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Name of the virtual host, unique within its route table.
+  /// Name of the virtual host, for people and for statistics.
   /// Default: required.
   public var name: String = String()
 
@@ -175,8 +175,8 @@ public nonisolated struct Envoy_Config_Route_V3_RouteMatch: Sendable {
     set {pathSpecifier = .path(newValue)}
   }
 
-  /// The path, without the query, is this text, or begins with it followed by `/`. Must begin with
-  /// `/` and must not end with it.
+  /// The path, without the query, is this text, or begins with it followed by `/`. At least two
+  /// characters, without `?` and `#`, the last one not `/`.
   /// Default: none.
   public var pathSeparatedPrefix: String {
     get {
@@ -210,8 +210,8 @@ public nonisolated struct Envoy_Config_Route_V3_RouteMatch: Sendable {
     /// The path, without the query, is exactly this text.
     /// Default: none.
     case path(String)
-    /// The path, without the query, is this text, or begins with it followed by `/`. Must begin with
-    /// `/` and must not end with it.
+    /// The path, without the query, is this text, or begins with it followed by `/`. At least two
+    /// characters, without `?` and `#`, the last one not `/`.
     /// Default: none.
     case pathSeparatedPrefix(String)
 
@@ -441,7 +441,7 @@ public nonisolated struct Envoy_Config_Route_V3_WeightedCluster: Sendable {
     public var name: String = String()
 
     /// Share of the requests, relative to the sum of all weights. Range: 0 to 4294967295.
-    /// Default: 0.
+    /// Default: required.
     public var weight: SwiftProtobuf.Google_Protobuf_UInt32Value {
       get {_weight ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
       set {_weight = newValue}

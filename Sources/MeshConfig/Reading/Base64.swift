@@ -27,7 +27,8 @@ enum Base64 {
     switch digits {
     case 0: return padding == 0 ? out : nil
     case 2 where group & 0xf == 0: out.append(UInt8(truncatingIfNeeded: group >> 4))
-    case 3 where group & 0x3 == 0: out += [UInt8(truncatingIfNeeded: group >> 10), UInt8(truncatingIfNeeded: group >> 2)]
+    case 3 where group & 0x3 == 0:
+      out += [UInt8(truncatingIfNeeded: group >> 10), UInt8(truncatingIfNeeded: group >> 2)]
     default: return nil
     }
     return out

@@ -45,10 +45,6 @@ extension Transcoder {
       report(node, "must be true or false, not \(quoted(text))")
       return false
     }
-    guard document.kind(node) == .plain else {
-      report(node, "must be \(text), without quotes")
-      return false
-    }
     wire.varint(number, text == "true" ? 1 : 0)
     return true
   }

@@ -20,8 +20,8 @@ extension Transcoder {
     if nanos != 0 { wire.varint(2, UInt64(bitPattern: nanos)) }
   }
 
-  /// Ten thousand years, protobuf's own limit.
-  static var longestDuration: Int64 { 315_576_000_000 }
+  /// Envoy's limit, in seconds: about 292 years, so that nanoseconds fit 64 bits.
+  static var longestDuration: Int64 { 9_223_372_035 }
 
   /// Nil when `text` is no duration at all.
   static func parseDuration(_ text: String) -> (seconds: Int64, nanos: Int64)? {

@@ -88,7 +88,7 @@ struct Transcoder {
     var step = ConfigurationPath.Step.field(name)
     if let other = message.others.first(where: { $0.name == name || Schema.jsonName($0.name) == name }) {
       step = .field(other.name)
-      text = "Envoy has this field, but it is not supported yet (supported: \(Self.list(names)))"
+      text = "Envoy has this field, but it is not supported yet\(Self.listed("supported", names))"
     } else {
       if name.isEmpty || !name.utf8.allSatisfy(\.isNameByte) { step = .key(name) }
       let what = "there is no such field in \(message.shortName)"
@@ -101,7 +101,7 @@ struct Transcoder {
       } else if names.isEmpty {
         text = "\(what) (it has none that is supported: write {})"
       } else {
-        text = "\(what) (allowed: \(Self.list(names)))"
+        text = what + Self.listed("allowed", names)
       }
     }
     path.steps.append(step)
@@ -192,9 +192,10 @@ struct Transcoder {
     }
   }
 
-  /// Something in place of an item that is wrong, so that the items after it keep their places.
+  /// Something in place of a value that is wrong, so that the items after it keep their places, and a oneof is known to
+  /// have a member.
   private mutating func empty(_ field: FieldSchema) {
-    guard field.cardinality == .list else { return }
+    guard field.cardinality == .list || field.oneof != nil else { return }
     switch field.kind {
     case .scalar(.string), .scalar(.bytes): wire.data(field.number, [])
     case .scalar(.float): wire.fixed32(field.number, 0)
@@ -266,6 +267,11 @@ struct Transcoder {
       Findings.Finding(
         source: source, position: document.position(node), path: path, message: message, severity: severity,
         covers: covers))
+  }
+
+  /// ` (allowed: a, b)`; nothing when there are none or too many to be read.
+  private static func listed(_ what: String, _ names: [String]) -> String {
+    names.isEmpty || names.count > 12 ? "" : " (\(what): \(names.joined(separator: ", ")))"
   }
 
   /// At most a dozen names, for "allowed: …".

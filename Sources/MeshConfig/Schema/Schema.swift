@@ -125,7 +125,8 @@ extension Schema {
     let name = String(words[1])
     var type = words[2]
     var cardinality = FieldSchema.Cardinality.single
-    for (prefix, meaning) in [("repeated:", FieldSchema.Cardinality.list), ("map:", .map)] where type.hasPrefix(prefix) {
+    for (prefix, meaning) in [("repeated:", FieldSchema.Cardinality.list), ("map:", .map)] where type.hasPrefix(prefix)
+    {
       type = type.dropFirst(prefix.count)
       cardinality = meaning
     }

@@ -41,7 +41,7 @@ oneof cluster_discovery_type
 33 load_assignment message:envoy.config.endpoint.v3.ClusterLoadAssignment
 10 circuit_breakers message:envoy.config.cluster.v3.CircuitBreakers
 36 typed_extension_protocol_options map:message:google.protobuf.Any types=envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-16 dns_refresh_rate message:google.protobuf.Duration deprecated gt=1000000
+16 dns_refresh_rate message:google.protobuf.Duration gt=1000000
 17 dns_lookup_family enum:envoy.config.cluster.v3.Cluster.DnsLookupFamily
 others 43:transport_socket_matches 59:transport_socket_matcher 38:cluster_type 3:eds_cluster_config 8:health_checks 9:max_requests_per_connection 46:upstream_http_protocol_options 29:common_http_protocol_options 13:http_protocol_options 14:http2_protocol_options 58:dns_jitter 44:dns_failure_refresh_rate 39:respect_dns_ttl 18:dns_resolvers 45:use_tcp_for_dns_lookups 53:dns_resolution_config 55:typed_dns_resolver_config 54:wait_for_warm_on_init 19:outlier_detection 20:cleanup_interval 21:upstream_bind_config 22:lb_subset_config 23:ring_hash_lb_config 52:maglev_lb_config 34:original_dst_lb_config 37:least_request_lb_config 56:round_robin_lb_config 27:common_lb_config 24:transport_socket 25:metadata 26:protocol_selection 30:upstream_connection_options 31:close_connections_on_host_health_failure 32:ignore_health_on_host_removal 40:filters 41:load_balancing_policy 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats 50:preconnect_policy 51:connection_pool_per_downstream_connection
 message envoy.config.core.v3.Address
@@ -61,7 +61,7 @@ message envoy.config.core.v3.HeaderValue
 others 3:raw_value
 message envoy.config.core.v3.HeaderValueOption
 1 header message:envoy.config.core.v3.HeaderValue required
-2 append message:google.protobuf.BoolValue deprecated
+2 append message:google.protobuf.BoolValue deprecated=append_action
 3 append_action enum:envoy.config.core.v3.HeaderValueOption.HeaderAppendAction
 4 keep_empty_value bool
 message envoy.config.core.v3.Http1ProtocolOptions
@@ -117,14 +117,14 @@ oneof config_type
 4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
 others 5:config_discovery
 message envoy.config.listener.v3.FilterChain
-3 filters repeated:message:envoy.config.listener.v3.Filter required
+3 filters repeated:message:envoy.config.listener.v3.Filter required max_items=1
 7 name string
 others 1:filter_chain_match 4:use_proxy_proto 5:metadata 6:transport_socket 9:transport_socket_connect_timeout
 message envoy.config.listener.v3.Listener
 1 name string
 2 address message:envoy.config.core.v3.Address required
 28 stat_prefix string
-3 filter_chains repeated:message:envoy.config.listener.v3.FilterChain required
+3 filter_chains repeated:message:envoy.config.listener.v3.FilterChain required max_items=1
 5 per_connection_buffer_limit_bytes message:google.protobuf.UInt32Value
 16 traffic_direction enum:envoy.config.core.v3.TrafficDirection
 24 tcp_backlog_size message:google.protobuf.UInt32Value
@@ -136,11 +136,11 @@ others 3:body_format
 message envoy.config.route.v3.HeaderMatcher
 oneof header_match_specifier
 1 name string required min_len=1 header_name
-4 exact_match string oneof=header_match_specifier deprecated
+4 exact_match string oneof=header_match_specifier deprecated=string_match.exact
 7 present_match bool oneof=header_match_specifier
-9 prefix_match string oneof=header_match_specifier deprecated min_len=1
-10 suffix_match string oneof=header_match_specifier deprecated min_len=1
-12 contains_match string oneof=header_match_specifier deprecated min_len=1
+9 prefix_match string oneof=header_match_specifier deprecated=string_match.prefix min_len=1
+10 suffix_match string oneof=header_match_specifier deprecated=string_match.suffix min_len=1
+12 contains_match string oneof=header_match_specifier deprecated=string_match.contains min_len=1
 13 string_match message:envoy.type.matcher.v3.StringMatcher oneof=header_match_specifier
 8 invert_match bool
 others 11:safe_regex_match 6:range_match 14:treat_missing_header_as_empty
@@ -195,7 +195,7 @@ message envoy.config.route.v3.WeightedCluster
 others 3:total_weight 2:runtime_key_prefix 4:header_name 5:use_hash_policy
 message envoy.config.route.v3.WeightedCluster.ClusterWeight
 1 name string required
-2 weight message:google.protobuf.UInt32Value
+2 weight message:google.protobuf.UInt32Value required
 4 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 9 request_headers_to_remove repeated:string header_name
 5 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000

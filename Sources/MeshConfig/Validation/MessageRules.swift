@@ -3,7 +3,8 @@ import SwiftProtobuf
 
 /// Rules that look at several fields of a message at once, which Envoy has in its code rather than in its schema.
 enum MessageRules {
-  typealias Report = ([ConfigurationPath.Step], String) -> Void
+  /// Takes what is wrong with the part of the message that the steps lead to.
+  typealias Report = (_ steps: [ConfigurationPath.Step], _ message: String, _ kind: WireValidator.Kind) -> Void
 
   /// Checks the message called `name`, if it has such rules.
   static func check(_ name: String, _ bytes: UnsafeRawBufferPointer, _ report: Report) {
@@ -52,12 +53,14 @@ enum MessageRules {
     repeated(resources.listeners.map(\.name)) { index, first in
       report(
         [.field("listeners"), .index(index), .field("name")],
-        "\(quoted(resources.listeners[index].name)) is the name of listeners[\(first)] already (names must be unique)")
+        "\(quoted(resources.listeners[index].name)) is the name of listeners[\(first)] already (names must be unique)",
+        .value)
     }
     repeated(resources.clusters.map(\.name)) { index, first in
       report(
         [.field("clusters"), .index(index), .field("name")],
-        "\(quoted(resources.clusters[index].name)) is the name of clusters[\(first)] already (names must be unique)")
+        "\(quoted(resources.clusters[index].name)) is the name of clusters[\(first)] already (names must be unique)",
+        .value)
     }
   }
 
@@ -74,24 +77,20 @@ enum MessageRules {
   ) {
     let host = address.socketAddress.address
     guard !host.isEmpty, !IPLiteral.isValid(host) else { return }
-    report(steps + [.field("socket_address"), .field("address")], problem(host))
+    report(steps + [.field("socket_address"), .field("address")], problem(host), .value)
   }
 
   private static func connectionManager(_ manager: HttpConnectionManager, _ report: Report) {
     let filters = manager.httpFilters
     let field = ConfigurationPath.Step.field("http_filters")
     for (index, filter) in filters.dropLast().enumerated() where filter.typedConfig.holds(Router.self) {
-      report([field, .index(index)], "the router must be the last filter")
+      report([field, .index(index)], "the router must be the last filter", .value)
     }
     if let last = filters.last, !last.typedConfig.typeURL.isEmpty, !last.typedConfig.holds(Router.self) {
-      report([field, .index(filters.count - 1)], "the last filter must be the router (\(Router.protoMessageName))")
-    } else if let last = filters.last, last.disabled, last.typedConfig.holds(Router.self) {
-      report([field, .index(filters.count - 1), .field("disabled")], "the router cannot be disabled")
-    }
-    repeated(filters.map(\.name)) { index, first in
       report(
-        [field, .index(index), .field("name")],
-        "\(quoted(filters[index].name)) is the name of http_filters[\(first)] already (names must be unique)")
+        [field, .index(filters.count - 1)], "the last filter must be the router (\(Router.protoMessageName))", .value)
+    } else if let last = filters.last, last.disabled, last.typedConfig.holds(Router.self) {
+      report([field, .index(filters.count - 1), .field("disabled")], "the router cannot be disabled", .value)
     }
   }
 
@@ -100,12 +99,6 @@ enum MessageRules {
   private static func routeConfiguration(_ table: RouteConfiguration, _ report: Report) {
     removals(table.requestHeadersToRemove, "request_headers_to_remove", report)
     removals(table.responseHeadersToRemove, "response_headers_to_remove", report)
-    repeated(table.virtualHosts.map(\.name)) { index, first in
-      report(
-        [.field("virtual_hosts"), .index(index), .field("name")],
-        "\(quoted(table.virtualHosts[index].name)) is the name of virtual_hosts[\(first)] already"
-          + " (names must be unique)")
-    }
     var seen: [String: String] = [:]
     for (index, host) in table.virtualHosts.enumerated() {
       for (place, domain) in host.domains.enumerated() {
@@ -113,14 +106,18 @@ enum MessageRules {
           .field("virtual_hosts"), .index(index), .field("domains"), .index(place),
         ]
         if domain.isEmpty {
-          report(steps, "must not be empty (\"*\" stands for all)")
+          report(steps, "an empty domain never matches (\"*\" stands for all)", .doubtful)
         } else if !isDomainPattern(domain) {
-          report(steps, "\(quoted(domain)) has a * in the middle (allowed at the beginning or at the end)")
+          report(
+            steps,
+            "\(quoted(domain)) matches only a host of exactly this name: * stands for something only at the"
+              + " beginning or at the end", .doubtful)
         }
         // Host names are compared without regard to case.
         let folded = domain.lowercased()
         if let first = seen[folded] {
-          report(steps, "\(quoted(domain)) is served by \(first) already (a domain may occur once in a route table)")
+          report(
+            steps, "\(quoted(domain)) is served by \(first) already (a domain may occur once in a route table)", .value)
         } else {
           seen[folded] = "virtual_hosts[\(index)].domains[\(place)]"
         }
@@ -139,12 +136,12 @@ enum MessageRules {
     guard !weighted.clusters.isEmpty else { return }
     let sum = weighted.clusters.reduce(UInt64(0)) { $0 &+ UInt64($1.weight.value) }
     if sum == 0 {
-      report([.field("clusters")], "the weights must not all be 0")
+      report([.field("clusters")], "the weights must not all be 0", .value)
     } else if sum > UInt64(UInt32.max) {
-      report([.field("clusters")], "the sum of the weights must be at most \(UInt32.max), not \(sum)")
+      report([.field("clusters")], "the sum of the weights must be at most \(UInt32.max), not \(sum)", .value)
     }
     for (index, cluster) in weighted.clusters.enumerated() {
-      let nested: Report = { report([.field("clusters"), .index(index)] + $0, $1) }
+      let nested: Report = { report([.field("clusters"), .index(index)] + $0, $1, $2) }
       removals(cluster.requestHeadersToRemove, "request_headers_to_remove", nested)
       removals(cluster.responseHeadersToRemove, "response_headers_to_remove", nested)
     }
@@ -162,22 +159,22 @@ enum MessageRules {
     default: return
     }
     if count > bodyLimit {
-      report([.field("body"), .field(field)], "must have at most \(bodyLimit) bytes, not \(count)")
+      report([.field("body"), .field(field)], "must have at most \(bodyLimit) bytes, not \(count)", .value)
     }
   }
 
   private static func headerValueOption(_ option: HeaderValueOption, _ report: Report) {
     if option.hasAppend, option.appendAction != .appendIfExistsOrAdd {
-      report([.field("append")], "must not be combined with append_action")
+      report([.field("append")], "must not be combined with append_action", .value)
     }
     if !isModifiable(option.header.key) {
-      report([.field("header"), .field("key")], unmodifiable(option.header.key))
+      report([.field("header"), .field("key")], unmodifiable(option.header.key), .value)
     }
   }
 
   private static func removals(_ names: [String], _ field: String, _ report: Report) {
     for (index, name) in names.enumerated() where !isModifiable(name) {
-      report([.field(field), .index(index)], unmodifiable(name))
+      report([.field(field), .index(index)], unmodifiable(name), .value)
     }
   }
 
@@ -196,12 +193,12 @@ enum MessageRules {
     where key != UpstreamHttpProtocolOptions.protoMessageName {
       report(
         [.field("typed_extension_protocol_options"), .key(key)],
-        "there are no options of this name (allowed: \(UpstreamHttpProtocolOptions.protoMessageName))")
+        "there are no options of this name (allowed: \(UpstreamHttpProtocolOptions.protoMessageName))", .value)
     }
     repeated(cluster.circuitBreakers.thresholds.map { "\($0.priority.rawValue)" }) { index, first in
       report(
-        [.field("circuit_breakers"), .field("thresholds"), .index(index), .field("priority")],
-        "thresholds[\(first)] has this priority already")
+        [.field("circuit_breakers"), .field("thresholds"), .index(index)],
+        "has no effect: thresholds[\(first)] has the same priority", .doubtful)
     }
     guard cluster.type == .static else { return }
     for (group, locality) in cluster.loadAssignment.endpoints.enumerated() {

@@ -9,6 +9,8 @@ struct WireValidator {
     case missing
     /// The message that the path leads to lacks one of several fields.
     case missingMember
+    /// What is there can be used, but may not mean what its author thinks.
+    case doubtful
   }
 
   let schema: Schema
@@ -46,8 +48,8 @@ struct WireValidator {
     for oneof in schema.oneofs where oneof.required && oneof.members.allSatisfy({ counts[$0] == 0 }) {
       found(.missingMember, path, "needs one of \(Transcoder.list(oneof.members.map { schema.fields[$0].name }))")
     }
-    MessageRules.check(schema.name, bytes) { steps, problem in
-      report(ConfigurationPath(path.steps + steps), problem)
+    MessageRules.check(schema.name, bytes) { steps, problem, kind in
+      found(kind, ConfigurationPath(path.steps + steps), problem)
     }
   }
 
@@ -147,9 +149,8 @@ struct WireValidator {
       report(path, "must be 0s to \(Transcoder.longestDuration)s")
       return
     }
-    // Above 292 years nanoseconds overflow; every bound is far below.
-    let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-    number(overflow || product > Int64.max - nanos ? Int64.max : product + nanos, rules, Self.duration)
+    // The bound is such that nanoseconds fit.
+    number(seconds * 1_000_000_000 + nanos, rules, Self.duration)
   }
 
   private func number(_ value: Int64, _ rules: FieldRules, _ shown: (Int64) -> String) {
@@ -164,8 +165,12 @@ struct WireValidator {
   private func range(_ rules: FieldRules, _ shown: (Int64) -> String) -> String? {
     // Whole numbers read better with bounds that are allowed themselves.
     let isDuration = shown(0) != "0"
-    let lower = rules.lower.map { $0.exclusive && !isDuration ? FieldRules.Bound(value: $0.value + 1, exclusive: false) : $0 }
-    let upper = rules.upper.map { $0.exclusive && !isDuration ? FieldRules.Bound(value: $0.value - 1, exclusive: false) : $0 }
+    let lower = rules.lower.map {
+      $0.exclusive && !isDuration ? FieldRules.Bound(value: $0.value + 1, exclusive: false) : $0
+    }
+    let upper = rules.upper.map {
+      $0.exclusive && !isDuration ? FieldRules.Bound(value: $0.value - 1, exclusive: false) : $0
+    }
     switch (lower, upper) {
     case (let lower?, let upper?): return "\(shown(lower.value)) to \(shown(upper.value))"
     case (let lower?, nil): return (lower.exclusive ? "more than " : "at least ") + shown(lower.value)
@@ -185,7 +190,8 @@ struct WireValidator {
       report(path, "must have at most \(most) bytes, not \(bytes.count)")
     }
     if rules.isHeaderName, !HeaderText.isName(bytes) {
-      report(path, "must be a header name, not \(quoted(String(decoding: bytes, as: UTF8.self))) (\(HeaderText.nameRule))")
+      report(
+        path, "must be a header name, not \(quoted(String(decoding: bytes, as: UTF8.self))) (\(HeaderText.nameRule))")
     }
     if rules.isHeaderValue, !HeaderText.isValue(bytes) {
       report(path, "must not contain CR, LF or NUL, but is \(quoted(String(decoding: bytes, as: UTF8.self)))")
