@@ -36,7 +36,7 @@ class Case:
 WORDS = {
     "client": {"opens", "closes", "resets", "half-closes", "closed", "reusable", "pauses", "resumes", "length",
                "complete", "truncated", "trailer", "chunked", "selects", "rejected", "rejected-or", "rejected-late",
-               "rejected-late-or",
+               "rejected-late-or", "skips",
                "answered-or"},
     "upstream": {"accepts", "closes", "resets", "half-closes", "closed", "pauses", "resumes", "length", "complete",
                  "truncated", "trailer", "chunked", "nothing", "reused", "fresh", "selects", "stops", "count",
