@@ -165,7 +165,8 @@ class Play:
         end.message = message
         line = " ".join(message.start) + " HTTP/1.1"
         expect(line == step.argument, f"the request line is '{line[:300]}' instead of '{step.argument[:300]}'")
-        wanted = [line for line in step.lines if not is_absent(line)]
+        wanted = [line for line in step.lines if line[0] not in "*?!" or (line[0] == "!" and not is_absent(line))]
+        optional = [line[1:].lower() for line in step.lines if line.startswith("?")]
         absent = [line[1:].lower() for line in step.lines if is_absent(line)]
         named = {line.partition(":")[0].lower() for line in wanted} | set(absent)
         rest = [(name, value) for name, value in message.fields
@@ -177,7 +178,8 @@ class Play:
             found = next((field for field in rest if field[0] == name and value in (field[1], "*")), None)
             expect(found, f"no '{text[:300]}' in the request: {message.fields}")
             rest.remove(found)
-        expect(not rest, f"the request has fields that the case does not name: {rest}")
+        rest = [(name, value) for name, value in rest if f"{name}: {value.lower()}" not in optional]
+        expect(not rest or "*" in step.lines, f"the request has fields that the case does not name: {rest}")
         if not step.head_only:
             body = await message.rest()
             wanted = step.body or b""
@@ -215,6 +217,10 @@ class Play:
 
     async def any_chunked(self, _, end):
         expect(end.message.chunked, f"the message is not chunked: {end.message.fields}")
+
+    async def any_flushed(self, _, end):
+        """What was sent before is on its way, so that what follows comes in a piece of its own."""
+        await end.flush()
 
     async def any_half_closes(self, _, end):
         await end.half_close()
