@@ -173,7 +173,7 @@ public final class Proxy {
         do {
           let worker = try Worker(index: index, seed: seed)
           try mailbox.attach(to: worker.loop, owner: worker)
-          worker.loop.run()
+          withExtendedLifetime(worker) { worker.loop.run() }
         } catch {
           main.post { $0.fail("worker \(index): \(error)") }
         }

@@ -3,7 +3,8 @@ import MeshIO
 import MeshPrimitives
 
 /// One thread of the data plane: an event loop with its listeners, connections, streams, clusters and pools. Owns all it
-/// touches; the rest of the process sends it messages through its mailbox and hands it immutable snapshots.
+/// touches; the rest of the process sends it messages through its mailbox and hands it immutable snapshots. Lives as long
+/// as its thread, so that what it owns may refer to it strongly.
 public final class Worker {
   /// 0-based; also the lane of every statistic this worker counts in.
   public let index: Int
@@ -20,8 +21,6 @@ public final class Worker {
   /// Listeners that accept no more and whose connections are ending.
   private var endingListeners: [ObjectIdentifier: ActiveListener] = [:]
   private(set) var clusters: [String: ActiveCluster] = [:]
-  /// Pools of endpoints that are gone, until their last request is done. The cluster lives as long as they do.
-  private var endingPools: [ObjectIdentifier: (ConnectionPool, ActiveCluster)] = [:]
   private var freeStreams: [Stream] = []
   private var connectionCounter: UInt64 = 0
   private var dateSecond: UInt64 = 0
@@ -78,7 +77,7 @@ public final class Worker {
   private var alarms: [ObjectIdentifier: Alarm] = [:]
 
   private final class Alarm: TimerTarget {
-    private unowned let worker: Worker
+    private let worker: Worker
     private let body: () -> Void
     private var timer: Timer?
 
@@ -147,13 +146,6 @@ public final class Worker {
     guard listener.connectionCount > 0 else { return }
     endingListeners[ObjectIdentifier(listener)] = listener
     listener.drainConnections()
-  }
-
-  func retain(_ pool: ConnectionPool, of cluster: ActiveCluster) { endingPools[ObjectIdentifier(pool)] = (pool, cluster) }
-
-  /// The pool's last connection is gone. It is on the stack below us, so it goes a moment later.
-  func release(_ pool: ConnectionPool) {
-    loop.defer { [self] in endingPools[ObjectIdentifier(pool)] = nil }
   }
 
   // MARK: The end

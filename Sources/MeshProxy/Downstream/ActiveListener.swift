@@ -4,7 +4,7 @@ import MeshPrimitives
 
 /// A listener as one worker has it: accepts connections and keeps them. The socket is the main thread's and outlives it.
 final class ActiveListener: IOHandler, ServerConnectionHandler {
-  unowned let worker: Worker
+  let worker: Worker
   private(set) var configuration: ListenerConfiguration
   private(set) var manager: ConnectionManager
   private let stats: StatLane<ListenerStat>
@@ -95,11 +95,12 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   }
 
   private func open(_ accepted: Accepted) {
+    let local = address.isUnspecified ? Socket.localAddress(accepted.fd) ?? address : address
+    let info = ConnectionInfo(
+      remoteAddress: accepted.peer, localAddress: local, identifier: worker.nextConnectionIdentifier())
     let connection = ServerConnection(
       loop: worker.loop, descriptor: accepted.fd, settings: configuration.manager.connection,
-      headerMaps: worker.headerMaps, handler: self, identifier: worker.nextConnectionIdentifier(),
-      remoteAddress: accepted.peer,
-      localAddress: address.isUnspecified ? Socket.localAddress(accepted.fd) ?? address : address)
+      headerMaps: worker.headerMaps, handler: self, info: info)
     connection.listIndex = connections.count
     connections.append(connection)
     stats.add(.connectionTotal)
