@@ -13,7 +13,7 @@ private final class Tally: Sendable {
     var refused = 0
     var lost: [String] = []
   }
-  let counts = Mutex(Counts())
+  let counts = Locked(Counts())
   let stop = Atomic<Bool>(false)
 }
 
