@@ -1,6 +1,5 @@
 internal import CLinux
 import MeshPrimitives
-import Synchronization
 
 /// How other threads reach what an event loop owns: they post a piece of work, and the loop's thread runs it with the
 /// owner. In order per poster; wake-ups are coalesced; posts before `attach` are kept.
@@ -11,7 +10,7 @@ public final class Mailbox<Owner: AnyObject>: Sendable {
     var closed = false
   }
 
-  private let state = Mutex(State())
+  private let state = Locked(State())
 
   public init() {}
 
