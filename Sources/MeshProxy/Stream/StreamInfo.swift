@@ -50,7 +50,10 @@ public struct StreamInfo {
   public var cluster: ActiveCluster?
   public var endpoint: Endpoint?
   public var upstreamLocalAddress: SocketAddress?
+  /// The client: the socket's other end, or the address that trusted headers give for it.
   public var downstreamRemoteAddress: SocketAddress?
+  /// The socket's other end, where it is not what `downstreamRemoteAddress` says.
+  public var downstreamDirectRemoteAddress: SocketAddress?
   public var downstreamLocalAddress: SocketAddress?
   public var connectionIdentifier: UInt64 = 0
   public var trace = TraceContext()
@@ -58,4 +61,7 @@ public struct StreamInfo {
   public var metadata: [String: String] = [:]
 
   public init() {}
+
+  /// The socket's other end.
+  public var directRemoteAddress: SocketAddress? { downstreamDirectRemoteAddress ?? downstreamRemoteAddress }
 }
