@@ -61,4 +61,6 @@ public struct StreamInfo {
   public var downstreamRemoteAddress: SocketAddress? { connection?.remoteAddress }
   public var downstreamLocalAddress: SocketAddress? { connection?.localAddress }
   public var connectionIdentifier: UInt64 { connection?.identifier ?? 0 }
+  /// The socket's other end.
+  public var directRemoteAddress: SocketAddress? { connection?.remoteAddress }
 }
