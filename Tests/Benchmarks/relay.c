@@ -77,11 +77,10 @@ int main(int argc, char **argv) {
         int peer = sides[fd].peer;
         if (peer < 0) continue;
         unsigned what = events[index].events;
-        if ((what & (EPOLLHUP | EPOLLERR)) || flush(fd) < 0 || relay_from(fd) < 0) {
+        int waited = sides[fd].pending_length > 0;  // then the peer has not been read from since
+        if ((what & (EPOLLHUP | EPOLLERR)) || (waited && flush(fd) < 0) ||
+            ((what & (EPOLLIN | EPOLLRDHUP)) && relay_from(fd) < 0) || (waited && relay_from(peer) < 0))
           finish(fd);
-          continue;
-        }
-        if ((what & EPOLLOUT) && sides[peer].peer == fd && relay_from(peer) < 0) finish(fd);
         continue;
       }
       while ((accepted = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
