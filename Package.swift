@@ -45,7 +45,8 @@ let package = Package(
     .testTarget(name: "MeshConfigTests", dependencies: ["MeshConfig", "MeshTesting"], swiftSettings: strict),
     .testTarget(name: "MeshIOTests", dependencies: ["MeshIO", "MeshTesting"], swiftSettings: strict),
     .target(
-      name: "FuzzChecks", dependencies: ["MeshHTTP", "MeshPrimitives"], path: "Tests/Fuzz/Checks", swiftSettings: strict),
+      name: "FuzzChecks", dependencies: ["MeshHTTP", "MeshPrimitives"], path: "Tests/Fuzz/Checks",
+      swiftSettings: strict),
     .testTarget(
       name: "MeshHTTPTests", dependencies: ["MeshHTTP", "FuzzChecks", "MeshTesting"], swiftSettings: strict),
     .testTarget(name: "MeshRoutingTests", dependencies: ["MeshRouting", "MeshConfig", "MeshTesting"], swiftSettings: strict),
