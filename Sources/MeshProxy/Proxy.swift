@@ -55,25 +55,54 @@ public final class Proxy {
     let thread: LoopThread
   }
 
-  /// Reads the configuration and builds the process around it. Reports everything that is wrong and returns nil if it
-  /// cannot be used.
-  public static func make(_ options: CommandLineOptions, signals: SignalSource) -> Proxy? {
-    let loaded: LoadedBootstrap
+  /// `--version`.
+  public static var versionLine: String { "martlet-proxy \(version)" }
+
+  /// Runs a proxy until it is told to stop. Returns the process's exit status.
+  public static func serve(_ options: CommandLineOptions) -> Int32 {
+    let proxy: Proxy
     do {
-      loaded = try ConfigurationReader.readBootstrap(path: options.configPath, yaml: options.configYAML)
-    } catch {
-      for problem in error.problems { Log.config.error(problem.description) }
-      return nil
-    }
-    for warning in loaded.warnings { Log.config.warning(warning.description) }
-    do {
-      let proxy = try Proxy(options, loaded.bootstrap, signals)
-      guard let snapshot = proxy.compile(loaded) else { return nil }
+      // Before any thread starts: threads inherit what is blocked here.
+      let signals = try SignalSource([.terminate, .interrupt, .hangup, .user1])
+      CurrentProcess.ignoreBrokenPipe()
+      let limit = CurrentProcess.raiseDescriptorLimit()
+      Log.main.info("\(versionLine), process \(CurrentProcess.id), at most \(limit) descriptors")
+      let loaded = try ConfigurationReader.readBootstrap(path: options.configPath, yaml: options.configYAML)
+      for warning in loaded.warnings { Log.config.warning(warning.description) }
+      proxy = try Proxy(options, loaded.bootstrap, signals)
+      guard let snapshot = proxy.compile(loaded) else { return 1 }
       proxy.snapshot = snapshot
-      return proxy
+    } catch let errors as ConfigurationErrors {
+      for problem in errors.problems { Log.config.error(problem.description) }
+      return 1
     } catch {
       Log.main.critical("\(error)")
-      return nil
+      return 1
+    }
+    return proxy.run()
+  }
+
+  /// `--mode validate`: prints everything that is wrong with the configuration, to standard error, or that it is valid,
+  /// to standard output. Opens no socket. Returns the exit status.
+  public static func validate(_ options: CommandLineOptions) -> Int32 {
+    func complain(_ problems: [ConfigurationProblem]) {
+      AppendFile.standardError().write(problems.map { "\($0)\n" }.joined())
+    }
+    do {
+      let loaded = try ConfigurationReader.readBootstrap(path: options.configPath, yaml: options.configYAML)
+      complain(loaded.warnings)
+      let files = AccessLogFiles(flushInterval: .seconds(1), opensFiles: false)
+      var builder = SnapshotBuilder(identities: Identities(store: StatsStore(lanes: 1), accessLogFiles: files))
+      _ = builder.build(loaded.bootstrap)
+      guard builder.problems.isEmpty else {
+        complain(builder.problems.map { loaded.problem(at: $0.path, $0.message) })
+        return 1
+      }
+      AppendFile.standardOutput().write("\(options.configPath ?? "--config-yaml"): the configuration is valid\n")
+      return 0
+    } catch {
+      complain(error.problems)
+      return 1
     }
   }
 

@@ -1,22 +1,23 @@
+import Glibc
 import MeshIO
 import MeshPrimitives
 import MeshProxy
 
 @main
 struct MartletProxy {
+  /// Exit status: 0 after serving or a valid configuration, 1 after a failure, 2 for a command line that is wrong.
   static func main() {
-    let options: CommandLineOptions
     do {
-      options = try CommandLineOptions.parse(Array(CommandLine.arguments.dropFirst()))
+      let options = try CommandLineOptions.parse(Array(CommandLine.arguments.dropFirst()))
+      if options.showsHelp || options.showsVersion {
+        AppendFile.standardOutput().write(options.showsHelp ? CommandLineOptions.help : "\(Proxy.versionLine)\n")
+        exit(0)
+      }
+      ProcessLog.standard.setLevel(options.logLevel)
+      exit(options.mode == .validate ? Proxy.validate(options) : Proxy.serve(options))
     } catch {
-      CurrentProcess.complain(error.messages.joined(separator: "\n") + "\n")
-      CurrentProcess.exit(2)
+      AppendFile.standardError().write(error.messages.map { "martlet-proxy: \($0)\n" }.joined())
+      exit(2)
     }
-    if options.showsHelp { CurrentProcess.say(CommandLineOptions.help) }
-    if options.showsVersion { CurrentProcess.say("martlet-proxy \(Proxy.version)\n") }
-    if options.showsHelp || options.showsVersion { CurrentProcess.exit(0) }
-    ProcessLog.standard.setLevel(options.logLevel)
-    if options.mode == .validate { CurrentProcess.exit(Proxy.validate(options)) }
-    CurrentProcess.exit(Proxy.serve(options))
   }
 }

@@ -159,20 +159,20 @@ private final class NameWatch: TimerTarget {
     }
     outstanding = names.count
     for name in names {
-      discovery.resolver.resolve(name, family: Resolver.Family(configuration.dnsLookupFamily)) { [weak self] result in
+      discovery.resolver.resolve(name, family: configuration.dnsLookupFamily) { [weak self] result in
         self?.answered(name, result)
       }
     }
   }
 
-  private func answered(_ name: String, _ result: Result<Resolver.Answer, ResolveError>) {
+  private func answered(_ name: String, _ result: Result<ResolvedAddresses, ResolveError>) {
     switch result {
     case .success(let answer):
       if answer.addresses.isEmpty { discovery.stats(configuration).add(.updateEmpty) }
       addresses[name] = answer.addresses
     case .failure(let error):
-      failures.append("\(name): \(error)")
-      if error.saysNameDoesNotExist { addresses[name] = [] }
+      failures.append("\(error)")
+      if error.kind == .notFound { addresses[name] = [] }
     }
     outstanding -= 1
     guard outstanding == 0 else { return }

@@ -1,6 +1,7 @@
 import MeshAPI
 import MeshConfig
 import MeshHTTP
+import MeshIO
 import MeshPrimitives
 import MeshRouting
 import SwiftProtobuf
@@ -88,7 +89,7 @@ struct SnapshotBuilder {
     let configuration = ClusterConfiguration(
       name: cluster.name, statName: statName,
       discovery: cluster.type == .strictDns ? .strictDNS : .staticAddresses,
-      dnsLookupFamily: ClusterConfiguration.DNSLookupFamily(cluster.dnsLookupFamily),
+      dnsLookupFamily: LookupFamily(cluster.dnsLookupFamily),
       dnsRefreshRate: cluster.hasDnsRefreshRate ? Nanoseconds(cluster.dnsRefreshRate) : .seconds(5),
       endpoints: endpoints(cluster, path), connection: connection, limits: limits,
       fingerprint: (try? cluster.serializedBytes()) ?? [])
@@ -165,17 +166,20 @@ struct SnapshotBuilder {
     _ manager: HttpConnectionManager, _ path: String, _ bufferLimit: Int
   ) -> ConnectionManagerConfiguration? {
     let before = problems.count
-    let (table, routeProblems) = RouteTable.build(manager.routeConfig, path: "\(path).route_config")
+    let (table, routeProblems) = RouteTable.build(manager.routeConfig, path: "\(path).route_config") { source in
+      Result { () throws(DataSourceError) in try DataSourceReader.bytes(of: source) }
+        .mapError { RouteProblem(path: "", message: $0.description) }
+    }
     for problem in routeProblems { report(problem.path, problem.message) }
     let chain = filters(manager, path)
     let logs = accessLogs(manager, path)
     guard let table else { return nil }
-    if !manager.routeConfig.hasValidateClusters || manager.routeConfig.validateClusters.value {
-      for use in table.clusterUses where !clusterNames.contains(use.cluster) {
-        report(use.path, unknownCluster(use.cluster))
+    if table.validatesClusters {
+      for (name, use) in zip(table.clusterNames, table.clusterPaths) where !clusterNames.contains(name) {
+        report("\(path).route_config.\(use)", unknownCluster(name))
       }
     }
-    let routeFilters = routeConfigurations(table)
+    let routeFilters = routeConfigurations(table, "\(path).route_config")
     guard problems.count == before else { return nil }
     let common = manager.commonHTTPProtocolOptions
     return ConnectionManagerConfiguration(
@@ -252,10 +256,11 @@ struct SnapshotBuilder {
   }
 
   private mutating func routeConfigurations(
-    _ table: RouteTable
+    _ table: RouteTable, _ tablePath: String
   ) -> [ObjectIdentifier: [String: any RouteFilterConfiguration]] {
     var result: [ObjectIdentifier: [String: any RouteFilterConfiguration]] = [:]
-    for (entry, path) in table.entries where !entry.typedPerFilterConfig.isEmpty {
+    for entry in table.entries where !entry.typedPerFilterConfig.isEmpty {
+      let path = "\(tablePath).virtual_hosts[\(entry.virtualHostIndex)].routes[\(entry.routeIndex)]"
       for (name, config) in entry.typedPerFilterConfig {
         let configPath = "\(path).typed_per_filter_config[\"\(name)\"]"
         guard let make = FilterRegistry.registration(named: name)?.makeForRoute else {
@@ -280,13 +285,13 @@ struct SnapshotBuilder {
       let format: SubstitutionFormatString?
       if let file: FileAccessLog = try? log.typedConfig.unpack() {
         target = file.path
-        format = file.hasLogFormat ? file.logFormat : nil
+        format = if case .logFormat(let format) = file.accessLogFormat { format } else { nil }
       } else if let out: StdoutAccessLog = try? log.typedConfig.unpack() {
         target = "/dev/stdout"
-        format = out.hasLogFormat ? out.logFormat : nil
+        format = if case .logFormat(let format) = out.accessLogFormat { format } else { nil }
       } else if let out: StderrAccessLog = try? log.typedConfig.unpack() {
         target = "/dev/stderr"
-        format = out.hasLogFormat ? out.logFormat : nil
+        format = if case .logFormat(let format) = out.accessLogFormat { format } else { nil }
       } else {
         report(configPath, "\(log.typedConfig.messageName) is no access log")
         continue
@@ -323,7 +328,7 @@ extension Nanoseconds {
   }
 }
 
-extension ClusterConfiguration.DNSLookupFamily {
+extension LookupFamily {
   init(_ family: Cluster.DnsLookupFamily) {
     switch family {
     case .v4Only: self = .v4Only

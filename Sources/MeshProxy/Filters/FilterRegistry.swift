@@ -12,14 +12,14 @@ struct FilterBuildContext {
 }
 
 /// One kind of HTTP filter: its type and how its configuration is made. `make` reports what is wrong by throwing words.
-struct FilterRegistration {
+struct FilterRegistration: Sendable {
   /// The canonical name, by which routes configure it.
   let name: String
   /// The message of `typed_config`.
   let typeName: String
-  let make: (TypedConfig, FilterBuildContext) throws(FilterProblem) -> any FilterConfiguration
+  let make: @Sendable (TypedConfig, FilterBuildContext) throws(FilterProblem) -> any FilterConfiguration
   /// The messages of `typed_per_filter_config`, and what they become; nil for a filter that routes cannot configure.
-  let makeForRoute: ((TypedConfig) throws(FilterProblem) -> any RouteFilterConfiguration)?
+  let makeForRoute: (@Sendable (TypedConfig) throws(FilterProblem) -> any RouteFilterConfiguration)?
 }
 
 /// Why a filter's configuration cannot be used.
@@ -82,10 +82,11 @@ extension FaultFilter.Settings {
       abortChance = Chance(message.abort.percentage)
     }
     if message.hasMaxActiveFaults { maximumActive = Int(message.maxActiveFaults.value) }
-    for (index, matcher) in message.headers.enumerated() {
-      do { headers.append(try CompiledHeaderMatcher(matcher)) } catch {
-        throw FilterProblem(path: "headers[\(index)]", message: "\(error)")
-      }
+    switch HeaderMatching.build(message.headers, path: "headers") {
+    case .success(let matching): headers = matching
+    case .failure(let failure):
+      let first = failure.problems[0]
+      throw FilterProblem(path: first.path, message: first.message)
     }
   }
 }

@@ -61,9 +61,10 @@ final class RouterFilter: StreamFilter, ResponseReceiver, PoolClient {
       return .stop
     }
     switch route.action {
-    case .directResponse(let status, let body):
+    case .directResponse(let response):
       stream.manager?.stats.add(.routerDirectResponse)
-      stream.sendLocalReply(LocalReply(status: status, body: body, details: .init("direct_response")))
+      stream.sendLocalReply(
+        LocalReply(status: response.status, body: response.body, details: .init("direct_response")))
       return .stop
     case .forward(let action):
       forward(headers, route, action)
@@ -73,14 +74,12 @@ final class RouterFilter: StreamFilter, ResponseReceiver, PoolClient {
 
   private func forward(_ headers: HeaderMap, _ route: RouteEntry, _ action: ForwardAction) {
     self.action = action
-    let (index, weighted) = action.pick(random: action.isWeighted ? worker.random.next() : 0)
-    guard let cluster = stream.manager?.routes.cluster(index) else {
+    guard let cluster = stream.manager?.routes.cluster(action) else {
       stream.manager?.stats.add(.routerNoCluster)
       return stream.sendLocalReply(.noCluster)
     }
     self.cluster = cluster
     stream.info.cluster = cluster
-    stream.info.weightedCluster = weighted
     if let idle = action.idleTimeout { stream.setIdleTimeout(idle) }
     guard cluster.identity.breaker.requests.enter(limit: cluster.configuration.limits.requests) else {
       cluster.stats.add(.requestActiveOverflow)
@@ -89,8 +88,7 @@ final class RouterFilter: StreamFilter, ResponseReceiver, PoolClient {
     isCounted = true
     cluster.stats.add(.requestActive)
     RequestRewrite.apply(
-      to: headers, route: route, action: action, weighted: weighted,
-      announcesTimeout: !configuration.suppressesEnvoyHeaders, worker: worker)
+      to: headers, route: route, action: action, announcesTimeout: !configuration.suppressesEnvoyHeaders)
     attempt(fresh: false)
     if requestEnded { startResponseTimer() }
   }
@@ -191,7 +189,7 @@ final class RouterFilter: StreamFilter, ResponseReceiver, PoolClient {
     if !configuration.suppressesEnvoyHeaders, let began = stream.info.upstreamRequestStartedAt {
       headers.set(.xEnvoyUpstreamServiceTime, number: now.since(began).wholeMilliseconds)
     }
-    if let route = stream.info.route { RequestRewrite.applyToResponse(headers, route, stream.info.weightedCluster) }
+    if let route = stream.info.route { RequestRewrite.applyToResponse(headers, route: route) }
     if endStream { exchangeEnded() }
     stream.respond(status: status, headers, endStream: endStream)
   }

@@ -98,7 +98,7 @@ public struct StreamFilterCallbacks {
   public func call(
     _ cluster: String, _ request: SideCall.Request, completion: @escaping (SideCall.Outcome) -> Void
   ) -> SideCall? {
-    live.map { SideCall.start(worker: $0.worker, cluster: cluster, request, completion: completion) }
+    live.flatMap { SideCall.start(worker: $0.worker, cluster: cluster, request, completion: completion) }
   }
 
   /// The worker's random numbers.
