@@ -25,7 +25,7 @@ public protocol AdminContext: AnyObject {
   var bootstrap: Bootstrap { get }
   /// When it was put in force, in nanoseconds since 1970 (UTC).
   var configuredAt: UInt64 { get }
-  /// The clusters in force with the endpoints known now.
+  /// The clusters in force, in their configuration's order, with the endpoints known now.
   var clusters: [AdminCluster] { get }
   /// The listeners that are bound.
   var listeners: [AdminListener] { get }
@@ -38,13 +38,14 @@ public protocol AdminContext: AnyObject {
 
   /// `POST /drain_listeners`.
   /// - Parameters:
-  ///   - graceful: connections are still accepted for the drain time, every response saying that it is the last.
+  ///   - graceful: connections are still accepted for the drain time, every response saying that it is the last; then
+  ///     the listeners close.
   ///   - inboundOnly: only the listeners with `traffic_direction: INBOUND`.
-  ///   - skipExit: with `graceful`, the listeners stay open when the drain time is over.
+  ///   - skipExit: connections are drained and the listeners never close; `graceful` then changes nothing.
   func drainListeners(graceful: Bool, inboundOnly: Bool, skipExit: Bool)
   /// `POST /healthcheck/fail` (true) and `/healthcheck/ok` (false).
   func failHealthCheck(_ fail: Bool)
-  /// `POST /quitquitquit`. The answer is still to be sent: the process ends through its loop, not here.
+  /// `POST /quitquitquit`. Called when the answer has been handed to the kernel.
   func quit()
   /// `POST /reopen_logs`.
   func reopenLogs()
@@ -77,15 +78,4 @@ public struct AdminListener {
     self.name = name
     self.address = address
   }
-}
-
-/// A JSON value (RFC 8259); members of objects keep their order.
-public indirect enum AdminJSON: Sendable {
-  case null
-  case bool(Bool)
-  case integer(Int64)
-  case double(Double)
-  case string(String)
-  case array([AdminJSON])
-  case object([(name: String, value: AdminJSON)])
 }
