@@ -15,7 +15,9 @@ public final class Worker {
   let noHeaders = HeaderMap()
   let log = Log.http
   /// Every response says `connection: close`.
-  private(set) var isDraining = false
+  var isDraining: Bool { isEnding || isHealthCheckFailed }
+  private var isEnding = false
+  private var isHealthCheckFailed = false
 
   private var listeners: [ListenerKey: ActiveListener] = [:]
   /// Listeners that accept no more and whose connections are ending.
@@ -151,13 +153,39 @@ public final class Worker {
   // MARK: The end
 
   /// From now on every response is its connection's last. Connections are still accepted.
-  func beginDraining() { isDraining = true }
+  func beginDraining() { isEnding = true }
+
+  /// `POST /healthcheck/fail` and `/ok`.
+  func setHealthCheckFailed(_ failed: Bool) { isHealthCheckFailed = failed }
+
+  /// How `POST /drain_listeners` drains.
+  enum DrainManner: Sendable {
+    /// The listeners close now; responses in flight are their connections' last.
+    case immediate
+    /// Responses say `connection: close` from now on; the listeners close after the drain time.
+    case graceful
+    /// Responses say `connection: close` from now on; the listeners stay.
+    case connectionsOnly
+  }
+
+  func drainListeners(_ manner: DrainManner, inboundOnly: Bool, drainTime: Nanoseconds) {
+    let chosen = listeners.filter { !inboundOnly || $0.value.configuration.direction == .inbound }
+    for listener in chosen.values { listener.beginDraining() }
+    guard manner != .connectionsOnly else { return }
+    let close = { [self] in
+      for (key, listener) in chosen where listeners[key] === listener {
+        listeners[key] = nil
+        end(listener)
+      }
+    }
+    if manner == .immediate { close() } else { after(drainTime, close) }
+  }
 
   /// Accepts what the kernel holds, then no more; idle connections close, the others after their response. `done` is
   /// called when the last is gone.
   func stopListening(_ done: @escaping @Sendable () -> Void) {
     drainObserver = done
-    isDraining = true
+    isEnding = true
     for listener in listeners.values { end(listener) }
     listeners.removeAll()
     reportIfDrained()

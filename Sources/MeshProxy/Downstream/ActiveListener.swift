@@ -41,9 +41,14 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   /// Takes the next configuration of the same listener: for new connections, and from their next request on for the
   /// others.
   func update(_ new: ListenerConfiguration, identity: ListenerIdentity) {
+    let isDraining = manager.isDraining
     configuration = new
     manager = ConnectionManager(worker: worker, configuration: new.manager, identity: identity.manager)
+    manager.isDraining = isDraining
   }
+
+  /// From now on every response is its connection's last.
+  func beginDraining() { manager.isDraining = true }
 
   /// Empties the queue of connections that the kernel has completed already, then accepts no more.
   func stopAccepting() {

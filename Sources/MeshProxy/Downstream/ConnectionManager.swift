@@ -25,6 +25,8 @@ final class ConnectionManager {
   let worker: Worker
   let configuration: ConnectionManagerConfiguration
   let routes: RouteBinding
+  /// Its listener is ending: every response says `connection: close`.
+  var isDraining = false
   let stats: StatLane<ConnectionManagerStat>
   private let responseCodes: ResponseCodeLane
   private let requestTime: HistogramLane

@@ -274,7 +274,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     manager.finishResponseHeaders(headers, self)
     responseBegan = true
     info.responseStartedAt = worker.loop.now
-    if worker.isDraining {
+    if worker.isDraining || manager.isDraining {
       manager.stats.add(.connectionDrainClose)
       sender.closeAfterResponse()
     }
