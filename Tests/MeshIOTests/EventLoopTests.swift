@@ -15,7 +15,7 @@ final class ClosureHandler: IOHandler, TimerTarget, Flushable {
   func flush() { onFlush() }
 }
 
-@Suite("EventLoop")
+@Suite("EventLoop", .timeLimit(.minutes(1)))
 struct EventLoopTests {
   private static func pipePair() -> (read: Int32, write: Int32) {
     var ends: [Int32] = [-1, -1]
