@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 TYPES = "type.googleapis.com/envoy.extensions"
-START_DEADLINE = 60.0
+START_DEADLINE = 30.0
 
 
 def typed(name, path, **fields):
@@ -128,17 +128,20 @@ class Proxy:
                 self.path, "-c", str(self.folder / "proxy.yaml"), "--concurrency", "1", "--disable-hot-restart",
                 "-l", self.log_level, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         asyncio.create_task(self._watch())
-        async with asyncio.timeout(START_DEADLINE):
-            while not self.ended.is_set():
-                try:
-                    if (await self.get("/ready"))[0] == 200:
-                        return True
-                except OSError:
-                    pass
-                try:
-                    await asyncio.wait_for(self.ended.wait(), 0.05)
-                except TimeoutError:
-                    pass
+        try:
+            async with asyncio.timeout(START_DEADLINE):
+                while not self.ended.is_set():
+                    try:
+                        if (await self.get("/ready"))[0] == 200:
+                            return True
+                    except (OSError, ValueError):
+                        pass
+                    try:
+                        await asyncio.wait_for(self.ended.wait(), 0.05)
+                    except TimeoutError:
+                        pass
+        except TimeoutError:
+            pass
         return False
 
     async def _watch(self):
