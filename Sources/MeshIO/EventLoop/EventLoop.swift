@@ -1,0 +1,236 @@
+internal import CLinux
+import MeshPrimitives
+
+/// One thread's epoll, its timers and its scratch memory. Everything registered here is called on the thread that calls
+/// `run()`, and nothing of it may be touched from another thread; others reach it through a `Mailbox`.
+///
+/// After each handler's callback, the outputs that asked for it (`flushLater`) are flushed; after each batch of events
+/// the timers fire, then what was deferred runs.
+public final class EventLoop {
+  /// The size of `receiveBuffer`, in bytes.
+  public static let receiveBufferSize = 64 * 1024
+  private static let batchSize: Int32 = 256
+
+  /// The time after the last wait. Use this, not a clock, wherever a millisecond does not matter.
+  public private(set) var now: MonotonicTime
+  /// Blocks for input and output that has to wait.
+  public let bufferPool: BufferPool
+  /// Scratch memory for one receive; contents belong to the handler that runs.
+  public let receiveBuffer: UnsafeMutablePointer<UInt8>
+  /// Events dropped because their descriptor was closed (and perhaps reused) earlier in the same batch.
+  public private(set) var staleEvents: UInt64 = 0
+  /// The number of waits so far (each is a system call), for statistics.
+  public private(set) var waits: UInt64 = 0
+
+  var wheel: TimerWheel
+  private let epoll: Int32
+  private let events: UnsafeMutablePointer<clinux_event>
+  private var slots: UnsafeMutablePointer<Slot>
+  private var slotCount: Int
+  private var registered = 0
+  private var stopping = false
+  private var deferred: [() -> Void] = []
+  private var running: [() -> Void] = []
+  private var flushes: ContiguousArray<any Flushable> = []
+  private var wallOffset: UInt64 = 0
+  private var wallOffsetUntil = MonotonicTime(nanoseconds: 0)
+
+  /// What is known of one descriptor; the index in `slots` is the descriptor.
+  private struct Slot {
+    var handler: (any IOHandler)?
+    var generation: UInt32 = 0
+  }
+
+  public init() throws(SystemError) {
+    let fd = clinux_epoll_create()
+    if fd < 0 { throw SystemError("epoll_create1", result: fd) }
+    epoll = fd
+    events = .allocate(capacity: Int(Self.batchSize))
+    events.initialize(repeating: clinux_event(), count: Int(Self.batchSize))
+    receiveBuffer = .allocate(capacity: Self.receiveBufferSize)
+    bufferPool = BufferPool()
+    slotCount = 256
+    slots = .allocate(capacity: slotCount)
+    slots.initialize(repeating: Slot(), count: slotCount)
+    let start = MonotonicTime(nanoseconds: clinux_monotonic_ns())
+    now = start
+    wheel = TimerWheel(now: start)
+    flushes.reserveCapacity(64)
+  }
+
+  deinit {
+    _ = clinux_close(epoll)
+    slots.deinitialize(count: slotCount)
+    slots.deallocate()
+    events.deallocate()
+    receiveBuffer.deallocate()
+  }
+
+  /// Nanoseconds since 1970 (UTC) at `now`. Follows a step of the system's clock within 100 ms.
+  public var wallClock: UInt64 {
+    if now >= wallOffsetUntil {
+      wallOffset = clinux_wall_ns() &- clinux_monotonic_ns()
+      wallOffsetUntil = now + .milliseconds(100)
+    }
+    return now.nanoseconds &+ wallOffset
+  }
+
+  /// The number of descriptors registered.
+  public var registrations: Int { registered }
+
+  // MARK: Descriptors
+
+  /// Watches a descriptor. The loop keeps the handler alive until `deregister` or `close`.
+  public func register(
+    _ fd: Int32, _ handler: any IOHandler, interest: IOInterest = .connection
+  ) throws(SystemError) {
+    guard fd >= 0 else { throw SystemError("epoll_ctl", errno: 9) }
+    let index = Int(fd)
+    if index >= slotCount { growSlots(index) }
+    let generation = slots[index].generation &+ 1
+    let result = clinux_epoll_add(epoll, fd, interest.mask, generation)
+    if result < 0 { throw SystemError("epoll_ctl", result: result, "add descriptor \(fd)") }
+    if slots[index].handler == nil { registered += 1 }
+    slots[index].generation = generation
+    slots[index].handler = handler
+  }
+
+  /// Changes what a registered descriptor is watched for. An edge-triggered descriptor that is ready is reported again.
+  public func modify(_ fd: Int32, interest: IOInterest) throws(SystemError) {
+    guard let index = known(fd) else { throw SystemError("epoll_ctl", errno: 2, "modify descriptor \(fd)") }
+    let result = clinux_epoll_modify(epoll, fd, interest.mask, slots[index].generation)
+    if result < 0 { throw SystemError("epoll_ctl", result: result, "modify descriptor \(fd)") }
+  }
+
+  /// Stops watching a descriptor and lets go of its handler; the descriptor stays open. Events that are already in this
+  /// batch are dropped. Nothing happens if it is not registered.
+  public func deregister(_ fd: Int32) {
+    guard let index = known(fd) else { return }
+    _ = clinux_epoll_delete(epoll, fd)
+    forget(index)
+  }
+
+  /// Stops watching a descriptor and closes it. One system call less than `deregister` and a close; only for a
+  /// descriptor that was not duplicated (closing the last one takes it out of the epoll set).
+  public func close(_ fd: Int32) {
+    if let index = known(fd) { forget(index) }
+    _ = clinux_close(fd)
+  }
+
+  private func known(_ fd: Int32) -> Int? {
+    fd >= 0 && Int(fd) < slotCount && slots[Int(fd)].handler != nil ? Int(fd) : nil
+  }
+
+  private func forget(_ index: Int) {
+    slots[index].generation &+= 1
+    slots[index].handler = nil
+    registered -= 1
+  }
+
+  @inline(never)
+  private func growSlots(_ index: Int) {
+    let newCount = max(index + 1, slotCount * 2)
+    let grown = UnsafeMutablePointer<Slot>.allocate(capacity: newCount)
+    grown.moveInitialize(from: slots, count: slotCount)
+    (grown + slotCount).initialize(repeating: Slot(), count: newCount - slotCount)
+    slots.deallocate()
+    slots = grown
+    slotCount = newCount
+  }
+
+  // MARK: Running
+
+  /// Handles events until `stop()`. The calling thread becomes the loop's thread.
+  public func run() {
+    stopping = false
+    updateNow()
+    while !stopping { runOnce(timeout: waitTime()) }
+  }
+
+  /// Handles what is ready, waiting at most `limit` for it; for tests and for start-up before `run()`.
+  public func turn(upTo limit: Nanoseconds = .zero) {
+    updateNow()
+    let wait = waitTime()
+    let limit = Self.roundedUp(limit)
+    runOnce(timeout: wait < 0 ? limit : min(wait, limit))
+  }
+
+  /// Makes `run()` return after the current batch. On the loop's thread.
+  public func stop() { stopping = true }
+
+  /// Runs `body` after the current batch of events and timers, before the next wait.
+  public func `defer`(_ body: @escaping () -> Void) { deferred.append(body) }
+
+  /// Calls `flushable.flush()` as soon as the handler, timer or message that runs now returns. Once for each call: the
+  /// caller remembers whether it has asked already.
+  @inline(__always)
+  public func flushLater(_ flushable: any Flushable) { flushes.append(flushable) }
+
+  /// Reads the clock, where a handler has worked for long.
+  public func updateNow() { now = MonotonicTime(nanoseconds: clinux_monotonic_ns()) }
+
+  private func runOnce(timeout: Int32) {
+    waits &+= 1
+    let count = clinux_epoll_wait(epoll, events, Self.batchSize, timeout)
+    updateNow()
+    var i = 0
+    while i < Int(count) {
+      dispatch(events[i])
+      i &+= 1
+    }
+    fireTimers()
+    if !deferred.isEmpty { runDeferred() }
+  }
+
+  @inline(__always)
+  private func dispatch(_ event: clinux_event) {
+    // A descriptor that the kernel reports was registered, so its slot exists.
+    let slot = slots + Int(event.fd)
+    guard slot.pointee.generation == event.generation, let handler = slot.pointee.handler else {
+      staleEvents &+= 1
+      return
+    }
+    handler.ready(IOEvents(rawValue: event.events))
+    if !flushes.isEmpty { runFlushes() }
+  }
+
+  private func fireTimers() {
+    wheel.advance(to: now)
+    while let entry = wheel.popExpired() {
+      unsafeDowncast(entry, to: Timer.self).fire()
+      if !flushes.isEmpty { runFlushes() }
+    }
+  }
+
+  private func runFlushes() {
+    // A flush can ask for others; the list grows while it is walked.
+    var i = 0
+    while i < flushes.count {
+      flushes[i].flush()
+      i &+= 1
+    }
+    flushes.removeAll(keepingCapacity: true)
+  }
+
+  @inline(never)
+  private func runDeferred() {
+    // What is deferred meanwhile runs after the next batch, so that a body that defers itself cannot hold the loop.
+    swap(&deferred, &running)
+    for body in running {
+      body()
+      if !flushes.isEmpty { runFlushes() }
+    }
+    running.removeAll(keepingCapacity: true)
+  }
+
+  /// Milliseconds until there is something to do without an event; -1 for ever.
+  private func waitTime() -> Int32 {
+    if !deferred.isEmpty { return 0 }
+    guard let next = wheel.nextWakeup else { return -1 }
+    return Self.roundedUp(next.since(now))
+  }
+
+  private static func roundedUp(_ span: Nanoseconds) -> Int32 {
+    Int32(truncatingIfNeeded: min(span.rawValue / 1_000_000 + (span.rawValue % 1_000_000 == 0 ? 0 : 1), 3_600_000))
+  }
+}

@@ -1,0 +1,84 @@
+internal import CLinux
+import Glibc
+
+/// This process, as the kernel sees it.
+public enum CurrentProcess {
+  public static var id: Int32 { clinux_getpid() }
+
+  /// A variable of the environment. Read at start, before threads run: the environment is not protected.
+  public static func environment(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+
+  /// Removes a variable from the environment, so that children do not see it. Before threads run.
+  public static func unsetEnvironment(_ name: String) { unsetenv(name) }
+
+  /// All of the environment as `NAME=value`.
+  public static var environment: [String] {
+    var entries: [String] = []
+    while let entry = clinux_environment_entry(Int32(entries.count)) { entries.append(String(cString: entry)) }
+    return entries
+  }
+
+  public static var hostName: String {
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
+      guard let base = buffer.baseAddress, gethostname(base, 255) == 0 else { return "localhost" }
+      base[255] = 0
+      return String(cString: base)
+    }
+  }
+
+  /// The program's own file.
+  public static var executablePath: String? {
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 4096) { buffer in
+      guard let base = buffer.baseAddress else { return nil }
+      let count = readlink("/proc/self/exe", base, 4095)
+      guard count > 0 else { return nil }
+      base[count] = 0
+      return String(cString: base)
+    }
+  }
+
+  /// Descriptors open now; nil where `/proc` is missing.
+  public static var openDescriptors: Int? {
+    let count = clinux_open_descriptors()
+    return count < 0 ? nil : Int(count)
+  }
+
+  /// Raises the soft limit of open descriptors to the hard one.
+  /// - Returns: the limit now in force.
+  @discardableResult
+  public static func raiseDescriptorLimit() -> Int { max(0, Int(clinux_raise_descriptor_limit())) }
+
+  /// A write to a closed connection shall be an error, not the end of the process.
+  public static func ignoreBrokenPipe() { _ = clinux_ignore_signal(SIGPIPE) }
+
+  /// Memory in use.
+  public struct Memory: Equatable, Sendable {
+    /// Resident bytes, shared ones counted in full.
+    public var resident: UInt64 = 0
+    /// Resident bytes, shared ones divided by the number of sharers; 0 where the kernel does not tell.
+    public var proportional: UInt64 = 0
+    /// Resident bytes of no file.
+    public var anonymous: UInt64 = 0
+  }
+
+  /// Reads `/proc/self/smaps_rollup`. Takes about a millisecond: for people who ask, not for every event.
+  public static var memory: Memory {
+    guard let text = try? FileContents.text("/proc/self/smaps_rollup", limit: 1 << 16) else { return Memory() }
+    return memory(fromRollup: text)
+  }
+
+  static func memory(fromRollup text: String) -> Memory {
+    var memory = Memory()
+    for line in text.split(separator: "\n") {
+      let words = line.split(separator: " ")
+      guard words.count == 3, words[2] == "kB", let value = UInt64(words[1]), value < 1 << 50 else { continue }
+      switch words[0] {
+      case "Rss:": memory.resident = value * 1024
+      case "Pss:": memory.proportional = value * 1024
+      case "Anonymous:": memory.anonymous = value * 1024
+      default: break
+      }
+    }
+    return memory
+  }
+}
