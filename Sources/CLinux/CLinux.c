@@ -301,6 +301,15 @@ int clinux_peer_pid(int fd) {
   return peer.pid;
 }
 
+int64_t clinux_peer_uid(int fd) {
+  struct ucred peer;
+  socklen_t length = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) return -errno;
+  return peer.uid;
+}
+
+int64_t clinux_effective_uid(void) { return geteuid(); }
+
 int clinux_duplicate(int fd) { RETURN(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
 int clinux_set_nonblocking(int fd) {
@@ -352,6 +361,8 @@ int clinux_raise_descriptor_limit(void) {
 }
 
 int clinux_getpid(void) { return getpid(); }
+
+void clinux_yield(void) { sched_yield(); }
 
 const char *clinux_environment_entry(int index) { return environ == NULL ? NULL : environ[index]; }
 

@@ -1,8 +1,8 @@
 /// Finds what was probably meant.
-enum NearestName {
+public enum NearestName {
   /// The candidate closest to `name`, or nil when none is close: at most one typing mistake for every three letters.
   /// The case of letters and the difference between `-`, `_` and none do not count as mistakes.
-  static func of(_ name: String, in candidates: some Sequence<String>) -> String? {
+  public static func of(_ name: String, in candidates: some Sequence<String>) -> String? {
     let wanted = folded(name)
     guard !wanted.isEmpty, wanted.count <= 128 else { return nil }
     var best: (name: String, distance: Int)?

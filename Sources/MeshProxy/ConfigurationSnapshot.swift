@@ -34,12 +34,12 @@ public final class ConfigurationSnapshot: Sendable {
 /// What one worker gets when the configuration changes.
 struct WorkerUpdate: Sendable {
   struct Socket: Sendable {
-    let descriptor: Int32
+    let descriptors: [Int32]
     /// As the kernel bound it, port 0 resolved.
     let address: SocketAddress
   }
   let snapshot: ConfigurationSnapshot
-  /// This worker's socket for each listener.
+  /// This worker's sockets for each listener.
   let sockets: [ListenerKey: Socket]
   /// The endpoints known so far, by cluster, where they differ from what the worker has.
   let endpoints: [String: [WeightedEndpoint]]

@@ -104,6 +104,9 @@ int clinux_get_option(int fd, int option, int *_Nonnull value);
 int clinux_linger_zero(int fd);
 // The process id of a connected Unix socket's peer at the time of its connect or listen.
 int clinux_peer_pid(int fd);
+// The effective user of that process; of this one.
+int64_t clinux_peer_uid(int fd);
+int64_t clinux_effective_uid(void);
 int clinux_duplicate(int fd);
 int clinux_set_nonblocking(int fd);
 int clinux_set_cloexec(int fd, int on);
@@ -122,6 +125,7 @@ int clinux_affinity_count(void);
 // Raises RLIMIT_NOFILE's soft limit to the hard one; returns the limit in force (at most INT_MAX).
 int clinux_raise_descriptor_limit(void);
 int clinux_getpid(void);
+void clinux_yield(void);
 // The `index`th entry of the environment, null after the last.
 const char *_Nullable clinux_environment_entry(int index);
 // Drops every SYN that arrives at a listening socket from now on; handshakes that have begun still complete.
@@ -143,7 +147,6 @@ int64_t clinux_read(int fd, void *_Nonnull bytes, size_t count);
 int64_t clinux_write(int fd, const void *_Nonnull bytes, size_t count);
 // Size in bytes of the file behind `fd` (0 for what has none).
 int64_t clinux_file_size(int fd);
-// 1 when both descriptors or paths name the same file.
 int clinux_unlink(const char *_Nonnull path);
 // The text for an error number, written to `text` (terminated).
 void clinux_error_text(int number, char *_Nonnull text, size_t capacity);

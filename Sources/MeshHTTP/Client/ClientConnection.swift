@@ -9,6 +9,8 @@ public struct ClientConnectionSettings: Sendable {
   /// An unused connection is closed after this time; nil: never. An upstream that announces a shorter time by
   /// `Keep-Alive: timeout=` is believed.
   public var idleTimeout: Nanoseconds?
+  /// A connection of this age takes no further request (`max_connection_duration`); nil: no limit.
+  public var maximumDuration: Nanoseconds?
   /// Requests sent over one connection (`max_requests_per_connection`); 0: unlimited.
   public var maximumRequests: UInt32 = 0
   /// Unsent request bytes at which the stream is told to stop (`per_connection_buffer_limit_bytes`).
@@ -44,7 +46,8 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   /// Requests begun on this connection; over 1, the connection is a reused one.
   public private(set) var requestCount: UInt32 = 0
 
-  unowned(unsafe) let owner: any ClientConnectionOwner
+  /// Kept alive: it lets go of this when it hears `connectionClosed`.
+  let owner: any ClientConnectionOwner
   let headerMaps: HeaderMapPool
   var transport: Transport
   var input = ByteQueue()
@@ -54,6 +57,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   private var timer: Timer?
   private var idleSince: MonotonicTime = .never
   private var idleLimit: Nanoseconds?
+  private let openedAt: MonotonicTime
   private var phase = Phase.connecting
   private var method = HTTPMethod.get
   private var requestFraming = BodyFraming.none
@@ -83,6 +87,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     parser = HTTP1ResponseParser(limits: settings.limits)
     body = HTTP1BodyDecoder(framing: .none, limits: settings.limits)
     idleLimit = settings.idleTimeout
+    openedAt = loop.now
   }
 
   /// Waits for the connection to be established. Call once, after the owner has stored this.
@@ -406,7 +411,8 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   private func finishExchange() {
     guard phase == .busy, responseDone, requestDone else { return }
     receiver = nil
-    let isLast = settings.maximumRequests > 0 && requestCount >= settings.maximumRequests
+    let isOld = settings.maximumDuration.map { loop.now >= openedAt + $0 } ?? false
+    let isLast = isOld || settings.maximumRequests > 0 && requestCount >= settings.maximumRequests
     guard keepAlive, !isLast, !transport.peerClosed, transport.output.isEmpty else {
       return close(isLast ? .maximumRequests : .local)
     }

@@ -5,6 +5,10 @@ import MeshPrimitives
 enum ByteScan {
   typealias Vector = SIMD16<UInt8>
 
+  /// The operators between two vectors are single instructions; those between a vector and a scalar are loops.
+  @inline(__always)
+  static func all(_ byte: UInt8) -> Vector { Vector(repeating: byte) }
+
   // MARK: Loading
 
   @inline(__always)
@@ -65,18 +69,30 @@ enum ByteScan {
   /// Letters, digits and `-`: all that almost every field name is made of. For these `| 0x20` is the lower-case byte.
   @inline(__always)
   static func plainNameBytes(_ v: Vector) -> SIMDMask<SIMD16<Int8>> {
-    (((v | 0x20) &- 0x61) .< 26) .| ((v &- 0x30) .< 10) .| (v .== 0x2d)
+    (((v | all(0x20)) &- all(0x61)) .< all(26)) .| ((v &- all(0x30)) .< all(10)) .| (v .== all(0x2d))
   }
 
   /// Letters, digits, `-` and `.`: all that almost every host is made of.
   @inline(__always)
   static func plainHostBytes(_ v: Vector) -> SIMDMask<SIMD16<Int8>> {
-    (((v | 0x20) &- 0x61) .< 26) .| ((v &- 0x30) .< 10) .| ((v &- 0x2d) .< 2)
+    (((v | all(0x20)) &- all(0x61)) .< all(26)) .| ((v &- all(0x30)) .< all(10)) .| ((v &- all(0x2d)) .< all(2))
   }
 
   /// Control characters, HTAB among them, and DEL.
   @inline(__always)
-  static func controls(_ v: Vector) -> SIMDMask<SIMD16<Int8>> { (v .< 0x20) .| (v .== 0x7f) }
+  static func controls(_ v: Vector) -> SIMDMask<SIMD16<Int8>> { (v .< all(0x20)) .| (v .== all(0x7f)) }
+
+  /// The first control character or DEL of `p[i..<n]`, or an index of `n` or more. `n` is at least 8, `i` at most `n`.
+  @inline(__always)
+  static func firstControl(_ p: UnsafePointer<UInt8>, _ start: Int, _ n: Int) -> Int {
+    var i = start
+    var step: Int
+    repeat {
+      step = firstSet(controls(load16(p, i, n)))
+      i &+= step
+    } while step == 16
+    return i
+  }
 
   /// The first byte of `p[i..<n]` that no field value may hold (a control character other than HTAB, or DEL; RFC 9110
   /// §5.5), or `n`. `n` is at least 8.
@@ -101,7 +117,7 @@ enum ByteScan {
     var i = start
     while i < n {
       let v = load16(p, i, n)
-      let stop = firstSet(((v &- 0x21) .> 0x5d) .| (v .== 0x23))
+      let stop = firstSet(((v &- all(0x21)) .> all(0x5d)) .| (v .== all(0x23)))
       i &+= stop
       if stop < 16 { return i < n ? i : n }
     }
@@ -115,7 +131,7 @@ enum ByteScan {
     var i = 0
     while i < count {
       let v = load16(bytes, i)
-      let stop = firstSet(controls(v) .& (v .!= 0x09))
+      let stop = firstSet(controls(v) .& (v .!= all(0x09)))
       if stop < 16 { return i &+ stop < count }
       i &+= 16
     }
@@ -127,12 +143,31 @@ enum ByteScan {
   static func lineFeed(_ p: UnsafePointer<UInt8>, _ start: Int, _ n: Int) -> Int {
     var i = start
     while i &+ 16 <= n {
-      let stop = firstSet(load16(p, i) .== 0x0a)
+      let stop = firstSet(load16(p, i) .== all(0x0a))
       if stop < 16 { return i &+ stop }
       i &+= 16
     }
     while i < n, p[i] != 0x0a { i &+= 1 }
     return i
+  }
+
+  /// Whether a field value, which holds no control characters, is `literal` in any case. `literal` is made of lower-case
+  /// letters, digits and `-`: for these `| 0x20` confuses no two bytes that a value may hold.
+  @inline(__always)
+  static func equalsFolded(_ value: Bytes, _ literal: StaticString) -> Bool {
+    let n = literal.utf8CodeUnitCount
+    guard value.count == n, let p = value.baseAddress else { return false }
+    let q = literal.utf8Start
+    var i = 0
+    while i &+ 8 <= n {
+      if load8(p, i) | 0x2020_2020_2020_2020 != load8(q, i) { return false }
+      i &+= 8
+    }
+    while i < n {
+      if p[i] | 0x20 != q[i] { return false }
+      i &+= 1
+    }
+    return true
   }
 
   // MARK: Character classes
@@ -184,7 +219,7 @@ enum ByteScan {
   /// destination before an overlapping source is fine.
   @inline(__always)
   static func copyBlocks(_ to: UnsafeMutablePointer<UInt8>, _ from: UnsafePointer<UInt8>, _ n: Int) {
-    if n > 256 {
+    if n > 96 {
       UnsafeMutableRawPointer(to).copyMemory(from: UnsafeRawPointer(from), byteCount: n)
       return
     }

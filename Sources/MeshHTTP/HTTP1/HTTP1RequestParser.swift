@@ -110,7 +110,11 @@ public struct HTTP1RequestParser {
       }
       head.method = HTTPMethod(Bytes(start: p + start, count: methodLength))
     }
-    headers.addChecked(.method, Bytes(start: p + start, count: methodLength))
+    if methodLength <= 16 {
+      headers.addPseudo(.method, ":method", p + start, methodLength)
+    } else {
+      headers.addChecked(.method, Bytes(start: p + start, count: methodLength))
+    }
 
     let target = start &+ methodLength &+ 1
     let targetEnd = ByteScan.targetEnd(p, target, n)
@@ -125,7 +129,11 @@ public struct HTTP1RequestParser {
 
     var authority: Bytes?
     if p[target] == 0x2f, head.method != .connect {
-      headers.addChecked(.path, Bytes(start: p + target, count: targetEnd &- target))
+      if version &+ 16 <= n {
+        headers.addPseudo(.path, ":path", p + target, targetEnd &- target)
+      } else {
+        headers.addChecked(.path, Bytes(start: p + target, count: targetEnd &- target))
+      }
     } else {
       do throws(HTTP1Error) {
         authority = try readTarget(Bytes(start: p + target, count: targetEnd &- target), headers, &head)

@@ -66,8 +66,14 @@ public struct HTTP1ResponseParser {
     // The space before an absent reason is often left out, which is harmless.
     guard p[12] == 0x20 || p[12] == 0x0d else { return .invalid(.invalidStatusLine) }
     let lineEnd = ByteScan.valueEnd(p, 12, n)
-    if lineEnd &+ 1 >= n || p[lineEnd] != 0x0d || p[lineEnd &+ 1] != 0x0a { return Self.unfinishedReason(p, lineEnd, n) }
-    headers.addChecked(.status, Bytes(start: p + 9, count: 3))
+    if lineEnd &+ 1 >= n || p[lineEnd] != 0x0d || p[lineEnd &+ 1] != 0x0a {
+      return Self.unfinishedReason(p, lineEnd, n)
+    }
+    if n >= 25 {
+      headers.addPseudo(.status, ":status", p + 9, 3)
+    } else {
+      headers.addChecked(.status, Bytes(start: p + 9, count: 3))
+    }
     let section = headers.readFieldSection(p, lineEnd &+ 2, n, maxFields: Int(maxFields))
     guard case .end = section else { return section }
     do throws(HTTP1Error) {
@@ -93,7 +99,7 @@ public struct HTTP1ResponseParser {
         }
       if !isRight { return .invalid(.invalidStatusLine) }
     }
-    if n > 9, p[9] == 0x30 || p[9] > 0x35 { return .invalid(.invalidStatus) }
+    if n >= 12, p[9] == 0x30 || p[9] > 0x35 { return .invalid(.invalidStatus) }
     return .incomplete
   }
 

@@ -14,21 +14,83 @@ extension HeaderMap {
   func readFieldSection(_ p: UnsafePointer<UInt8>, _ start: Int, _ n: Int, maxFields: Int) -> FieldSection {
     var i = start
     var fields = 0
-    while i < n {
-      if p[i] <= 0x20 {
-        guard p[i] == 0x0d else { return .invalid(Self.lineStartError(p[i], isFirst: fields == 0)) }
-        guard i &+ 1 < n else { return .incomplete }
-        return p[i &+ 1] == 0x0a ? .end(i &+ 2) : .invalid(.bareCR)
+    while true {
+      if fields < maxFields {
+        let next = readPlainLine(p, i, n)
+        if next != 0 {
+          i = next
+          fields &+= 1
+          continue
+        }
       }
-      if fields == maxFields { return .invalid(.tooManyFields) }
-      switch readFieldLine(p, i, n) {
-      case .end(let next): i = next
+      switch readOtherLine(p, i, n, fields, maxFields) {
+      case .end(let next):
+        if next < 0 { return .end(0 &- next) }
+        i = next
       case .incomplete: return .incomplete
       case .invalid(let error): return .invalid(error)
       }
       fields &+= 1
     }
-    return .incomplete
+  }
+
+  /// Reads what almost every field line is: a name of letters, digits and `-`, `: `, a value without HTAB and without white
+  /// space around, CR LF, and something behind. Returns the index behind it, or 0 if this is something else.
+  @inline(__always)
+  private func readPlainLine(_ p: UnsafePointer<UInt8>, _ start: Int, _ n: Int) -> Int {
+    guard start &+ 18 <= n else { return 0 }
+    let first = ByteScan.load16(p, start)
+    var nameLength = ByteScan.firstClear(ByteScan.plainNameBytes(first))
+    if nameLength == 16 {
+      guard start &+ 34 <= n else { return 0 }
+      nameLength &+= ByteScan.firstClear(ByteScan.plainNameBytes(ByteScan.load16(p, start &+ 16)))
+      if nameLength == 32 { return 0 }
+    }
+    // Two bytes behind the blocks are there: these need no check.
+    let colon = start &+ nameLength
+    // ": "
+    guard nameLength > 0, UnsafeRawPointer(p).loadUnaligned(fromByteOffset: colon, as: UInt16.self) == 0x203a,
+      p[colon &+ 2] > 0x20
+    else { return 0 }
+    let end = ByteScan.firstControl(p, colon &+ 3, n)
+    // CR LF
+    guard end &+ 2 <= n, UnsafeRawPointer(p).loadUnaligned(fromByteOffset: end, as: UInt16.self) == 0x0a0d,
+      p[end &- 1] != 0x20
+    else { return 0 }
+
+    let size = end &+ 2 &- start
+    if used &+ size > capacity { retire(grow(size)) }
+    let line = arena + used
+    ByteScan.store16(line, 0, first | ByteScan.all(0x20))
+    if nameLength > 16 {
+      ByteScan.store16(line, 16, ByteScan.load16(p, start &+ 16) | ByteScan.all(0x20))
+    }
+    let rest = size &- nameLength
+    if end &+ 18 <= n {
+      ByteScan.copyBlocks(line + nameLength, p + colon, rest)
+    } else {
+      ByteScan.copyExactly(line + nameLength, p + colon, rest)
+    }
+    record(
+      HeaderID.identify(UnsafeRawPointer(line), nameLength), offset: used, nameLength: nameLength,
+      valueLength: rest &- 4)
+    used &+= size
+    return end &+ 2
+  }
+
+  /// Reads any other line; the index behind the empty line is returned negated.
+  @inline(never)
+  private func readOtherLine(
+    _ p: UnsafePointer<UInt8>, _ i: Int, _ n: Int, _ fields: Int, _ maxFields: Int
+  ) -> FieldSection {
+    if i >= n { return .incomplete }
+    if p[i] <= 0x20 {
+      guard p[i] == 0x0d else { return .invalid(Self.lineStartError(p[i], isFirst: fields == 0)) }
+      guard i &+ 1 < n else { return .incomplete }
+      return p[i &+ 1] == 0x0a ? .end(0 &- (i &+ 2)) : .invalid(.bareCR)
+    }
+    if fields == maxFields { return .invalid(.tooManyFields) }
+    return readFieldLine(p, i, n)
   }
 
   /// Why a line cannot begin with this byte, which is no CR.
@@ -41,7 +103,6 @@ extension HeaderMap {
 
   /// Reads one field line from `p[start..<n]` and adds it, its name in lower case, its value without the white space around.
   /// `.end` is the index behind its CR LF. `n` is at least 8 and over `start`.
-  @inline(__always)
   func readFieldLine(_ p: UnsafePointer<UInt8>, _ start: Int, _ n: Int) -> FieldSection {
     // The name, sixteen bytes at a time as long as it is made of what names are made of.
     var colon = start
@@ -85,7 +146,7 @@ extension HeaderMap {
     if isPlain {
       var k = 0
       repeat {
-        ByteScan.store16(line, k, ByteScan.load16(p, start &+ k, n) | 0x20)
+        ByteScan.store16(line, k, ByteScan.load16(p, start &+ k, n) | ByteScan.all(0x20))
         k &+= 16
       } while k < nameLength
     } else {

@@ -37,7 +37,7 @@ extension HeaderMap {
       if has(.contentLength) { throw .contentLengthAndTransferEncoding }
       if minorVersion == 0 { throw .transferEncodingInHTTP10 }
       if isRepeated(.transferEncoding) { throw .duplicateTransferEncoding }
-      if !coding.equalsIgnoringCase("chunked") { throw Self.transferEncodingError(coding) }
+      if !ByteScan.equalsFolded(coding, "chunked") { throw Self.transferEncodingError(coding) }
       remove(.transferEncoding)
       return .chunked
     }
@@ -75,7 +75,7 @@ extension HeaderMap {
       while end < value.count, value[end] != 0x2c { end += 1 }
       let coding = trimmed(value.slice(start, end - start))
       if !ByteScan.isToken(coding) { return .invalidTransferEncoding }
-      isLastChunked = coding.equalsIgnoringCase("chunked")
+      isLastChunked = ByteScan.equalsFolded(coding, "chunked")
       if isLastChunked { chunkedCount += 1 }
       start = end + 1
     }
@@ -95,9 +95,9 @@ extension HeaderMap {
   func takeConnection(_ direction: HTTP1Direction) throws(HTTP1Error) -> ConnectionOptions {
     var options = ConnectionOptions()
     if let value = value(.connection) {
-      if !isRepeated(.connection), value.equalsIgnoringCase("keep-alive") {
+      if !isRepeated(.connection), ByteScan.equalsFolded(value, "keep-alive") {
         options.keepAlive = true
-      } else if !isRepeated(.connection), value.equalsIgnoringCase("close") {
+      } else if !isRepeated(.connection), ByteScan.equalsFolded(value, "close") {
         options.close = true
       } else {
         try readConnection(direction, &options)
@@ -127,11 +127,11 @@ extension HeaderMap {
         count += 1
         if count >= 10 { throw .tooManyConnectionOptions }
         if !ByteScan.isToken(option) { throw .invalidConnection }
-        if option.equalsIgnoringCase("close") {
+        if ByteScan.equalsFolded(option, "close") {
           options.close = true
-        } else if option.equalsIgnoringCase("keep-alive") {
+        } else if ByteScan.equalsFolded(option, "keep-alive") {
           options.keepAlive = true
-        } else if option.equalsIgnoringCase("upgrade") {
+        } else if ByteScan.equalsFolded(option, "upgrade") {
           options.upgrade = true
         } else {
           try removeNominated(option, direction)

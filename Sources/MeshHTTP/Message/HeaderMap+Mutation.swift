@@ -57,23 +57,48 @@ extension HeaderMap {
   /// without one a field is added. Nothing happens for `.other`.
   public func appendValue(_ id: HeaderID, separator: StaticString, _ value: Bytes) {
     guard id != .other else { return }
+    if breaksStartLine(id, value) { return withStartLinePart(id, value) { appendValue(id, separator: separator, $0) } }
     guard presence.contains(id) else { return add(id, value) }
-    var size = value.count + separator.utf8CodeUnitCount
+    if repeated.contains(id) { combine(id, separator) }
+    let index = Int(first[Int(id.rawValue)])
+    let entry = entries[index]
+    let kept = Int(entry.nameLength) &+ 2 &+ Int(entry.valueLength)
+    let size = kept &+ separator.utf8CodeUnitCount &+ value.count &+ 2
+    let outgrown = used &+ size > capacity ? grow(size) : nil
+    let line = arena + used
+    ByteScan.copyBlocks(line, arena + Int(entry.offset), kept)
+    ByteScan.copyExactly(line + kept, separator.utf8Start, separator.utf8CodeUnitCount)
+    let start = line + kept + separator.utf8CodeUnitCount
+    if let source = value.baseAddress { ByteScan.copyExactly(start, source, value.count) }
+    retire(outgrown)
+    sanitize(start, value.count)
+    UnsafeMutableRawPointer(start + value.count).storeBytes(of: 0x0a0d, as: UInt16.self)
+    let added = separator.utf8CodeUnitCount &+ value.count
+    entries[index].offset = UInt32(truncatingIfNeeded: used)
+    entries[index].valueLength = entry.valueLength &+ UInt32(truncatingIfNeeded: added)
+    used &+= size
+    deadBytes &+= entry.lineLength
+  }
+
+  /// Makes the fields of this name one, their values joined by `separator` in order. Nothing happens if there is at most one.
+  public func combine(_ id: HeaderID, _ separator: StaticString) {
+    guard repeated.contains(id) else { return }
+    var size = 0
     values(id) { size += $0.count + separator.utf8CodeUnitCount }
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: size) { joined in
       guard let start = joined.baseAddress else { return }
       var length = 0
       func put(_ bytes: Bytes) {
-        guard let source = bytes.baseAddress, bytes.count > 0 else { return }
+        guard let source = bytes.baseAddress else { return }
         (start + length).update(from: source, count: bytes.count)
         length += bytes.count
       }
+      var isFirst = true
       values(id) {
-        if length > 0 { put(Bytes(separator)) }
+        if !isFirst { put(Bytes(separator)) }
+        isFirst = false
         put($0)
       }
-      if length > 0 { put(Bytes(separator)) }
-      put(value)
       overwrite(id, Bytes(start: start, count: length))
     }
   }
@@ -119,8 +144,8 @@ extension HeaderMap {
 
   @inline(__always)
   private func discard(_ index: Int) {
-    liveBytes &-= entries[index].lineLength
-    live &-= 1
+    deadBytes &+= entries[index].lineLength
+    deadEntries &+= 1
     entries[index].isLive = false
   }
 
@@ -151,6 +176,21 @@ extension HeaderMap {
   /// Adds a field of which a parser has already checked the value.
   @inline(__always)
   func addChecked(_ id: HeaderID, _ value: Bytes) { append(id, Bytes(id.name), value, isChecked: true) }
+
+  /// As `addChecked`, where sixteen bytes behind the value are readable, and the name is known to the compiler.
+  @inline(__always)
+  func addPseudo(_ id: HeaderID, _ name: StaticString, _ value: UnsafePointer<UInt8>, _ length: Int) {
+    let nameLength = name.utf8CodeUnitCount
+    let size = nameLength &+ length &+ 4
+    if used &+ size > capacity { retire(grow(size)) }
+    let line = arena + used
+    ByteScan.copyExactly(line, name.utf8Start, nameLength)
+    UnsafeMutableRawPointer(line + nameLength).storeBytes(of: 0x203a, as: UInt16.self)
+    ByteScan.copyBlocks(line + nameLength + 2, value, length)
+    UnsafeMutableRawPointer(line + nameLength + 2 + length).storeBytes(of: 0x0a0d, as: UInt16.self)
+    record(id, offset: used, nameLength: nameLength, valueLength: length)
+    used &+= size
+  }
 
   @inline(__always)
   private func append(_ id: HeaderID, _ name: Bytes, _ value: Bytes, isChecked: Bool = false) {
@@ -194,8 +234,6 @@ extension HeaderMap {
       }
     }
     entryCount &+= 1
-    live &+= 1
-    liveBytes &+= nameLength &+ valueLength &+ 4
   }
 
   @inline(never)
@@ -211,6 +249,7 @@ extension HeaderMap {
     let length = value.count
     var start = arena + entry.valueOffset
     if length <= Int(entry.valueLength) {
+      deadBytes += Int(entry.valueLength) - length
       if let source = value.baseAddress { start.update(from: source, count: length) }
     } else {
       let nameLength = Int(entry.nameLength)
@@ -223,11 +262,11 @@ extension HeaderMap {
       retire(outgrown)
       entries[index].offset = UInt32(truncatingIfNeeded: used)
       used += size
+      deadBytes += entry.lineLength
     }
     sanitize(start, length)
     UnsafeMutableRawPointer(start + length).storeBytes(of: 0x0a0d, as: UInt16.self)
     entries[index].valueLength = UInt32(truncatingIfNeeded: length)
-    liveBytes += length - Int(entry.valueLength)
   }
 
   // MARK: Cleanliness

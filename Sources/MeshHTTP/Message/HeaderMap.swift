@@ -37,9 +37,9 @@ public final class HeaderMap {
   var entries: UnsafeMutablePointer<Entry>
   var entryCapacity: Int
   var entryCount = 0
-  /// Entries not removed.
-  var live = 0
-  var liveBytes = 0
+  /// Entries removed, and bytes of the arena that belong to no live entry: counted where they arise, which is rare.
+  var deadEntries = 0
+  var deadBytes = 0
   var presence = HeaderIDSet()
   /// Ids with more than one field.
   var repeated = HeaderIDSet()
@@ -69,8 +69,8 @@ public final class HeaderMap {
     if capacity > Self.keptArena || entryCapacity > Self.keptEntries { shrink() }
     used = 0
     entryCount = 0
-    live = 0
-    liveBytes = 0
+    deadEntries = 0
+    deadBytes = 0
     presence = HeaderIDSet()
     repeated = HeaderIDSet()
     pending = 0
@@ -93,10 +93,10 @@ public final class HeaderMap {
   // MARK: Reading
 
   /// Fields, pseudo headers included.
-  @inline(__always) public var count: Int { live }
+  @inline(__always) public var count: Int { entryCount &- deadEntries }
 
   /// Names, values and four bytes (`: ` and CR LF) per field.
-  @inline(__always) public var byteCount: Int { liveBytes }
+  @inline(__always) public var byteCount: Int { used &- deadBytes }
 
   /// Whether a field of this name is there.
   @inline(__always)
@@ -202,8 +202,8 @@ extension HeaderMap {
     first.update(from: other.first, count: 128)
     used = other.used
     entryCount = other.entryCount
-    live = other.live
-    liveBytes = other.liveBytes
+    deadEntries = other.deadEntries
+    deadBytes = other.deadBytes
     presence = other.presence
     repeated = other.repeated
   }

@@ -12,6 +12,8 @@ public struct ServerConnectionSettings: Sendable {
   public var delayedCloseTimeout: Nanoseconds? = .seconds(1)
   /// After this age the next response says `connection: close` (`max_connection_duration`); nil: never.
   public var maximumDuration: Nanoseconds?
+  /// A connection that is to end and is idle may still send one request within this time (`drain_timeout`).
+  public var drainTimeout: Nanoseconds = .seconds(5)
   /// Requests served by one connection (`max_requests_per_connection`); 0: unlimited.
   public var maximumRequests: UInt32 = 0
   /// Unsent response bytes at which the stream is told to stop (`per_connection_buffer_limit_bytes`).
@@ -54,17 +56,15 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
 
   public let loop: EventLoop
   public let settings: ServerConnectionSettings
-  public let remoteAddress: SocketAddress
-  public let localAddress: SocketAddress
-  /// Unique in this process; `%CONNECTION_ID%`.
-  public let identifier: UInt64
+  public let info: ConnectionInfo
   /// Where the owner keeps this connection in its list.
   public var listIndex = 0
   private var isFlushScheduled = false
   /// Requests whose head has arrived.
   public internal(set) var requestCount: UInt32 = 0
 
-  unowned(unsafe) let handler: any ServerConnectionHandler
+  /// Kept alive: it lets go of this when it hears `connectionClosed`.
+  let handler: any ServerConnectionHandler
   let headerMaps: HeaderMapPool
   var transport: Transport
   /// A partial head, or bytes that arrived before they were wanted (pipelining, back-pressure).
@@ -83,6 +83,8 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   var responseFraming = BodyFraming.none
   var method = HTTPMethod.get
   var keepAlive = true
+  /// Set once the connection is to end: when it closes even if no request comes.
+  var drainDeadline: MonotonicTime?
   /// The stream was told that the output is above the high watermark.
   var isBlocked = false
   /// `process` is on the stack.
@@ -93,15 +95,13 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   /// - Parameter descriptor: an accepted, non-blocking socket; this owns it from now on.
   public init(
     loop: EventLoop, descriptor: Int32, settings: ServerConnectionSettings, headerMaps: HeaderMapPool,
-    handler: any ServerConnectionHandler, identifier: UInt64, remoteAddress: SocketAddress, localAddress: SocketAddress
+    handler: any ServerConnectionHandler, info: ConnectionInfo
   ) {
     self.loop = loop
     self.settings = settings
     self.headerMaps = headerMaps
     self.handler = handler
-    self.identifier = identifier
-    self.remoteAddress = remoteAddress
-    self.localAddress = localAddress
+    self.info = info
     transport = Transport(descriptor: descriptor, isWritable: true)
     parser = HTTP1RequestParser(limits: settings.limits)
     body = HTTP1BodyDecoder(framing: .none, limits: settings.limits)
@@ -143,7 +143,10 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     let now = loop.now
     switch phase {
     case .idle:
-      if let deadline = idleDeadline { now >= deadline ? close(.idleTimeout) : timer?.arm(at: deadline) }
+      if let drainDeadline, now >= drainDeadline { return close(.local) }
+      if let limit = settings.idleTimeout, now >= phaseStartedAt + limit { return close(.idleTimeout) }
+      if let maximum = settings.maximumDuration, now >= openedAt + maximum { beginDraining() }
+      armIdle()
     case .head:
       guard let limit = settings.headersTimeout else { return }
       if now < phaseStartedAt + limit {
@@ -157,10 +160,16 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     }
   }
 
-  /// Closes at once if idle; otherwise the response in flight is the connection's last.
+  /// The next response is the connection's last; without a request it closes after `drainTimeout`. A request that is on
+  /// its way when the decision falls is so answered, not lost.
   public func drain() {
+    beginDraining()
+    if phase == .idle { armIdle() }
+  }
+
+  private func beginDraining() {
     keepAlive = false
-    if isIdle { close(.local) }
+    if drainDeadline == nil { drainDeadline = loop.now + settings.drainTimeout }
   }
 
   // MARK: Phases
@@ -168,13 +177,17 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   func becomeIdle() {
     phase = .idle
     phaseStartedAt = loop.now
-    if let deadline = idleDeadline { timer?.arm(at: deadline) }
+    armIdle()
   }
 
-  private var idleDeadline: MonotonicTime? {
-    let idle = settings.idleTimeout.map { phaseStartedAt + $0 }
-    guard let maximum = settings.maximumDuration else { return idle }
-    return min(idle ?? .never, openedAt + maximum)
+  private func armIdle() {
+    var deadline = settings.idleTimeout.map { phaseStartedAt + $0 } ?? .never
+    if let drainDeadline {
+      deadline = min(deadline, drainDeadline)
+    } else if let maximum = settings.maximumDuration {
+      deadline = min(deadline, openedAt + maximum)
+    }
+    timer?.arm(at: deadline)
   }
 
   /// From here on nothing is read as HTTP; one answer goes out and the connection closes.

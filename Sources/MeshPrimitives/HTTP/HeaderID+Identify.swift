@@ -126,9 +126,15 @@ extension HeaderID {
   }
 
   @inline(__always)
-  private static func word(_ p: UnsafeRawPointer, _ i: Int) -> UInt64 { p.loadUnaligned(fromByteOffset: i, as: UInt64.self) }
+  private static func word(_ p: UnsafeRawPointer, _ i: Int) -> UInt64 {
+    p.loadUnaligned(fromByteOffset: i, as: UInt64.self)
+  }
   @inline(__always)
-  private static func half(_ p: UnsafeRawPointer, _ i: Int) -> UInt32 { p.loadUnaligned(fromByteOffset: i, as: UInt32.self) }
+  private static func half(_ p: UnsafeRawPointer, _ i: Int) -> UInt32 {
+    p.loadUnaligned(fromByteOffset: i, as: UInt32.self)
+  }
   @inline(__always)
-  private static func pair(_ p: UnsafeRawPointer, _ i: Int) -> UInt16 { p.loadUnaligned(fromByteOffset: i, as: UInt16.self) }
+  private static func pair(_ p: UnsafeRawPointer, _ i: Int) -> UInt16 {
+    p.loadUnaligned(fromByteOffset: i, as: UInt16.self)
+  }
 }

@@ -4,11 +4,12 @@ import MeshPrimitives
 
 /// A listener as one worker has it: accepts connections and keeps them. The socket is the main thread's and outlives it.
 final class ActiveListener: IOHandler, ServerConnectionHandler {
-  unowned let worker: Worker
+  let worker: Worker
   private(set) var configuration: ListenerConfiguration
   private(set) var manager: ConnectionManager
   private let stats: StatLane<ListenerStat>
-  private let descriptor: Int32
+  /// Usually one; more when this process inherited more sockets than it has workers.
+  private let descriptors: [Int32]
   private let address: SocketAddress
   private var connections: [ServerConnection] = []
   private var isAccepting = false
@@ -16,12 +17,12 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   private var isStarved = false
 
   init(
-    worker: Worker, configuration: ListenerConfiguration, descriptor: Int32, address: SocketAddress,
+    worker: Worker, configuration: ListenerConfiguration, descriptors: [Int32], address: SocketAddress,
     identity: ListenerIdentity
   ) {
     self.worker = worker
     self.configuration = configuration
-    self.descriptor = descriptor
+    self.descriptors = descriptors
     self.address = address
     manager = ConnectionManager(worker: worker, configuration: configuration.manager, identity: identity.manager)
     stats = identity.stats.lane(worker.index)
@@ -31,25 +32,30 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
 
   func startAccepting() {
     guard !isAccepting else { return }
+    isAccepting = true
     do {
-      try worker.loop.register(descriptor, self, interest: .levelRead)
-      isAccepting = true
+      for descriptor in descriptors { try worker.loop.register(descriptor, self, interest: .levelRead) }
     } catch { worker.log.error("listener \(configuration.name): \(error)") }
   }
 
   /// Takes the next configuration of the same listener: for new connections, and from their next request on for the
   /// others.
   func update(_ new: ListenerConfiguration, identity: ListenerIdentity) {
+    let isDraining = manager.isDraining
     configuration = new
     manager = ConnectionManager(worker: worker, configuration: new.manager, identity: identity.manager)
+    manager.isDraining = isDraining
   }
+
+  /// From now on every response is its connection's last.
+  func beginDraining() { manager.isDraining = true }
 
   /// Empties the queue of connections that the kernel has completed already, then accepts no more.
   func stopAccepting() {
     guard isAccepting else { return }
     accept(everything: true)
     isAccepting = false
-    worker.loop.deregister(descriptor)
+    for descriptor in descriptors { worker.loop.deregister(descriptor) }
   }
 
   /// Idle connections close now; the others after their response.
@@ -61,16 +67,19 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   func ready(_ events: IOEvents) { accept(everything: false) }
 
   private func accept(everything: Bool) {
-    // Bounded, so that a flood of connections does not starve those that are established.
-    var budget = everything ? 100_000 : 64
-    while budget > 0 {
-      budget -= 1
-      let accepted = Socket.accept(descriptor)
-      guard accepted.fd >= 0 else {
-        if accepted.fd != -Int32(Socket.wouldBlock) * -1, accepted.fd != Int32(Socket.wouldBlock) { starve(accepted.fd) }
-        return
+    for descriptor in descriptors {
+      // Bounded, so that a flood of connections does not starve those that are established.
+      var budget = everything ? 100_000 : 64
+      while budget > 0 {
+        budget -= 1
+        let accepted = Socket.accept(descriptor)
+        if accepted.fd >= 0 {
+          open(accepted)
+        } else {
+          if Int(accepted.fd) != Socket.wouldBlock { starve(accepted.fd) }
+          break
+        }
       }
-      open(accepted)
     }
   }
 
@@ -80,22 +89,23 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     guard isAccepting, !isStarved else { return }
     isStarved = true
     worker.log.warning("listener \(configuration.name): accept: \(SystemError.text(-error)); pausing for 100 ms")
-    worker.loop.deregister(descriptor)
+    for descriptor in descriptors { worker.loop.deregister(descriptor) }
     worker.after(.milliseconds(100)) { [weak self] in
-      guard let self, self.isStarved else { return }
-      self.isStarved = false
-      if self.isAccepting {
-        self.isAccepting = false
-        self.startAccepting()
-      }
+      guard let self, isStarved else { return }
+      isStarved = false
+      guard isAccepting else { return }
+      isAccepting = false
+      startAccepting()
     }
   }
 
   private func open(_ accepted: Accepted) {
+    let local = address.isUnspecified ? Socket.localAddress(accepted.fd) ?? address : address
+    let info = ConnectionInfo(
+      remoteAddress: accepted.peer, localAddress: local, identifier: worker.nextConnectionIdentifier())
     let connection = ServerConnection(
       loop: worker.loop, descriptor: accepted.fd, settings: configuration.manager.connection,
-      headerMaps: worker.headerMaps, handler: self, identifier: worker.nextConnectionIdentifier(),
-      remoteAddress: accepted.peer, localAddress: address)
+      headerMaps: worker.headerMaps, handler: self, info: info)
     connection.listIndex = connections.count
     connections.append(connection)
     stats.add(.connectionTotal)

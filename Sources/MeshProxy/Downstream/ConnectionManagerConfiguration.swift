@@ -1,3 +1,4 @@
+import MeshAPI
 import MeshHTTP
 import MeshPrimitives
 import MeshRouting
@@ -17,6 +18,7 @@ public final class ConnectionManagerConfiguration: Sendable {
   public let streamIdleTimeout: Nanoseconds?
   public let requestTimeout: Nanoseconds?
   public let maximumStreamDuration: Nanoseconds?
+  /// Bytes of a body that may wait in a stream (`per_connection_buffer_limit_bytes`).
   public let bufferLimit: Int
   public let connection: ServerConnectionSettings
   let router: RouterFilter.Configuration
@@ -25,6 +27,7 @@ public final class ConnectionManagerConfiguration: Sendable {
   /// What routes say to filters, by route and filter name.
   public let routeFilters: [ObjectIdentifier: [String: any RouteFilterConfiguration]]
   public let routes: RouteTable
+  public let routeConfigurationName: String
   public let accessLogs: [AccessLogConfiguration]
 
   init(
@@ -34,7 +37,7 @@ public final class ConnectionManagerConfiguration: Sendable {
     bufferLimit: Int, connection: ServerConnectionSettings, router: RouterFilter.Configuration,
     filters: [any FilterConfiguration],
     routeFilters: [ObjectIdentifier: [String: any RouteFilterConfiguration]], routes: RouteTable,
-    accessLogs: [AccessLogConfiguration]
+    routeConfigurationName: String, accessLogs: [AccessLogConfiguration]
   ) {
     self.statPrefix = statPrefix
     self.serverName = serverName
@@ -52,6 +55,7 @@ public final class ConnectionManagerConfiguration: Sendable {
     self.filters = filters
     self.routeFilters = routeFilters
     self.routes = routes
+    self.routeConfigurationName = routeConfigurationName
     self.accessLogs = accessLogs
   }
 }
@@ -59,17 +63,23 @@ public final class ConnectionManagerConfiguration: Sendable {
 /// A listener of a configuration snapshot. Immutable; shared by all threads.
 public final class ListenerConfiguration: Sendable {
   public let name: String
-  public let address: SocketAddress
-  public let backlog: Int
+  public let address: MeshPrimitives.SocketAddress
+  /// `tcp_backlog_size`; nil: the system's maximum.
+  public let backlog: Int?
   /// `listener.<this>.…`
   public let statName: String
+  public let direction: TrafficDirection
   public let manager: ConnectionManagerConfiguration
 
-  init(name: String, address: SocketAddress, backlog: Int, statName: String, manager: ConnectionManagerConfiguration) {
+  init(
+    name: String, address: MeshPrimitives.SocketAddress, backlog: Int?, statName: String, direction: TrafficDirection,
+    manager: ConnectionManagerConfiguration
+  ) {
     self.name = name
     self.address = address
     self.backlog = backlog
     self.statName = statName
+    self.direction = direction
     self.manager = manager
   }
 }

@@ -16,7 +16,7 @@ final class FaultFilter: StreamFilter, TimerTarget {
     /// Faults at once in this process; nil: any number.
     var maximumActive: Int?
     /// Only requests with these headers.
-    var headers: [CompiledHeaderMatcher] = []
+    var headers = HeaderMatching()
   }
 
   final class Configuration: FilterConfiguration {
@@ -56,8 +56,7 @@ final class FaultFilter: StreamFilter, TimerTarget {
 
   func requestHeaders(_ headers: HeaderMap, endStream: Bool) -> FilterStatus {
     if let route = callbacks.routeConfiguration(Self.name) as? RouteConfiguration { settings = route.settings }
-    let view = RoutingView(headers)
-    guard settings.headers.allSatisfy({ $0.matches(view) }) else { return .proceed }
+    guard settings.headers.matches(RoutingView(headers)) else { return .proceed }
     if let delay = settings.delay, settings.delayChance.hits(callbacks.random()), enter() {
       stats.add(.delaysInjected)
       callbacks.updateInfo { $0.flags.insert(.delayInjected) }

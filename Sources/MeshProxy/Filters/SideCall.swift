@@ -39,7 +39,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     case failure(String)
   }
 
-  private unowned let worker: Worker
+  private let worker: Worker
   private let request: Request
   private let headers: HeaderMap
   private let method: HTTPMethod
@@ -67,7 +67,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     bytes(request.host) { headers.set(.host, $0) }
     for (name, value) in request.headers { bytes(value) { headers.set(HeaderName(name), $0) } }
     if !request.body.isEmpty { headers.set(.contentLength, number: UInt64(request.body.count)) }
-    return HTTPMethod(name: request.method)
+    return Array(request.method.utf8).withUnsafeBufferPointer { HTTPMethod($0) }
   }
 
   /// Starts a call; nil if it has failed already (`completion` has been called).

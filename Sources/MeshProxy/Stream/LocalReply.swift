@@ -1,3 +1,4 @@
+import MeshHTTP
 import MeshPrimitives
 
 /// An answer that the proxy makes itself. The texts are Envoy's, so that whoever knows them knows these.

@@ -1,10 +1,10 @@
 import MeshHTTP
+import MeshIO
 import MeshPrimitives
 
 /// One cluster of a configuration snapshot. Immutable; shared by all threads.
 public final class ClusterConfiguration: Sendable {
   public enum Discovery: Sendable, Equatable { case staticAddresses, strictDNS }
-  public enum DNSLookupFamily: Sendable, Equatable { case auto, v4Only, v6Only, v4Preferred, all }
 
   /// An endpoint as it is configured: an address, or a name that DNS turns into addresses.
   public struct ConfiguredEndpoint: Sendable, Equatable {
@@ -20,7 +20,7 @@ public final class ClusterConfiguration: Sendable {
   /// The name statistics go by (`alt_stat_name`, else the name).
   public let statName: String
   public let discovery: Discovery
-  public let dnsLookupFamily: DNSLookupFamily
+  public let dnsLookupFamily: LookupFamily
   public let dnsRefreshRate: Nanoseconds
   public let endpoints: [ConfiguredEndpoint]
   public let connection: ClientConnectionSettings
@@ -29,7 +29,7 @@ public final class ClusterConfiguration: Sendable {
   public let fingerprint: [UInt8]
 
   init(
-    name: String, statName: String, discovery: Discovery, dnsLookupFamily: DNSLookupFamily,
+    name: String, statName: String, discovery: Discovery, dnsLookupFamily: LookupFamily,
     dnsRefreshRate: Nanoseconds, endpoints: [ConfiguredEndpoint], connection: ClientConnectionSettings,
     limits: CircuitBreaker.Limits, fingerprint: [UInt8]
   ) {
@@ -54,10 +54,12 @@ public final class ClusterIdentity: Sendable {
   public let requestTime: LatencyHistogram
   public let connectTime: LatencyHistogram
   public let breaker = CircuitBreaker()
+  /// The prefix of its statistics.
+  let scope: String
 
   init(name: String, statName: String, store: StatsStore) {
     self.name = name
-    let scope = "cluster.\(statName)"
+    scope = "cluster.\(statName)"
     let prometheus = PrometheusScope("envoy_cluster", labels: [("envoy_cluster_name", statName)])
     stats = store.scope(scope, prometheus: prometheus)
     responseCodes = store.responseCodes(

@@ -36,11 +36,11 @@ class Case:
 WORDS = {
     "client": {"opens", "closes", "resets", "half-closes", "closed", "reusable", "pauses", "resumes", "length",
                "complete", "truncated", "trailer", "chunked", "selects", "rejected", "rejected-or", "rejected-late",
-               "rejected-late-or",
+               "rejected-late-or", "skips", "flushed",
                "answered-or"},
     "upstream": {"accepts", "closes", "resets", "half-closes", "closed", "pauses", "resumes", "length", "complete",
                  "truncated", "trailer", "chunked", "nothing", "reused", "fresh", "selects", "stops", "count",
-                 "answers"},
+                 "answers", "flushed"},
 }
 MARK = re.compile(r"([cu])([<>])([|~]?)(?: (.*)|())$")
 REPEAT = re.compile(r"\\\{(.*?)\*(\d+)\}")

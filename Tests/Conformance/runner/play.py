@@ -18,6 +18,11 @@ class Failed(Exception):
     """A step did not see what the case says."""
 
 
+def is_absent(line):
+    """`!name` says that there is no such field; a name that begins with ! has a colon after it."""
+    return line.startswith("!") and ":" not in line
+
+
 def expect(holds, text):
     if not holds:
         raise Failed(text)
@@ -142,7 +147,7 @@ class Play:
             body = b"" if step.head_only else await message.rest()
             raise Failed(f"status {message.start} instead of {step.argument}, body {body[:200]!r}")
         for line in step.lines:
-            if line.startswith("!"):
+            if is_absent(line):
                 expect(not message.values(line[1:].lower()), f"{line[1:]} is in the response: {message.fields}")
                 continue
             name, _, value = line.partition(":")
@@ -160,8 +165,9 @@ class Play:
         end.message = message
         line = " ".join(message.start) + " HTTP/1.1"
         expect(line == step.argument, f"the request line is '{line[:300]}' instead of '{step.argument[:300]}'")
-        wanted = [line for line in step.lines if not line.startswith("!")]
-        absent = [line[1:].lower() for line in step.lines if line.startswith("!")]
+        wanted = [line for line in step.lines if line[0] not in "*?!" or (line[0] == "!" and not is_absent(line))]
+        optional = [line[1:].lower() for line in step.lines if line.startswith("?")]
+        absent = [line[1:].lower() for line in step.lines if is_absent(line)]
         named = {line.partition(":")[0].lower() for line in wanted} | set(absent)
         rest = [(name, value) for name, value in message.fields
                 if name in named or not (name in OWN_REQUEST_FIELDS or name.startswith(OWN_PREFIXES)
@@ -172,7 +178,8 @@ class Play:
             found = next((field for field in rest if field[0] == name and value in (field[1], "*")), None)
             expect(found, f"no '{text[:300]}' in the request: {message.fields}")
             rest.remove(found)
-        expect(not rest, f"the request has fields that the case does not name: {rest}")
+        rest = [(name, value) for name, value in rest if f"{name}: {value.lower()}" not in optional]
+        expect(not rest or "*" in step.lines, f"the request has fields that the case does not name: {rest}")
         if not step.head_only:
             body = await message.rest()
             wanted = step.body or b""
@@ -211,6 +218,10 @@ class Play:
     async def any_chunked(self, _, end):
         expect(end.message.chunked, f"the message is not chunked: {end.message.fields}")
 
+    async def any_flushed(self, _, end):
+        """What was sent before is on its way, so that what follows comes in a piece of its own."""
+        await end.flush()
+
     async def any_half_closes(self, _, end):
         await end.half_close()
 
@@ -248,6 +259,16 @@ class Play:
         """A whole exchange on the same connection of the client."""
         await self.exchange(end, b"GET /again HTTP/1.1\r\nHost: t\r\n\r\n", "/again")
 
+    async def client_skips(self, step, end):
+        """Reads over any number of interim responses of this status."""
+        start = f"HTTP/1.1 {step.argument} ".encode()
+        while True:
+            while len(end.buffer) < len(start) and not end.ended:
+                await end.wait()
+            if not end.buffer.startswith(start):
+                return
+            await wire.read_response(end, "GET")
+
     async def upstream_accepts(self, *_):
         self.previous, self.upstream = self.upstream, await self.next_upstream(any_bytes=False)
 
@@ -272,16 +293,19 @@ class Play:
 
     async def client_rejected(self, step, end):
         """One of these statuses, then the end of the connection; nothing has reached the upstream."""
+        await self.first_news(end)
+        await self.upstream_nothing()
+        await self.rejection(step, end)
+        await self.upstream_nothing()
+
+    async def rejection(self, step, end):
         statuses = step.argument.split("|")
-        while not end.buffer and not end.ended:
-            await end.wait()
         if end.buffer or "closed" not in statuses:
             message = await wire.read_response(end, "GET")
             end.message = message
             body = await message.rest()
             expect(str(message.start) in statuses, f"status {message.start} instead of {step.argument}, body {body[:200]!r}")
         await self.any_closed(step, end)
-        await self.upstream_nothing()
 
     async def first_news(self, end):
         while True:
@@ -309,27 +333,9 @@ class Play:
 
     async def client_rejected_late(self, step, end):
         """Rejected when a part may already have been forwarded: whatever the upstream got must not look whole."""
-        statuses = step.argument.split("|")
-        while not end.buffer and not end.ended:
-            await end.wait()
-        if end.buffer or "closed" not in statuses:
-            message = await wire.read_response(end, "GET")
-            end.message = message
-            body = await message.rest()
-            expect(str(message.start) in statuses, f"status {message.start} instead of {step.argument}, body {body[:200]!r}")
-        await self.any_closed(step, end)
-        for endpoint in self.upstreams:
-            if not endpoint.received:
-                continue
-            try:
-                message = endpoint.message or await wire.read_request(endpoint)
-                endpoint.message = message
-                body = await message.rest()
-            except wire.Truncated:
-                if endpoint.message:
-                    endpoint.message.complete = True
-                continue
-            raise Failed(f"a whole request reached the upstream: {message.start} {message.fields} {body[:200]!r}")
+        if await self.client_rejected_late_or(step, end) is not ENDED:
+            message = self.upstream.message
+            raise Failed(f"a whole request reached the upstream: {message.start} {message.fields} {message.pending[:200]!r}")
 
     async def client_rejected_late_or(self, step, end):
         """Rejected as above, which decides the case, or else the upstream has a whole request."""
@@ -347,15 +353,30 @@ class Play:
         tasks = [asyncio.create_task(whole()), asyncio.create_task(news())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if tasks[0] in done and isinstance(tasks[0].exception(), wire.Truncated):
+                done, _ = await asyncio.wait(tasks[1:])
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        if tasks[0] in done and not isinstance(tasks[0].exception(), wire.Truncated):
+        if tasks[1] not in done:
             tasks[0].result()
             return None
-        await self.client_rejected_late(step, end)
+        await self.rejection(step, end)
+        for endpoint in self.upstreams:
+            if endpoint.received:
+                await self.nothing_whole(endpoint)
         return ENDED
+
+    async def nothing_whole(self, endpoint):
+        try:
+            message = endpoint.message = endpoint.message or await wire.read_request(endpoint)
+            body = await message.rest()
+        except wire.Truncated:
+            if endpoint.message:
+                endpoint.message.complete = True
+            return
+        raise Failed(f"a whole request reached the upstream: {message.start} {message.fields} {body[:200]!r}")
 
     async def upstream_answers(self, _, end):
         """200 with a short body, which the client gets."""

@@ -49,6 +49,7 @@ def listener(case, address):
         codec_type="AUTO",
         stat_prefix=case.id,
         use_remote_address=True,
+        drain_timeout="0.1s",
         common_http_protocol_options=present(options, "idle_timeout", "max_headers_count", "max_connection_duration",
                                              "max_requests_per_connection", "max_stream_duration"),
         **present(options, "request_headers_timeout", "request_timeout", "stream_idle_timeout", "max_request_headers_kb",
