@@ -9,7 +9,7 @@ struct PathRun {
 
 /// Finds, among many path rules, those that match, without trying each: one walk over the path hashes all its prefixes,
 /// and each length that occurs among the rules is looked up. The rules that match come out in the order of the routes.
-struct PathIndex: Sendable {
+final class PathIndex: Sendable {
   /// The rules of one kind.
   private struct Family: Sendable {
     var table = ByteKeyTable([])
@@ -26,9 +26,9 @@ struct PathIndex: Sendable {
     var isEmpty = true
   }
 
-  private var sensitive = Half()
-  private var insensitive = Half()
-  private var order: [Int] = []
+  private let sensitive: Half
+  private let insensitive: Half
+  private let order: [Int]
   /// How many runs one path can match.
   let maximumRuns: Int
 

@@ -33,7 +33,10 @@ final class SparseCells: @unchecked Sendable {
     slots.deallocate()
   }
 
-  func lane(_ index: Int) -> SparseLane { SparseLane(slot: slots + index % lanes, pages: pages) }
+  func lane(_ index: Int) -> SparseLane {
+    precondition(index >= 0)
+    return SparseLane(slot: slots + index % lanes, pages: pages)
+  }
 
   /// Calls `body` with the index and total of every counter that is not zero, in ascending order.
   func forEachNonZero(_ body: (_ index: Int, _ total: Int64) -> Void) {

@@ -48,7 +48,8 @@ public final class StatBlock<Set: StatSet>: @unchecked Sendable {
   /// The handle that lane `index`'s thread writes with. Valid for as long as the block lives. `index` is taken modulo
   /// the number of lanes.
   public func lane(_ index: Int) -> StatLane<Set> {
-    StatLane(cells: cells + (index % lanes) * stride)
+    precondition(index >= 0)
+    return StatLane(cells: cells + (index % lanes) * stride)
   }
 
   /// The sum over all lanes since the last reset.

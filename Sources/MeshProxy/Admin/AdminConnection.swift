@@ -22,9 +22,9 @@ final class AdminConnection: ServerConnectionHandler, TimerTarget {
 
   func start(_ accepted: Accepted, identifier: UInt64) throws(SystemError) {
     let http = ServerConnection(
-      loop: server.loop, descriptor: accepted.fd, settings: server.limits.connection,
-      headerMaps: server.headerMaps, handler: self, identifier: identifier, remoteAddress: accepted.peer,
-      localAddress: server.address)
+      loop: server.loop, descriptor: accepted.fd, settings: server.limits.connection, headerMaps: server.headerMaps,
+      handler: self,
+      info: ConnectionInfo(remoteAddress: accepted.peer, localAddress: server.address, identifier: identifier))
     self.http = http
     timer = Timer(server.loop, self)
     timer?.arm(after: server.limits.stall)

@@ -93,7 +93,7 @@ final class AdminStream: RequestReceiver {
       return send(.text("cross-site request refused\n", status: 403))
     }
     if request.method == .post {
-      Log.admin.info("POST \(request.path) from \(connection.remoteAddress)")
+      Log.admin.info("POST \(request.path) from \(connection.info.remoteAddress)")
     }
     send(AdminEndpoint.answer(request, server.context))
   }

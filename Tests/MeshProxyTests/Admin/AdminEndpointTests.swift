@@ -63,7 +63,7 @@ struct AdminEndpointTests {
       context.node.id = "node-1"
       context.node.cluster = "front"
       context.node.locality.subZone = "rack"
-    } _: { admin in
+    } serving: { admin in
       let response = try admin.get("/server_info")
       #expect(
         response.text == """
@@ -100,7 +100,7 @@ struct AdminEndpointTests {
     try await withAdmin { context in
       let started = context.startedAt.nanoseconds
       context.startedAt = MonotonicTime(nanoseconds: started - min(started, 61_500_000_000))
-    } _: { admin in
+    } serving: { admin in
       #expect(try admin.get("/server_info").text.contains("\"uptime_all_epochs\": \"61s\""))
     }
   }
@@ -124,7 +124,7 @@ struct AdminEndpointTests {
         AdminListener(name: "six", address: SocketAddress("[::1]:8001") ?? .unnamedUnix),
         AdminListener(name: "unix", address: SocketAddress(unixPath: "/run/x") ?? .unnamedUnix),
       ]
-    } _: { admin in
+    } serving: { admin in
       #expect(try admin.get("/listeners").text == "front::127.0.0.1:8000\nsix::[::1]:8001\nunix::/run/x\n")
       #expect(
         try admin.get("/listeners?format=json").text == """
@@ -195,7 +195,7 @@ struct AdminEndpointTests {
   func actions() async throws {
     try await withAdmin { context in
       context.addCluster("a").identity.stats.lane(0).add(.connectionTotal, 7)
-    } _: { admin in
+    } serving: { admin in
       #expect(try admin.post("/quitquitquit").text == "OK\n")
       #expect(try admin.post("/reopen_logs").text == "OK\n")
       #expect(try admin.calls == ["quit", "reopenLogs"])
@@ -233,7 +233,8 @@ struct AdminEndpointTests {
     }
   }
 
-  @Test("an unknown path is told what there is", arguments: ["/nope", "/ready/", "//ready", "/Ready", "/stats%20", "*"])
+  @Test(
+    "an unknown path is told what there is", arguments: ["/nope", "/ready/", "//ready", "/Ready", "/stats%20", "*"])
   func unknownPath(path: String) async throws {
     try await withAdmin { admin in
       let response = try admin.request(path == "*" ? "OPTIONS" : "GET", path)

@@ -9,7 +9,9 @@ struct AdminLoggingTests {
   private static func withComponents(_ body: @escaping @Sendable (RunningAdmin) throws -> Void) async throws {
     try await withAdmin { context in
       for name in ["http", "main", "upstream"] { _ = context.processLog.component(name) }
-    } _: { try body($0) }
+    } serving: {
+      try body($0)
+    }
   }
 
   private static func levels(_ http: String, _ main: String, _ upstream: String) -> String {

@@ -89,7 +89,8 @@ struct AdminStatsTests {
     "what is not understood is refused by name",
     arguments: [
       ("/stats?filter=(", "Invalid regex: "), ("/stats/prometheus?filter=*", "Invalid regex: "),
-      ("/stats?format=html", "usage: /stats?format=(json|prometheus|text)\n"), ("/stats?type=foo", "invalid &type= param"),
+      ("/stats?format=html", "usage: /stats?format=(json|prometheus|text)\n"),
+      ("/stats?type=foo", "invalid &type= param"),
       ("/stats?invert_filter", "invert_filter is not supported"),
       ("/stats?histogram_buckets=cumulative", "histogram_buckets is not supported"),
       ("/clusters?filter=(", "Invalid regex: "), ("/clusters?format=xml", "usage: /clusters?format=(json|text)"),
@@ -192,13 +193,14 @@ struct AdminStatsTests {
                 "value": "12"
                },
 
-          """.replacingIndent()))
+          """))
       let statuses = try Google_Protobuf_Value(jsonString: text).structValue.fields["cluster_statuses"]?.listValue
       let first = try #require(statuses?.values.first?.structValue.fields)
       let hosts = try #require(first["host_statuses"]?.listValue.values)
       #expect(hosts.count == 2)
       let host = hosts[1].structValue.fields
-      #expect(host["address"]?.structValue.fields["socket_address"]?.structValue.fields["address"]?.stringValue == "::1")
+      #expect(
+        host["address"]?.structValue.fields["socket_address"]?.structValue.fields["address"]?.stringValue == "::1")
       #expect(host["health_status"]?.structValue.fields["eds_health_status"]?.stringValue == "UNHEALTHY")
       #expect(host["locality"]?.structValue.fields.isEmpty == true)
       #expect(host["hostname"] == nil)
@@ -208,9 +210,4 @@ struct AdminStatsTests {
       #expect(statuses?.values.last?.structValue.fields["host_statuses"] == nil)
     }
   }
-}
-
-extension String {
-  /// The text as it stands in the literal, one level of the test's own indentation less: none.
-  fileprivate func replacingIndent() -> String { self }
 }

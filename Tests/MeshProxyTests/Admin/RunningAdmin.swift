@@ -41,11 +41,10 @@ final class RunningAdmin: @unchecked Sendable {
     limits: @escaping @Sendable (inout AdminLimits) -> Void = { _ in },
     _ prepare: @escaping @Sendable (FakeAdminContext) throws -> Void = { _ in }
   ) throws {
-    let started = Mutex<Result<UInt16, any Error>?>(nil)
     let (ours, theirs) = try Self.pair()
     let mailbox = Mailbox<Host>()
     self.mailbox = mailbox
-    let box = Box(started)
+    let box = Box<Result<UInt16, any Error>?>(Mutex(nil))
     thread = try LoopThread.start(name: "admin") {
       do {
         let context = FakeAdminContext()
@@ -128,14 +127,23 @@ final class RunningAdmin: @unchecked Sendable {
 }
 
 /// Runs `body` with a fresh admin server on a thread of its own, and ends the server whatever happens.
+/// - Parameter prepare: gives the server's context its content; runs on the loop's thread.
 func withAdmin(
   limits: @escaping @Sendable (inout AdminLimits) -> Void = { _ in },
-  _ prepare: @escaping @Sendable (FakeAdminContext) throws -> Void = { _ in },
-  _ body: @escaping @Sendable (RunningAdmin) throws -> Void
+  _ prepare: @escaping @Sendable (FakeAdminContext) throws -> Void,
+  serving body: @escaping @Sendable (RunningAdmin) throws -> Void
 ) async throws {
   try await blocking {
     let admin = try RunningAdmin(limits: limits, prepare)
     defer { admin.stop() }
     try body(admin)
   }
+}
+
+/// The same with a context that has no content.
+func withAdmin(
+  limits: @escaping @Sendable (inout AdminLimits) -> Void = { _ in },
+  _ body: @escaping @Sendable (RunningAdmin) throws -> Void
+) async throws {
+  try await withAdmin(limits: limits, { _ in }, serving: body)
 }

@@ -315,6 +315,38 @@ import Testing
     #expect(context.child(&random, samplingIfUndecided: true).sampled == true)
   }
 
+  /// Bytes that were valid before some of them were changed, cut or doubled: whatever is read can be written, and what
+  /// is written is valid.
+  @Test func changedBytes() {
+    var random = Random(seed: 12)
+    let good: [String: String] = [
+      "traceparent": "00-\(Self.trace)-\(Self.span)-01", "tracestate": "a=1",
+      "b3": "\(Self.trace)-\(Self.span)-1-00f067aa0ba902b7", "x-b3-traceid": Self.trace, "x-b3-spanid": Self.span,
+      "x-b3-parentspanid": "00f067aa0ba902b7", "x-b3-sampled": "1", "x-b3-flags": "0",
+    ]
+    for _ in 0..<5_000 {
+      var fields: [String: String] = [:]
+      for (name, value) in good where random.below(3) > 0 {
+        var bytes = Array(value.utf8)
+        for _ in 0..<random.below(3) where !bytes.isEmpty {
+          let position = Int(random.below(UInt64(bytes.count)))
+          switch random.below(4) {
+          case 0: bytes[position] = UInt8(random.below(128))
+          case 1: bytes.removeSubrange(position...)
+          case 2: bytes.insert(UInt8(random.below(128)), at: position)
+          default: bytes += bytes
+          }
+        }
+        fields[name] = String(decoding: bytes, as: UTF8.self)
+      }
+      let child = Self.extract(fields).child(&random, samplingIfUndecided: true)
+      #expect(child.hasTrace && child.spanID != 0 && !child.formats.isEmpty)
+      let back = Self.extract(Self.written(child))
+      #expect(back.traceIDLow == child.traceIDLow && back.spanID == child.spanID && back.sampled == child.sampled)
+      #expect(back.formats == child.formats)
+    }
+  }
+
   /// Whatever is written is read back as the same.
   @Test func roundTrips() {
     var random = Random(seed: 11)
