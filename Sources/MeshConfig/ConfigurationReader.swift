@@ -75,7 +75,8 @@ public enum ConfigurationReader {
       throw ConfigurationErrors(problems: [problem])
     }
     let sources = SourceTexts(documents: documents)
-    validate(wires[0], root, schema, sources, &findings)
+    // Beyond the limit nothing more would be listed.
+    if findings.uncounted == 0 { validate(wires[0], root, schema, sources, &findings) }
 
     let sorted = findings.all.enumerated().sorted { a, b in
       let (x, y) = (a.element, b.element)
@@ -93,7 +94,7 @@ public enum ConfigurationReader {
     }
     guard errors.isEmpty else {
       if findings.uncounted > 0 {
-        errors.append(ConfigurationProblem(file: texts[0].file, message: "… and \(findings.uncounted) more"))
+        errors.append(ConfigurationProblem(file: texts[0].file, message: "… and at least \(findings.uncounted) more"))
       }
       throw ConfigurationErrors(problems: errors)
     }
@@ -121,10 +122,11 @@ public enum ConfigurationReader {
       let parent = kind == .missing ? ConfigurationPath(path.steps.dropLast()) : path
       if kind == .missing || kind == .missingMember, mistyped.contains(parent.description) { return }
       let place = sources.locate(path)
+      let given = kind == .missing ? place.shown.map { "; here it is \($0)" } ?? "" : ""
       found.add(
         Findings.Finding(
           source: place.source, position: place.position, path: path,
-          message: place.isNull ? "\(message); here it has no value" : message,
+          message: message + given,
           severity: kind == .doubtful ? .warning : .error))
     }
     wire.withUnsafeBytes { validator.validate($0, root) }

@@ -28,7 +28,7 @@ public enum DataSourceReader {
         throw DataSourceError(description: "the environment variable \(quoted(name)) is not set")
       }
       content = Array(String(cString: value).utf8)
-    case nil: throw DataSourceError(description: "says not where its content is")
+    case nil: throw DataSourceError(description: "does not say where its content is")
     }
     guard content.count <= limit else {
       throw DataSourceError(description: "has \(content.count) bytes (at most \(limit) are allowed)")

@@ -41,16 +41,14 @@ struct SourceTexts: Sendable {
   struct Place {
     var source: Int
     var position: SourcePosition?
-    /// Whether the text says it: false when the position is only that of the nearest part.
-    var isComplete: Bool
-    /// Whether the text names it without giving a value.
-    var isNull = false
+    /// What the text says there; nil when the position is only that of the nearest part.
+    var shown: String?
   }
 
   /// Finds the text that decides the value at `path`. Lists are joined when messages are merged, so that an index beyond
   /// the items of the first text counts on in the next one; of anything else the last text that has it wins.
   func locate(_ path: ConfigurationPath) -> Place {
-    var best = Place(source: 0, position: documents.first.map { $0.position($0.root) }, isComplete: false)
+    var best = Place(source: 0, position: documents.first.map { $0.position($0.root) })
     var bestSteps = 0
     var steps = path.steps
     for (source, document) in documents.enumerated() {
@@ -58,8 +56,8 @@ struct SourceTexts: Sendable {
       if found.steps > bestSteps || found.steps == steps.count {
         bestSteps = found.steps
         best = Place(
-          source: source, position: document.position(found.node), isComplete: found.steps == steps.count,
-          isNull: found.steps == steps.count && document.isNull(found.node))
+          source: source, position: document.position(found.node),
+          shown: found.steps == steps.count ? document.shown(found.node) : nil)
       }
       if steps.prefix(found.steps).contains(where: \.isIndex) {
         // The item is in this text, and no other text says anything about it.

@@ -7,9 +7,15 @@ import MeshPrimitives
 /// Everything here runs on the main thread; workers are reached by their mailboxes.
 public final class Proxy {
   /// What `/ready` and `/server_info` tell.
-  public enum State: String, Sendable { case preInitializing = "PRE_INITIALIZING", initializing = "INITIALIZING", live = "LIVE", draining = "DRAINING" }
+  public enum State: String, Sendable {
+    case preInitializing = "PRE_INITIALIZING"
+    case initializing = "INITIALIZING"
+    case live = "LIVE"
+    case draining = "DRAINING"
+  }
 
-  public static let version = "0.1.0"
+  /// The version of this program.
+  public static let versionText = "0.1.0"
 
   let options: CommandLineOptions
   let loop: EventLoop
@@ -19,12 +25,12 @@ public final class Proxy {
   let identities: Identities
   let accessLogFiles: AccessLogFiles
   let concurrency: Int
-  let startedAt: MonotonicTime
-  private(set) var state = State.preInitializing
+  public let startedAt: MonotonicTime
+  public private(set) var state = State.preInitializing
   /// `POST /healthcheck/fail`.
-  var isHealthCheckFailed = false
-  private(set) var bootstrap: Bootstrap
-  private(set) var configuredAt: UInt64 = 0
+  public internal(set) var isHealthCheckFailed = false
+  public private(set) var bootstrap: Bootstrap
+  public private(set) var configuredAt: UInt64 = 0
   private(set) var snapshot: ConfigurationSnapshot?
 
   let listenSockets: ListenSockets
@@ -36,7 +42,7 @@ public final class Proxy {
   private var admin: AdminServer?
   private(set) var shutdown: ShutdownSequence?
   private var exitCode: Int32 = 0
-  private let log = Log.main
+  let log = Log.main
 
   /// A listener's sockets, all workers' together.
   struct BoundListener {
@@ -56,7 +62,7 @@ public final class Proxy {
   }
 
   /// `--version`.
-  public static var versionLine: String { "martlet-proxy \(version)" }
+  public static var versionLine: String { "martlet-proxy \(versionText)" }
 
   /// Runs a proxy until it is told to stop. Returns the process's exit status.
   public static func serve(_ options: CommandLineOptions) -> Int32 {
@@ -118,7 +124,8 @@ public final class Proxy {
     startedAt = ProcessClock.monotonic()
     store = StatsStore(lanes: concurrency + 1)
     serverStats = store.scope("server", prometheus: PrometheusScope("envoy_server"), ServerStat.self).lane(concurrency)
-    accessLogFiles = AccessLogFiles(flushInterval: .milliseconds(UInt64(options.fileFlushMilliseconds)))
+    accessLogFiles = AccessLogFiles(
+      flushInterval: .milliseconds(UInt64(options.fileFlushMilliseconds)), stats: store)
     identities = Identities(store: store, accessLogFiles: accessLogFiles)
     inherited = InheritedSockets()
     listenSockets = ListenSockets(loop, source: inherited)
@@ -173,7 +180,7 @@ public final class Proxy {
         do {
           let worker = try Worker(index: index, seed: seed)
           try mailbox.attach(to: worker.loop, owner: worker)
-          worker.loop.run()
+          withExtendedLifetime(worker) { worker.loop.run() }
         } catch {
           main.post { $0.fail("worker \(index): \(error)") }
         }
@@ -283,7 +290,7 @@ public final class Proxy {
     }
   }
 
-  func reopenLogs() {
+  public func reopenLogs() {
     log.info("reopening access logs")
     for worker in workers { worker.mailbox.post { $0.flushAccessLogs() } }
     accessLogFiles.reopenAll()
@@ -300,16 +307,6 @@ public final class Proxy {
     let sequence = ShutdownSequence(self, manner)
     shutdown = sequence
     sequence.begin()
-  }
-
-  /// `POST /drain_listeners`.
-  func drainListeners(graceful: Bool) {
-    for worker in workers {
-      worker.mailbox.post { worker in
-        if graceful { worker.beginDraining() } else { worker.stopListening {} }
-      }
-    }
-    if !graceful { releaseSockets() }
   }
 
   func releaseSockets() {

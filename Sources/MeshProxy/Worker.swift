@@ -3,7 +3,8 @@ import MeshIO
 import MeshPrimitives
 
 /// One thread of the data plane: an event loop with its listeners, connections, streams, clusters and pools. Owns all it
-/// touches; the rest of the process sends it messages through its mailbox and hands it immutable snapshots.
+/// touches; the rest of the process sends it messages through its mailbox and hands it immutable snapshots. Lives as long
+/// as its thread, so that what it owns may refer to it strongly.
 public final class Worker {
   /// 0-based; also the lane of every statistic this worker counts in.
   public let index: Int
@@ -14,14 +15,14 @@ public final class Worker {
   let noHeaders = HeaderMap()
   let log = Log.http
   /// Every response says `connection: close`.
-  private(set) var isDraining = false
+  var isDraining: Bool { isEnding || isHealthCheckFailed }
+  private var isEnding = false
+  private var isHealthCheckFailed = false
 
   private var listeners: [ListenerKey: ActiveListener] = [:]
   /// Listeners that accept no more and whose connections are ending.
   private var endingListeners: [ObjectIdentifier: ActiveListener] = [:]
   private(set) var clusters: [String: ActiveCluster] = [:]
-  /// Pools of endpoints that are gone, until their last request is done. The cluster lives as long as they do.
-  private var endingPools: [ObjectIdentifier: (ConnectionPool, ActiveCluster)] = [:]
   private var freeStreams: [Stream] = []
   private var connectionCounter: UInt64 = 0
   private var dateSecond: UInt64 = 0
@@ -78,7 +79,7 @@ public final class Worker {
   private var alarms: [ObjectIdentifier: Alarm] = [:]
 
   private final class Alarm: TimerTarget {
-    private unowned let worker: Worker
+    private let worker: Worker
     private let body: () -> Void
     private var timer: Timer?
 
@@ -149,23 +150,42 @@ public final class Worker {
     listener.drainConnections()
   }
 
-  func retain(_ pool: ConnectionPool, of cluster: ActiveCluster) { endingPools[ObjectIdentifier(pool)] = (pool, cluster) }
-
-  /// The pool's last connection is gone. It is on the stack below us, so it goes a moment later.
-  func release(_ pool: ConnectionPool) {
-    loop.defer { [self] in endingPools[ObjectIdentifier(pool)] = nil }
-  }
-
   // MARK: The end
 
   /// From now on every response is its connection's last. Connections are still accepted.
-  func beginDraining() { isDraining = true }
+  func beginDraining() { isEnding = true }
+
+  /// `POST /healthcheck/fail` and `/ok`.
+  func setHealthCheckFailed(_ failed: Bool) { isHealthCheckFailed = failed }
+
+  /// How `POST /drain_listeners` drains.
+  enum DrainManner: Sendable {
+    /// The listeners close now; responses in flight are their connections' last.
+    case immediate
+    /// Responses say `connection: close` from now on; the listeners close after the drain time.
+    case graceful
+    /// Responses say `connection: close` from now on; the listeners stay.
+    case connectionsOnly
+  }
+
+  func drainListeners(_ manner: DrainManner, inboundOnly: Bool, drainTime: Nanoseconds) {
+    let chosen = listeners.filter { !inboundOnly || $0.value.configuration.direction == .inbound }
+    for listener in chosen.values { listener.beginDraining() }
+    guard manner != .connectionsOnly else { return }
+    let close = { [self] in
+      for (key, listener) in chosen where listeners[key] === listener {
+        listeners[key] = nil
+        end(listener)
+      }
+    }
+    if manner == .immediate { close() } else { after(drainTime, close) }
+  }
 
   /// Accepts what the kernel holds, then no more; idle connections close, the others after their response. `done` is
   /// called when the last is gone.
   func stopListening(_ done: @escaping @Sendable () -> Void) {
     drainObserver = done
-    isDraining = true
+    isEnding = true
     for listener in listeners.values { end(listener) }
     listeners.removeAll()
     reportIfDrained()

@@ -136,7 +136,9 @@ struct NumberLiteral {
   var double: Double? { Double(text) }
 
   /// Whether it has no fraction; `1.0` and `1e3` are whole.
-  var isWhole: Bool { Int64(text) != nil || UInt64(text) != nil || double.map { $0 == $0.rounded() } ?? false }
+  var isWhole: Bool {
+    Int64(text) != nil || UInt64(text) != nil || double.map { $0.isFinite && $0 == $0.rounded() } ?? false
+  }
 
   /// The value, if it is whole and fits. Numbers written with a fraction or an exponent only up to 2^53, above which
   /// they would be inexact.

@@ -195,6 +195,8 @@ struct Transcoder {
   /// Something in place of a value that is wrong, so that the items after it keep their places, and a oneof is known to
   /// have a member.
   private mutating func empty(_ field: FieldSchema) {
+    // A number that no enum has: nothing that looks at several fields takes it for the default.
+    if case .scalar(.enumeration) = field.kind { return wire.varint(field.number, UInt64(bitPattern: -1)) }
     guard field.cardinality == .list || field.oneof != nil else { return }
     switch field.kind {
     case .scalar(.string), .scalar(.bytes): wire.data(field.number, [])

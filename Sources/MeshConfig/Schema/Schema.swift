@@ -48,17 +48,19 @@ struct Schema {
 
   /// `connectTimeout` of `connect_timeout`, by the rule of protobuf's JSON names.
   static func jsonName(_ name: String) -> String {
-    var out = ""
+    guard name.utf8.contains(UInt8(ascii: "_")) else { return name }
+    var out: [UInt8] = []
     var upper = false
-    for character in name {
-      if character == "_" {
+    for byte in name.utf8 {
+      if byte == UInt8(ascii: "_") {
         upper = true
       } else {
-        out += upper ? character.uppercased() : String(character)
+        let isLower = byte >= UInt8(ascii: "a") && byte <= UInt8(ascii: "z")
+        out.append(upper && isLower ? byte & 0xdf : byte)
         upper = false
       }
     }
-    return out
+    return String(decoding: out, as: UTF8.self)
   }
 }
 
@@ -79,7 +81,7 @@ extension Schema {
   /// in it is a mistake of the program, found by its tests.
   init(table: StaticString) {
     let text = table.withUTF8Buffer { String(decoding: $0, as: UTF8.self) }
-    let lines = text.split(separator: "\n").map { $0.split(separator: " ") }
+    let lines = Self.split(text[...], "\n").map { Self.split($0, " ") }
     // Names first, so that fields can refer to messages that come later.
     var enumByName: [String: Int] = [:]
     for line in lines {
@@ -108,7 +110,7 @@ extension Schema {
         messages[message].oneofs.append(Oneof(name: String(line[1]), required: line.count > 2))
       case "others":
         messages[message].others = line.dropFirst().map { word in
-          let parts = word.split(separator: ":")
+          let parts = Self.split(word, ":")
           return (Int(parts[0]) ?? 0, String(parts[1]))
         }
       default:
@@ -119,6 +121,11 @@ extension Schema {
         }
       }
     }
+  }
+
+  /// Splits at an ASCII character: many times faster than at a `Character`.
+  fileprivate static func split(_ text: Substring, _ separator: Unicode.Scalar) -> [Substring] {
+    text.utf8.split(separator: UInt8(ascii: separator)).map(Substring.init)
   }
 
   private mutating func addField(_ words: [Substring], to message: Int, _ enumByName: [String: Int]) {
@@ -135,7 +142,7 @@ extension Schema {
       cardinality: cardinality)
     let place = messages[message].fields.count
     for word in words.dropFirst(3) {
-      let parts = word.split(separator: "=", maxSplits: 1)
+      let parts = Self.split(word, "=")
       if parts[0] == "oneof" {
         field.oneof = messages[message].oneofs.firstIndex { $0.name == parts[1] }
         if let oneof = field.oneof { messages[message].oneofs[oneof].members.append(place) }
@@ -198,7 +205,7 @@ extension FieldRules {
     case "header_name": isHeaderName = true
     case "header_value": isHeaderValue = true
     case "path_separated_prefix": isPathSeparatedPrefix = true
-    case "types": types = value.split(separator: ",").map(String.init)
+    case "types": types = Schema.split(value, ",").map(String.init)
     default: break
     }
   }

@@ -133,9 +133,8 @@ enum MessageRules {
   }
 
   private static func weightedCluster(_ weighted: WeightedCluster, _ report: Report) {
-    guard !weighted.clusters.isEmpty else { return }
     let sum = weighted.clusters.reduce(UInt64(0)) { $0 &+ UInt64($1.weight.value) }
-    if sum == 0 {
+    if sum == 0, !weighted.clusters.isEmpty, weighted.clusters.allSatisfy(\.hasWeight) {
       report([.field("clusters")], "the weights must not all be 0", .value)
     } else if sum > UInt64(UInt32.max) {
       report([.field("clusters")], "the sum of the weights must be at most \(UInt32.max), not \(sum)", .value)

@@ -19,7 +19,12 @@ public enum UnknownFieldWalker {
   public static func unknownFields(
     inWire bytes: [UInt8], message: String, limit: Int = ConfigurationReader.problemLimit
   ) -> [UnknownField] {
-    let schema = Schema.embedded()
+    unknownFields(inWire: bytes, message: message, limit: limit, schema: Schema.embedded())
+  }
+
+  static func unknownFields(
+    inWire bytes: [UInt8], message: String, limit: Int, schema: Schema
+  ) -> [UnknownField] {
     guard let place = schema.message(named: message) else {
       return [UnknownField(path: "", message: "there is no message \(message) in the schema")]
     }

@@ -98,8 +98,8 @@ final class SourceDocument: Sendable {
   /// What the node is, for "not …" in a message: `a list`, `"text"`.
   func shown(_ id: NodeID) -> String {
     switch kind(id) {
-    case .list: "a list"
-    case .mapping: "a mapping"
+    case .list: count(id) == 0 ? "an empty list" : "a list"
+    case .mapping: count(id) == 0 ? "an empty mapping" : "a mapping"
     case .plain, .text: isNull(id) ? "nothing" : quoted(text(id))
     }
   }

@@ -46,7 +46,8 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   /// Requests begun on this connection; over 1, the connection is a reused one.
   public private(set) var requestCount: UInt32 = 0
 
-  unowned(unsafe) let owner: any ClientConnectionOwner
+  /// Kept alive: it lets go of this when it hears `connectionClosed`.
+  let owner: any ClientConnectionOwner
   let headerMaps: HeaderMapPool
   var transport: Transport
   var input = ByteQueue()

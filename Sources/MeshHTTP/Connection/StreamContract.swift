@@ -18,6 +18,20 @@ public struct RequestStart {
   }
 }
 
+/// Who is at the two ends of a downstream connection. One object for all of its streams; immutable.
+public final class ConnectionInfo: Sendable {
+  public let remoteAddress: SocketAddress
+  public let localAddress: SocketAddress
+  /// Unique in this process; `%CONNECTION_ID%`.
+  public let identifier: UInt64
+
+  public init(remoteAddress: SocketAddress, localAddress: SocketAddress, identifier: UInt64) {
+    self.remoteAddress = remoteAddress
+    self.localAddress = localAddress
+    self.identifier = identifier
+  }
+}
+
 /// Why a stream ended before its last byte.
 public enum StreamResetReason: UInt8, Sendable {
   /// The other side closed or reset the connection.

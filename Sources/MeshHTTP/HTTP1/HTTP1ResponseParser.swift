@@ -99,7 +99,7 @@ public struct HTTP1ResponseParser {
         }
       if !isRight { return .invalid(.invalidStatusLine) }
     }
-    if n > 9, p[9] == 0x30 || p[9] > 0x35 { return .invalid(.invalidStatus) }
+    if n >= 12, p[9] == 0x30 || p[9] > 0x35 { return .invalid(.invalidStatus) }
     return .incomplete
   }
 

@@ -19,8 +19,8 @@ struct HeadProgress {
   @inline(never)
   private mutating func isWorthParsing(_ p: UnsafePointer<UInt8>, _ n: Int, _ limit: Int) -> Bool {
     if n < searched { return true }
-    // The last byte searched may be the LF before an empty line.
-    var i = searched > 0 ? Int(searched) - 1 : 0
+    // The last bytes searched may be the LF before an empty line, or that and the CR of the empty line.
+    var i = searched > 1 ? Int(searched) - 2 : 0
     bytesExamined &+= UInt64(n - i)
     searched = UInt32(clamping: n)
     while true {

@@ -50,8 +50,7 @@ extension HeaderMap {
     case .connection, .keepAlive, .proxyConnection, .te, .trailer, .upgrade, .http2Settings, .expect, .contentType,
       .authorization, .cookie, .setCookie, .date, .location, .via, .acceptEncoding:
       return true
-    case .other: break
-    default: return name.starts(with: Bytes("x-forwarded-")) || name.starts(with: Bytes("x-envoy-"))
+    default: if name.starts(with: Bytes("x-forwarded-")) || name.starts(with: Bytes("x-envoy-")) { return true }
     }
     switch name.count {
     case 3: return name.equals("age")
@@ -72,7 +71,7 @@ extension HeaderMap {
     case 19:
       return name.equals("proxy-authorization") || name.equals("if-unmodified-since")
         || name.equals("authentication-info")
-    default: return name.starts(with: Bytes("x-forwarded-")) || name.starts(with: Bytes("x-envoy-"))
+    default: return false
     }
   }
 }

@@ -15,15 +15,22 @@ extension HeaderMap {
 
   /// Sets a header to a decimal number.
   public func set(_ id: HeaderID, number: UInt64) {
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { buffer in
-      var position = 20
-      var rest = number
-      repeat {
-        position -= 1
-        buffer[position] = UInt8(truncatingIfNeeded: rest % 10) &+ 0x30
-        rest /= 10
-      } while rest > 0
-      set(id, Bytes(rebasing: UnsafeBufferPointer(buffer)[position...]))
+    if has(id) { remove(id) }
+    var digits = 1
+    var bound: UInt64 = 10
+    while digits < 19, number >= bound {
+      digits &+= 1
+      bound &*= 10
     }
+    if digits == 19, number >= 10_000_000_000_000_000_000 { digits = 20 }
+    let buffer = reserveTail(20)
+    var rest = number
+    var position = digits
+    while position > 0 {
+      position &-= 1
+      buffer[position] = UInt8(truncatingIfNeeded: rest % 10) &+ 0x30
+      rest /= 10
+    }
+    addReserved(id, digits)
   }
 }

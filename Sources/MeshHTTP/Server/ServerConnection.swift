@@ -56,17 +56,15 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
 
   public let loop: EventLoop
   public let settings: ServerConnectionSettings
-  public let remoteAddress: SocketAddress
-  public let localAddress: SocketAddress
-  /// Unique in this process; `%CONNECTION_ID%`.
-  public let identifier: UInt64
+  public let info: ConnectionInfo
   /// Where the owner keeps this connection in its list.
   public var listIndex = 0
   private var isFlushScheduled = false
   /// Requests whose head has arrived.
   public internal(set) var requestCount: UInt32 = 0
 
-  unowned(unsafe) let handler: any ServerConnectionHandler
+  /// Kept alive: it lets go of this when it hears `connectionClosed`.
+  let handler: any ServerConnectionHandler
   let headerMaps: HeaderMapPool
   var transport: Transport
   /// A partial head, or bytes that arrived before they were wanted (pipelining, back-pressure).
@@ -97,15 +95,13 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   /// - Parameter descriptor: an accepted, non-blocking socket; this owns it from now on.
   public init(
     loop: EventLoop, descriptor: Int32, settings: ServerConnectionSettings, headerMaps: HeaderMapPool,
-    handler: any ServerConnectionHandler, identifier: UInt64, remoteAddress: SocketAddress, localAddress: SocketAddress
+    handler: any ServerConnectionHandler, info: ConnectionInfo
   ) {
     self.loop = loop
     self.settings = settings
     self.headerMaps = headerMaps
     self.handler = handler
-    self.identifier = identifier
-    self.remoteAddress = remoteAddress
-    self.localAddress = localAddress
+    self.info = info
     transport = Transport(descriptor: descriptor, isWritable: true)
     parser = HTTP1RequestParser(limits: settings.limits)
     body = HTTP1BodyDecoder(framing: .none, limits: settings.limits)

@@ -150,7 +150,9 @@ public final class EventLoop {
   /// Handles what is ready, waiting at most `limit` for it; for tests and for start-up before `run()`.
   public func turn(upTo limit: Nanoseconds = .zero) {
     updateNow()
-    runOnce(timeout: min(waitTime(), Self.roundedUp(limit)))
+    let wait = waitTime()
+    let limit = Self.roundedUp(limit)
+    runOnce(timeout: wait < 0 ? limit : min(wait, limit))
   }
 
   /// Makes `run()` return after the current batch. On the loop's thread.

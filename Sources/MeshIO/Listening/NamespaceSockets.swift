@@ -1,6 +1,5 @@
 internal import CLinux
 import MeshPrimitives
-import Synchronization
 
 /// Binds in another network namespace: a thread enters it, opens the sockets and ends. The sockets stay in that
 /// namespace, whichever thread uses them. Needs CAP_SYS_ADMIN.
@@ -8,7 +7,7 @@ public final class NamespaceSockets: ListenSocketSource {
   private let path: String
 
   private final class Answer: Sendable {
-    let value = Mutex<Result<OpenedSockets, ListenError>?>(nil)
+    let value = Locked<Result<OpenedSockets, ListenError>?>(nil)
   }
 
   /// - Parameter path: the namespace, such as `/run/netns/NAME` or `/proc/PID/ns/net`.

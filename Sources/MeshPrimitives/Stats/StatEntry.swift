@@ -105,11 +105,13 @@ struct StatLines {
       switch entry.source {
       case .block(let block, let table):
         for index in table.sorted {
+          guard options.shows(table.rows[index].kind) else { continue }
           let value = block.total(at: index)
           if value == 0, options.usedOnly { continue }
           add(entry, table.rows[index].name, suffix: [], table.rows[index].kind, value, options)
         }
       case .codes(let counters, let stem, let detail):
+        guard options.shows(.counter) else { continue }
         for (index, value) in counters.classTotals.enumerated() {
           if value == 0, options.usedOnly || detail == .classesAndCodes { continue }
           add(entry, stem, suffix: [0x5f, 0x31 + UInt8(index), 0x78, 0x78], .counter, value, options)

@@ -41,13 +41,20 @@ public struct StatsReport {
     }
   }
 
-  /// Adds the next portion to `output`: at least one scope's worth, then until `softLimit` bytes were added.
+  /// Statistics looked at in one portion: a filter that lets little through must not hold the thread either.
+  static let portion = 8_192
+
+  /// Adds the next portion to `output`: until `softLimit` bytes were added, or enough statistics were looked at and
+  /// left out.
   /// - Returns: whether there is more.
   public mutating func write(into output: inout [UInt8], softLimit: Int = 64 * 1_024) -> Bool {
     let start = output.count
+    // A turn is one sample for Prometheus, and a scope of some dozen statistics otherwise.
+    var turns = format == .prometheus ? Self.portion : Self.portion / 32
     while phase != .end {
       if format == .prometheus { writePrometheus(into: &output) } else { writeGroup(into: &output) }
-      if output.count - start >= softLimit { break }
+      turns -= 1
+      if output.count - start >= softLimit || turns == 0 { break }
     }
     return phase != .end
   }
@@ -111,7 +118,9 @@ public struct StatsReport {
   private mutating func writeHistograms(of group: ArraySlice<StatEntry>, into output: inout [UInt8]) {
     var found: [(name: [UInt8], HistogramSnapshot, scale: UInt64)] = []
     for entry in group {
-      guard case .histogram(let histogram, let definition) = entry.source else { continue }
+      guard options.kinds.contains(.histograms), case .histogram(let histogram, let definition) = entry.source else {
+        continue
+      }
       let name = entry.dottedPrefix + Array(Bytes(definition.name))
       let snapshot = histogram.snapshot()
       if snapshot.count == 0, options.usedOnly { continue }
@@ -188,10 +197,11 @@ public struct StatsReport {
     case .block(let block, let table):
       let value = block.total(at: metric)
       let row = table.rows[metric]
-      guard shows(entry, row.name, value) else { return }
+      guard options.shows(row.kind), shows(entry, row.name, value) else { return }
       writeType(entry, row.name, row.kind == .counter ? "counter" : "gauge", into: &output)
       writeSample(entry, row.name, suffix: "", label: [], value, into: &output)
     case .codes(let counters, let stem, let detail):
+      guard options.shows(.counter) else { return }
       if metric == 0 {
         for (index, value) in counters.classTotals.enumerated() {
           if detail == .classesAndCodes, value == 0 { continue }
@@ -212,7 +222,7 @@ public struct StatsReport {
     case .histogram(let histogram, let definition):
       let snapshot = histogram.snapshot()
       let name = Array(Bytes(definition.name))
-      guard shows(entry, name, Int64(clamping: snapshot.count)) else { return }
+      guard options.kinds.contains(.histograms), shows(entry, name, Int64(clamping: snapshot.count)) else { return }
       writeType(entry, name, "histogram", into: &output)
       writeHistogram(entry, name, snapshot, scale: definition.scale, into: &output)
     }

@@ -185,12 +185,26 @@ public final class StatsStore: Sendable {
 
 /// Which statistics a report shows.
 public struct StatsOptions: Sendable {
+  /// Kinds of statistics (`type`).
+  public struct Kinds: OptionSet, Sendable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    public static let counters = Kinds(rawValue: 1)
+    public static let gauges = Kinds(rawValue: 2)
+    public static let histograms = Kinds(rawValue: 4)
+    public static let all: Kinds = [.counters, .gauges, .histograms]
+  }
+
   public var filter: StatsFilter
   /// Leaves out what is zero (`usedonly`).
   public var usedOnly: Bool
+  public var kinds: Kinds
 
-  public init(filter: StatsFilter = .all, usedOnly: Bool = false) {
+  public init(filter: StatsFilter = .all, usedOnly: Bool = false, kinds: Kinds = .all) {
     self.filter = filter
     self.usedOnly = usedOnly
+    self.kinds = kinds
   }
+
+  func shows(_ kind: StatKind) -> Bool { kinds.contains(kind == .counter ? .counters : .gauges) }
 }

@@ -4,7 +4,7 @@ import MeshPrimitives
 
 /// A listener as one worker has it: accepts connections and keeps them. The socket is the main thread's and outlives it.
 final class ActiveListener: IOHandler, ServerConnectionHandler {
-  unowned let worker: Worker
+  let worker: Worker
   private(set) var configuration: ListenerConfiguration
   private(set) var manager: ConnectionManager
   private let stats: StatLane<ListenerStat>
@@ -41,9 +41,14 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   /// Takes the next configuration of the same listener: for new connections, and from their next request on for the
   /// others.
   func update(_ new: ListenerConfiguration, identity: ListenerIdentity) {
+    let isDraining = manager.isDraining
     configuration = new
     manager = ConnectionManager(worker: worker, configuration: new.manager, identity: identity.manager)
+    manager.isDraining = isDraining
   }
+
+  /// From now on every response is its connection's last.
+  func beginDraining() { manager.isDraining = true }
 
   /// Empties the queue of connections that the kernel has completed already, then accepts no more.
   func stopAccepting() {
@@ -95,11 +100,12 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   }
 
   private func open(_ accepted: Accepted) {
+    let local = address.isUnspecified ? Socket.localAddress(accepted.fd) ?? address : address
+    let info = ConnectionInfo(
+      remoteAddress: accepted.peer, localAddress: local, identifier: worker.nextConnectionIdentifier())
     let connection = ServerConnection(
       loop: worker.loop, descriptor: accepted.fd, settings: configuration.manager.connection,
-      headerMaps: worker.headerMaps, handler: self, identifier: worker.nextConnectionIdentifier(),
-      remoteAddress: accepted.peer,
-      localAddress: address.isUnspecified ? Socket.localAddress(accepted.fd) ?? address : address)
+      headerMaps: worker.headerMaps, handler: self, info: info)
     connection.listIndex = connections.count
     connections.append(connection)
     stats.add(.connectionTotal)

@@ -19,7 +19,7 @@ extension ConnectionManager {
       for field in Self.internalFields where headers.has(field) { headers.remove(field) }
       withUnsafeTemporaryAllocation(of: UInt8.self, capacity: SocketAddress.maximumText) { buffer in
         guard let base = buffer.baseAddress else { return }
-        let address = Bytes(start: base, count: connection.remoteAddress.writeText(into: base))
+        let address = Bytes(start: base, count: connection.info.remoteAddress.writeText(into: base))
         headers.appendValue(.xForwardedFor, separator: ",", address)
         headers.set(.xEnvoyExternalAddress, address)
       }
@@ -63,6 +63,8 @@ extension ConnectionManager {
 
   /// This hop's span: a new span id under the caller's, in the formats the caller used.
   private func joinTrace(_ headers: HeaderMap, _ stream: Stream, _ reason: TraceReason?) {
+    // Two contexts are none: which of them is the caller's cannot be known.
+    if headers.has(.traceparent), headers.isRepeated(.traceparent) { headers.remove(.traceparent) }
     let incoming = TraceContext.extract(
       TraceHeaders(
         traceparent: headers.value(.traceparent), tracestate: headers.value(.tracestate), b3: headers.value(.b3),
@@ -75,8 +77,8 @@ extension ConnectionManager {
       headers.remove(.traceparent)
       trace.writeTraceparent(into: headers.reserveTail(TraceContext.traceparentLength))
       headers.addReserved(.traceparent, TraceContext.traceparentLength)
-      if headers.has(.tracestate), !trace.keepsTracestate { headers.remove(.tracestate) }
     }
+    if headers.has(.tracestate), !trace.keepsTracestate { headers.remove(.tracestate) }
     if trace.formats.contains(.b3Single) {
       headers.remove(.b3)
       headers.addReserved(.b3, trace.writeB3(into: headers.reserveTail(TraceContext.maximumB3Length)))

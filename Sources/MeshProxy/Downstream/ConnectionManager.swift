@@ -22,9 +22,11 @@ final class ConnectionManagerIdentity: Sendable {
 /// (`envoy.filters.network.http_connection_manager`). One per listener and worker; a new one takes over with every
 /// configuration, from the next request on, also on connections that exist.
 final class ConnectionManager {
-  unowned let worker: Worker
+  let worker: Worker
   let configuration: ConnectionManagerConfiguration
   let routes: RouteBinding
+  /// Its listener is ending: every response says `connection: close`.
+  var isDraining = false
   let stats: StatLane<ConnectionManagerStat>
   private let responseCodes: ResponseCodeLane
   private let requestTime: HistogramLane
@@ -60,7 +62,7 @@ final class ConnectionManager {
     // The proxy says 100 itself: the upstream gets the body without having been asked (RFC 9110 §10.1.1).
     if start.expectsContinue { connection.sendInformational(status: 100, worker.noHeaders) }
     stream.makeFilters()
-    stream.requestPath.headers(endStream: start.endStream)
+    stream.requestPath.headers(stream, endStream: start.endStream)
   }
 
   /// Bytes that are no request: answered, counted and logged like one.

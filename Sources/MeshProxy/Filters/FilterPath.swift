@@ -40,7 +40,6 @@ final class FilterPath<Direction: FilterDirection> {
     static var trailers: Hold { Hold(rawValue: 8) }
   }
 
-  private unowned let stream: Stream
   private var holds: [Hold] = []
   private var isHolding = false
   private var buffer = ByteQueue()
@@ -53,8 +52,6 @@ final class FilterPath<Direction: FilterDirection> {
   var limit = 1024 * 1024
   /// Bytes that wait.
   var buffered: Int { buffer.count }
-
-  init(stream: Stream) { self.stream = stream }
 
   /// Ready for the next stream.
   func begin(limit: Int) {
@@ -69,31 +66,31 @@ final class FilterPath<Direction: FilterDirection> {
   }
 
   /// Lets go of everything.
-  func end() {
-    buffer.clear(stream.worker.loop.bufferPool)
-    trailers = nil
+  func end(_ stream: Stream) {
+    if !buffer.isEmpty { buffer.clear(stream.worker.loop.bufferPool) }
+    if trailers != nil { trailers = nil }
   }
 
   @inline(__always)
-  func headers(endStream: Bool) {
+  func headers(_ stream: Stream, endStream: Bool) {
     isEnded = endStream
     headersSeen = true
-    runHeaders(from: 0)
+    runHeaders(stream, from: 0)
   }
 
   @inline(__always)
-  func data(_ bytes: Bytes, endStream: Bool) {
+  func data(_ stream: Stream, _ bytes: Bytes, endStream: Bool) {
     isEnded = endStream
-    runData(from: 0, bytes, endStream: endStream)
+    runData(stream, from: 0, bytes, endStream: endStream)
   }
 
-  func trailers(_ map: HeaderMap) {
+  func trailers(_ stream: Stream, _ map: HeaderMap) {
     isEnded = true
     trailers = map
-    runTrailers(from: 0)
+    runTrailers(stream, from: 0)
   }
 
-  private func hold(_ step: Int, _ what: Hold) {
+  private func hold(_ stream: Stream, _ step: Int, _ what: Hold) {
     if holds.isEmpty { holds = Array(repeating: [], count: Direction.steps(stream)) }
     holds[step].insert(what)
     isHolding = true
@@ -105,7 +102,7 @@ final class FilterPath<Direction: FilterDirection> {
   /// Whether the headers, when they move on now, are all there is.
   private var nothingFollows: Bool { isEnded && buffer.isEmpty && trailers == nil }
 
-  private func runHeaders(from first: Int) {
+  private func runHeaders(_ stream: Stream, from first: Int) {
     var step = first
     let count = Direction.steps(stream)
     while step < count {
@@ -113,19 +110,19 @@ final class FilterPath<Direction: FilterDirection> {
       if stream.isOver { return }
       switch status {
       case .proceed: step += 1
-      case .stop: return hold(step, .headers)
-      case .stopAll: return hold(step, [.headers, .everything])
+      case .stop: return hold(stream, step, .headers)
+      case .stopAll: return hold(stream, step, [.headers, .everything])
       }
     }
     Direction.deliverHeaders(stream, endStream: nothingFollows)
   }
 
-  private func runData(from first: Int, _ bytes: Bytes, endStream: Bool) {
+  private func runData(_ stream: Stream, from first: Int, _ bytes: Bytes, endStream: Bool) {
     var step = first
     let count = Direction.steps(stream)
     while step < count {
       let holding = held(step)
-      if holding.contains(.everything) { return keep(bytes, slowing: true) }
+      if holding.contains(.everything) { return keep(stream, bytes, slowing: true) }
       let status = Direction.data(Direction.filter(stream, step: step), bytes, endStream: endStream)
       if stream.isOver { return }
       switch status {
@@ -135,18 +132,18 @@ final class FilterPath<Direction: FilterDirection> {
           continue
         }
         buffer.append(bytes, stream.worker.loop.bufferPool)
-        return release(step)
+        return release(stream, step)
       case .stopAndBuffer:
-        hold(step, .data)
-        return keep(bytes, slowing: false)
+        hold(stream, step, .data)
+        return keep(stream, bytes, slowing: false)
       case .stopAndDrop:
-        return hold(step, .data)
+        return hold(stream, step, .data)
       }
     }
     Direction.deliverData(stream, bytes, endStream: endStream)
   }
 
-  private func runTrailers(from first: Int) {
+  private func runTrailers(_ stream: Stream, from first: Int) {
     guard let map = trailers else { return }
     var step = first
     let count = Direction.steps(stream)
@@ -161,16 +158,16 @@ final class FilterPath<Direction: FilterDirection> {
           step += 1
           continue
         }
-        return release(step)
+        return release(stream, step)
       case .stop, .stopAll:
-        return hold(step, .trailers)
+        return hold(stream, step, .trailers)
       }
     }
     trailers = nil
     Direction.deliverTrailers(stream, map)
   }
 
-  private func keep(_ bytes: Bytes, slowing: Bool) {
+  private func keep(_ stream: Stream, _ bytes: Bytes, slowing: Bool) {
     buffer.append(bytes, stream.worker.loop.bufferPool)
     guard buffer.count > limit else { return }
     if slowing {
@@ -183,19 +180,19 @@ final class FilterPath<Direction: FilterDirection> {
   }
 
   /// A filter lets go of what it holds.
-  func resume(at index: Int) {
+  func resume(_ stream: Stream, at index: Int) {
     let step = Direction.step(ofFilterAt: index, stream)
     guard isHolding, step < holds.count, !holds[step].isEmpty else { return }
-    release(step)
+    release(stream, step)
   }
 
-  private func release(_ step: Int) {
+  private func release(_ stream: Stream, _ step: Int) {
     let holding = holds[step]
     holds[step] = []
     isHolding = holds.contains { !$0.isEmpty }
     if holding.contains(.headers) {
       let wasAll = nothingFollows
-      runHeaders(from: step + 1)
+      runHeaders(stream, from: step + 1)
       if stream.isOver || wasAll { return }
     }
     // Bytes that the filter itself has not seen come to it first.
@@ -205,7 +202,7 @@ final class FilterPath<Direction: FilterDirection> {
     if !buffer.isEmpty || endIsPending {
       var pending = ByteQueue()
       swap(&pending, &buffer)
-      runData(from: next, pending.bytes, endStream: endsWithData)
+      runData(stream, from: next, pending.bytes, endStream: endsWithData)
       pending.clear(stream.worker.loop.bufferPool)
       if stream.isOver { return }
     }
@@ -214,7 +211,7 @@ final class FilterPath<Direction: FilterDirection> {
       Direction.pause(stream, false)
     }
     if trailers != nil {
-      runTrailers(from: next)
+      runTrailers(stream, from: next)
     }
   }
 }
@@ -236,12 +233,16 @@ enum RequestDirection: FilterDirection {
   @inline(__always)
   static func steps(_ stream: Stream) -> Int { stream.filters.count }
   static func step(ofFilterAt index: Int, _ stream: Stream) -> Int { index }
-  // The router is the last filter: nothing lies behind it.
+  // Behind the last filter lies the router.
   @inline(__always)
-  static func deliverHeaders(_ stream: Stream, endStream: Bool) {}
+  static func deliverHeaders(_ stream: Stream, endStream: Bool) {
+    stream.router.requestHeaders(stream.requestHeaders, endStream: endStream)
+  }
   @inline(__always)
-  static func deliverData(_ stream: Stream, _ bytes: Bytes, endStream: Bool) {}
-  static func deliverTrailers(_ stream: Stream, _ trailers: HeaderMap) {}
+  static func deliverData(_ stream: Stream, _ bytes: Bytes, endStream: Bool) {
+    stream.router.requestData(bytes, endStream: endStream)
+  }
+  static func deliverTrailers(_ stream: Stream, _ trailers: HeaderMap) { stream.router.requestTrailers(trailers) }
   static func overflow(_ stream: Stream) { stream.requestTooLarge() }
   static func pause(_ stream: Stream, _ pause: Bool) { stream.pauseRequest(pause) }
 }
@@ -249,7 +250,7 @@ enum RequestDirection: FilterDirection {
 enum ResponseDirection: FilterDirection {
   @inline(__always)
   static func filter(_ stream: Stream, step: Int) -> any StreamFilter {
-    stream.filters[stream.filters.count &- 2 &- step]
+    stream.filters[stream.filters.count &- 1 &- step]
   }
   @inline(__always)
   static func headers(_ filter: any StreamFilter, _ stream: Stream, endStream: Bool) -> FilterStatus {
@@ -263,10 +264,9 @@ enum ResponseDirection: FilterDirection {
   static func trailers(_ filter: any StreamFilter, _ trailers: HeaderMap) -> FilterStatus {
     filter.responseTrailers(trailers)
   }
-  // The response comes from the router, or from a filter that answers: it meets every filter but the router.
   @inline(__always)
-  static func steps(_ stream: Stream) -> Int { stream.filters.count &- 1 }
-  static func step(ofFilterAt index: Int, _ stream: Stream) -> Int { stream.filters.count - 2 - index }
+  static func steps(_ stream: Stream) -> Int { stream.filters.count }
+  static func step(ofFilterAt index: Int, _ stream: Stream) -> Int { stream.filters.count - 1 - index }
   @inline(__always)
   static func deliverHeaders(_ stream: Stream, endStream: Bool) { stream.encodeHeaders(endStream: endStream) }
   @inline(__always)

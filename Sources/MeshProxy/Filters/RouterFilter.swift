@@ -9,13 +9,14 @@ import MeshRouting
 /// A request that a *reused* connection lost before a byte of the response came is sent once more, on a new connection,
 /// if the upstream cannot have acted on it: because nothing of it left this machine, or because its method is idempotent
 /// (RFC 9110 §9.2.2) and it has no body.
-final class RouterFilter: StreamFilter, ResponseReceiver, PoolClient {
+final class RouterFilter: ResponseReceiver, PoolClient {
   struct Configuration: Sendable {
     /// `suppress_envoy_headers`: no `x-envoy-upstream-service-time`, no `x-envoy-expected-rq-timeout-ms`.
     var suppressesEnvoyHeaders = false
   }
 
-  private unowned let stream: Stream
+  /// The stream it is a part of.
+  unowned(unsafe) var stream: Stream!
   private var configuration = Configuration()
   private var cluster: ActiveCluster?
   private var endpoint: ActiveEndpoint?
@@ -35,8 +36,6 @@ final class RouterFilter: StreamFilter, ResponseReceiver, PoolClient {
   /// A permit of the cluster's circuit breaker is held, and `upstream_rq_active` counts this request.
   private var isCounted = false
 
-  init(stream: Stream) { self.stream = stream }
-
   func begin(_ configuration: Configuration) {
     self.configuration = configuration
     hasBody = false
@@ -51,24 +50,21 @@ final class RouterFilter: StreamFilter, ResponseReceiver, PoolClient {
 
   // MARK: The request
 
-  func requestHeaders(_ headers: HeaderMap, endStream: Bool) -> FilterStatus {
+  func requestHeaders(_ headers: HeaderMap, endStream: Bool) {
     requestEnded = endStream
     hasBody = !endStream
     stream.manager?.stats.add(.routerTotal)
     guard let route = stream.route else {
       stream.manager?.stats.add(.routerNoRoute)
-      stream.sendLocalReply(.noRoute)
-      return .stop
+      return stream.sendLocalReply(.noRoute)
     }
     switch route.action {
     case .directResponse(let response):
       stream.manager?.stats.add(.routerDirectResponse)
       stream.sendLocalReply(
         LocalReply(status: response.status, body: response.body, details: .init("direct_response")))
-      return .stop
     case .forward(let action):
       forward(headers, route, action)
-      return .proceed
     }
   }
 
@@ -137,7 +133,7 @@ final class RouterFilter: StreamFilter, ResponseReceiver, PoolClient {
     stream.sendLocalReply(.upstreamReset(reason, detail))
   }
 
-  func requestData(_ bytes: Bytes, endStream: Bool) -> FilterDataStatus {
+  func requestData(_ bytes: Bytes, endStream: Bool) {
     requestEnded = endStream
     hasBody = true
     if let connection {
@@ -150,14 +146,12 @@ final class RouterFilter: StreamFilter, ResponseReceiver, PoolClient {
       }
     }
     if endStream { startResponseTimer() }
-    return .proceed
   }
 
-  func requestTrailers(_ trailers: HeaderMap) -> FilterStatus {
+  func requestTrailers(_ trailers: HeaderMap) {
     requestEnded = true
     if let connection { send(trailers, on: connection) } else if ticket != nil { pendingTrailers = trailers }
     startResponseTimer()
-    return .proceed
   }
 
   private func send(_ trailers: HeaderMap, on connection: ClientConnection) {

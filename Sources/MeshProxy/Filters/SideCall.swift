@@ -39,7 +39,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     case failure(String)
   }
 
-  private unowned let worker: Worker
+  private let worker: Worker
   private let request: Request
   private let headers: HeaderMap
   private let method: HTTPMethod

@@ -55,17 +55,18 @@ extension StreamFilter {
 
 /// What a filter may ask of its stream. A value that is safe to keep: once the stream is over it does nothing.
 public struct StreamFilterCallbacks {
-  unowned let stream: Stream
+  // Kept alive by whoever keeps this, so that `generation` can always be asked.
+  let stream: Stream
   let generation: UInt64
   let index: Int
 
   private var live: Stream? { stream.generation == generation && !stream.isOver ? stream : nil }
 
   /// Lets a request that this filter stopped go on, with everything that waits.
-  public func resumeRequest() { live?.requestPath.resume(at: index) }
+  public func resumeRequest() { if let stream = live { stream.requestPath.resume(stream, at: index) } }
 
   /// Lets a response that this filter stopped go on.
-  public func resumeResponse() { live?.responsePath.resume(at: index) }
+  public func resumeResponse() { if let stream = live { stream.responsePath.resume(stream, at: index) } }
 
   /// Answers the request here and now. If a response has begun already, the stream is reset instead.
   public func sendLocalReply(_ reply: LocalReply) { live?.sendLocalReply(reply) }

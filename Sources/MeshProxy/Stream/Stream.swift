@@ -9,7 +9,7 @@ import MeshRouting
 ///
 /// Reused: a worker keeps finished streams on a free list. `generation` tells one life from the next.
 public final class Stream: RequestReceiver, TimerTarget {
-  unowned let worker: Worker
+  let worker: Worker
   private(set) var generation: UInt64 = 0
   /// Nothing more may happen: finished, not yet reused.
   private(set) var isOver = true
@@ -22,9 +22,9 @@ public final class Stream: RequestReceiver, TimerTarget {
   private(set) var manager: ConnectionManager?
   private(set) var sender: (any ResponseSender)?
   private(set) var filters: [any StreamFilter] = []
-  private(set) lazy var requestPath = FilterPath<RequestDirection>(stream: self)
-  private(set) lazy var responsePath = FilterPath<ResponseDirection>(stream: self)
-  private lazy var router = RouterFilter(stream: self)
+  let requestPath = FilterPath<RequestDirection>()
+  let responsePath = FilterPath<ResponseDirection>()
+  let router = RouterFilter()
 
   private var timer: Timer?
   private var idleDeadline: MonotonicTime = .never
@@ -34,6 +34,8 @@ public final class Stream: RequestReceiver, TimerTarget {
   private var durationDeadline: MonotonicTime = .never
 
   private var isRouteResolved = false
+  /// The filters are made; before that, and for a request that is refused before, an answer meets none.
+  private var hasFilters = false
   /// The response's headers are with the codec.
   private(set) var responseBegan = false
   /// The response is complete for the filters; the codec may still have to hear of it.
@@ -43,6 +45,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     self.worker = worker
     requestHeaders = worker.noHeaders
     timer = Timer(worker.loop, self, tag: 0)
+    router.stream = self
   }
 
   // MARK: Beginning and end
@@ -57,6 +60,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     responseBegan = false
     isReplying = false
     isRouteResolved = false
+    hasFilters = false
     self.manager = manager
     self.sender = sender
     self.start = start
@@ -65,9 +69,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     let now = worker.loop.now
     info.startedAt = now
     info.startedAtWallClock = worker.loop.wallClock
-    info.downstreamRemoteAddress = connection.remoteAddress
-    info.downstreamLocalAddress = connection.localAddress
-    info.connectionIdentifier = connection.identifier
+    info.connection = connection.info
     if start.endStream { info.requestCompleteAt = now }
 
     let configuration = manager.configuration
@@ -85,16 +87,13 @@ public final class Stream: RequestReceiver, TimerTarget {
   func makeFilters() {
     guard let manager else { return }
     let configurations = manager.configuration.filters
-    if configurations.isEmpty {
-      if filters.isEmpty { filters.append(router) }
-    } else {
-      filters.removeAll(keepingCapacity: true)
+    if !configurations.isEmpty {
       for (index, configuration) in configurations.enumerated() {
         let callbacks = StreamFilterCallbacks(stream: self, generation: generation, index: index)
         filters.append(configuration.makeFilter(callbacks, worker: worker))
       }
-      filters.append(router)
     }
+    hasFilters = true
     router.begin(manager.configuration.router)
   }
 
@@ -104,9 +103,13 @@ public final class Stream: RequestReceiver, TimerTarget {
     isOver = true
     info.endedAt = worker.loop.now
     timer?.disarm()
-    for filter in filters { filter.destroy() }
-    requestPath.end()
-    responsePath.end()
+    if !filters.isEmpty {
+      for filter in filters { filter.destroy() }
+      filters.removeAll(keepingCapacity: true)
+    }
+    if hasFilters { router.destroy() }
+    requestPath.end(self)
+    responsePath.end(self)
     manager?.streamFinished(self)
     manager = nil
     sender = nil
@@ -114,7 +117,6 @@ public final class Stream: RequestReceiver, TimerTarget {
     requestHeaders = worker.noHeaders
     if let headers = responseHeaders { worker.headerMaps.recycle(headers) }
     responseHeaders = nil
-    if filters.count > 1 { filters.removeAll(keepingCapacity: true) }
     worker.recycle(self)
   }
 
@@ -125,14 +127,14 @@ public final class Stream: RequestReceiver, TimerTarget {
     info.bytesReceived &+= UInt64(bytes.count)
     touch()
     if endStream { requestComplete() }
-    requestPath.data(bytes, endStream: endStream)
+    requestPath.data(self, bytes, endStream: endStream)
   }
 
   public func receiveTrailers(_ trailers: HeaderMap) {
     guard !isOver else { return worker.headerMaps.recycle(trailers) }
     touch()
     requestComplete()
-    requestPath.trailers(trailers)
+    requestPath.trailers(self, trailers)
   }
 
   public func requestReset(_ reason: StreamResetReason) {
@@ -179,7 +181,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     guard !responseBegan else { return reset() }
     if let headers = responseHeaders { worker.headerMaps.recycle(headers) }
     responseHeaders = nil
-    responsePath.end()
+    responsePath.end(self)
     isReplying = false
     reply(.responseTooLarge, throughFilters: false)
   }
@@ -212,22 +214,22 @@ public final class Stream: RequestReceiver, TimerTarget {
     info.details = .init("via_upstream")
     responseHeaders = headers
     touch()
-    responsePath.headers(endStream: endStream)
+    responsePath.headers(self, endStream: endStream)
   }
 
   func respondData(_ bytes: Bytes, endStream: Bool) {
     touch()
-    responsePath.data(bytes, endStream: endStream)
+    responsePath.data(self, bytes, endStream: endStream)
   }
 
   func respondTrailers(_ trailers: HeaderMap) {
     touch()
-    responsePath.trailers(trailers)
+    responsePath.trailers(self, trailers)
   }
 
   func respondInformational(status: Int, _ headers: HeaderMap) {
-    guard !responseBegan, filters.count > 0 else { return }
-    for filter in filters.dropLast().reversed() { filter.informationalHeaders(status: status, headers) }
+    guard !responseBegan else { return }
+    for filter in filters.reversed() { filter.informationalHeaders(status: status, headers) }
     sender?.sendInformational(status: status, headers)
   }
 
@@ -240,7 +242,7 @@ public final class Stream: RequestReceiver, TimerTarget {
       return reset()
     }
     router.abandon()
-    self.reply(reply, throughFilters: !filters.isEmpty)
+    self.reply(reply, throughFilters: hasFilters)
   }
 
   private func reply(_ reply: LocalReply, throughFilters: Bool) {
@@ -259,10 +261,10 @@ public final class Stream: RequestReceiver, TimerTarget {
     if reply.closesConnection { sender?.closeAfterResponse() }
     let body = reply.body
     let isEmpty = body.isEmpty
-    if throughFilters { responsePath.headers(endStream: isEmpty) } else { encodeHeaders(endStream: isEmpty) }
+    if throughFilters { responsePath.headers(self, endStream: isEmpty) } else { encodeHeaders(endStream: isEmpty) }
     guard !isEmpty, !isOver else { return }
     body.withUnsafeBufferPointer {
-      if throughFilters { responsePath.data($0, endStream: true) } else { encodeData($0, endStream: true) }
+      if throughFilters { responsePath.data(self, $0, endStream: true) } else { encodeData($0, endStream: true) }
     }
   }
 
@@ -272,7 +274,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     manager.finishResponseHeaders(headers, self)
     responseBegan = true
     info.responseStartedAt = worker.loop.now
-    if worker.isDraining {
+    if worker.isDraining || manager.isDraining {
       manager.stats.add(.connectionDrainClose)
       sender.closeAfterResponse()
     }

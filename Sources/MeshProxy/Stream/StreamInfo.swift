@@ -50,18 +50,17 @@ public struct StreamInfo {
   public var cluster: ActiveCluster?
   public var endpoint: Endpoint?
   public var upstreamLocalAddress: SocketAddress?
-  /// The client: the socket's other end, or the address that trusted headers give for it.
-  public var downstreamRemoteAddress: SocketAddress?
-  /// The socket's other end, where it is not what `downstreamRemoteAddress` says.
-  public var downstreamDirectRemoteAddress: SocketAddress?
-  public var downstreamLocalAddress: SocketAddress?
-  public var connectionIdentifier: UInt64 = 0
+  /// Who is at the other end; nil only before the first request.
+  public var connection: ConnectionInfo?
   public var trace = TraceContext()
   /// What filters tell each other and the log: `namespace.key` → text. Empty costs nothing.
   public var metadata: [String: String] = [:]
 
   public init() {}
 
+  public var downstreamRemoteAddress: SocketAddress? { connection?.remoteAddress }
+  public var downstreamLocalAddress: SocketAddress? { connection?.localAddress }
+  public var connectionIdentifier: UInt64 { connection?.identifier ?? 0 }
   /// The socket's other end.
-  public var directRemoteAddress: SocketAddress? { downstreamDirectRemoteAddress ?? downstreamRemoteAddress }
+  public var directRemoteAddress: SocketAddress? { connection?.remoteAddress }
 }

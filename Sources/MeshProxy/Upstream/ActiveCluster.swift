@@ -28,7 +28,7 @@ public final class ActiveCluster {
   let requestTime: HistogramLane
   private(set) var endpoints: [ActiveEndpoint] = []
   private var balancer = RoundRobinBalancer()
-  private unowned let worker: Worker
+  private let worker: Worker
 
   public var name: String { identity.name }
 
@@ -69,5 +69,10 @@ public final class ActiveCluster {
   func pickEndpoint() -> ActiveEndpoint? { balancer.pick() }
 
   /// No new requests come; the connections end as they become free.
-  func drain() { for endpoint in endpoints { endpoint.pool.drain() } }
+  func drain() {
+    for endpoint in endpoints { endpoint.pool.drain() }
+    // Ends the cycle of cluster and pools; a pool lives as long as its connections.
+    endpoints = []
+    balancer.update([], random: 0)
+  }
 }

@@ -18,8 +18,8 @@ final class ConnectionPool: ClientConnectionOwner {
     fileprivate init(_ client: any PoolClient) { self.client = client }
   }
 
-  private unowned let worker: Worker
-  private unowned let cluster: ActiveCluster
+  private let worker: Worker
+  private let cluster: ActiveCluster
   private let endpoint: Endpoint
   private let stats: StatLane<ClusterStat>
   private let endpointStats: StatLane<EndpointStat>
@@ -80,7 +80,6 @@ final class ConnectionPool: ClientConnectionOwner {
   /// Closes idle connections now and the others when they become free.
   func drain() {
     isDraining = true
-    if !connections.isEmpty { worker.retain(self, of: cluster) }
     replaceConnections()
   }
 
@@ -208,7 +207,6 @@ final class ConnectionPool: ClientConnectionOwner {
     connections.removeLast()
     // The connection that was to serve the queue is gone; the queue needs another.
     if !waiting.isEmpty, connecting < waiting.count { connect() }
-    if isDraining, connections.isEmpty { worker.release(self) }
   }
 
   func connectionTransferred(received: Int, sent: Int) {
