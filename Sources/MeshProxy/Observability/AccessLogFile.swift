@@ -4,8 +4,8 @@ import Synchronization
 
 /// A block of whole lines on its way from a worker to a file, or an empty one on its way back. Whoever holds it owns its
 /// memory.
+// SAFETY: a chunk is handed over, never shared: a worker fills it, then the writer's thread alone reads it.
 struct AccessLogChunk: @unchecked Sendable {
-  // SAFETY: a chunk is handed over, never shared: a worker fills it, then the writer's thread alone reads it.
   let base: UnsafeMutablePointer<UInt8>
   let capacity: Int
   /// Bytes of lines.
