@@ -112,6 +112,10 @@ public final class HeaderMap {
   @inlinable @inline(__always)
   public func has(_ id: HeaderID) -> Bool { presence.contains(id) }
 
+  /// Whether there is a field of any of these names.
+  @inlinable @inline(__always)
+  public func hasAny(_ ids: HeaderIDSet) -> Bool { presence.intersects(ids) }
+
   /// Whether more than one field of this name is there.
   @inlinable @inline(__always)
   public func isRepeated(_ id: HeaderID) -> Bool { repeated.contains(id) }

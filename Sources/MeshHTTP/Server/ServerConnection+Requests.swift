@@ -123,8 +123,6 @@ extension ServerConnection {
     handler.openStream(self, headers, start)
   }
 
-  /// Called by the handler with the stream it opened, before the stream can answer.
-  @inline(__always)
   public func attach(_ stream: any RequestReceiver) { receiver = stream }
 
   private func decodeBody(_ bytes: Bytes) -> Int {

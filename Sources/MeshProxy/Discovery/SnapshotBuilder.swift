@@ -230,6 +230,8 @@ struct SnapshotBuilder {
         report(filterPath, "comes after the router, which must be the last filter")
         continue
       }
+      // An optional filter of a type we do not have: the reader has warned of it and left it empty.
+      if filter.isOptional, filter.typedConfig.typeURL.isEmpty { continue }
       // A filter that is switched off is checked all the same.
       if let message: Router = try? filter.typedConfig.unpack() {
         router = .init(suppressesEnvoyHeaders: message.suppressEnvoyHeaders)

@@ -120,17 +120,17 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   // MARK: ServerConnectionHandler
 
   func openStream(_ connection: ServerConnection, _ headers: HeaderMap, _ start: RequestStart) {
-    manager.open(connection, headers, start)
+    manager.open(connection, connection.info, headers, start)
   }
 
   func refuse(_ connection: ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error) {
     manager.stats.add(.connectionProtocolError)
-    manager.refuse(connection, headers, .codecError(status: error.status, error.details))
+    manager.refuse(connection, connection.info, headers, .codecError(status: error.status, error.details))
   }
 
   func headersTimedOut(_ connection: ServerConnection, _ headers: HeaderMap) {
     manager.stats.add(.requestHeaderTimeout)
-    manager.refuse(connection, headers, .headersTimeout)
+    manager.refuse(connection, connection.info, headers, .headersTimeout)
   }
 
   func connectionTransferred(received: Int, sent: Int) {

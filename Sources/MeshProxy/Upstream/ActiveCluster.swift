@@ -29,6 +29,7 @@ public final class ActiveCluster {
   let breaker: CircuitBreaker
   private(set) var limits: CircuitBreaker.Limits
   private(set) var endpoints: [ActiveEndpoint] = []
+  private var known: [WeightedEndpoint] = []
   private var balancer = RoundRobinBalancer()
   private let worker: Worker
 
@@ -47,10 +48,12 @@ public final class ActiveCluster {
 
   /// Takes new endpoints. Connections to those that stay are kept; those to the others end when their request does.
   func update(endpoints new: [WeightedEndpoint]) {
-    var known: [ObjectIdentifier: ActiveEndpoint] = [:]
-    for old in endpoints { known[ObjectIdentifier(old.endpoint)] = old }
+    if new == known { return }
+    known = new
+    var old: [ObjectIdentifier: ActiveEndpoint] = [:]
+    for endpoint in endpoints { old[ObjectIdentifier(endpoint.endpoint)] = endpoint }
     endpoints = new.map { configured in
-      if let kept = known.removeValue(forKey: ObjectIdentifier(configured.endpoint)) {
+      if let kept = old.removeValue(forKey: ObjectIdentifier(configured.endpoint)) {
         kept.weight = configured.weight
         kept.isHealthy = configured.isHealthy
         return kept
@@ -58,7 +61,7 @@ public final class ActiveCluster {
       let pool = ConnectionPool(worker: worker, cluster: self, endpoint: configured.endpoint)
       return ActiveEndpoint(configured, pool: pool, lane: worker.index)
     }
-    for gone in known.values { gone.pool.drain() }
+    for gone in old.values { gone.pool.drain() }
     balancer.update(endpoints, random: worker.random.next())
   }
 
@@ -78,6 +81,7 @@ public final class ActiveCluster {
     for endpoint in endpoints { endpoint.pool.drain() }
     // Ends the cycle of cluster and pools; a pool lives as long as its connections.
     endpoints = []
+    known = []
     balancer.update([], random: 0)
   }
 }
