@@ -2,7 +2,6 @@ import Glibc
 import MeshIO
 import MeshPrimitives
 import MeshTesting
-import Synchronization
 import Testing
 
 /// Calls a closure for each event.
@@ -152,6 +151,47 @@ struct EventLoopTests {
     target.onTimer = { _ in loop.stop() }
     guardTimer.arm(after: .milliseconds(5))
     loop.run()
+  }
+
+  @Test("an owner may let go of itself in its own callback")
+  func suicide() throws {
+    final class Owner: TimerTarget, IOHandler, Flushable {
+      static func make(_ loop: EventLoop, _ fd: Int32) throws -> Owner { try Owner(loop, fd) }
+      let loop: EventLoop
+      let fd: Int32
+      var timer: Timer?
+      var payload = Array(repeating: 7, count: 100)
+      var drop: () -> Void = {}
+      init(_ loop: EventLoop, _ fd: Int32) throws {
+        self.loop = loop
+        self.fd = fd
+        timer = Timer(loop, self)
+        try loop.register(fd, self, interest: .edgeRead)
+      }
+      func end() {
+        loop.close(fd)
+        drop()
+        // Still here, though nobody else holds it.
+        #expect(payload.reduce(0, +) == 700)
+        #expect(timer?.isArmed == false)
+      }
+      func timerFired(_ tag: UInt8) { end() }
+      func ready(_ events: IOEvents) { end() }
+      func flush() {}
+    }
+    let loop = try EventLoop()
+    for byTimer in [true, false] {
+      let pipe = Self.pipePair()
+      var owner: Owner? = try Owner.make(loop, pipe.read)
+      weak let observer = owner
+      owner?.drop = { owner = nil }
+      if byTimer { owner?.timer?.arm(after: .milliseconds(1)) } else { Self.writeByte(pipe.write) }
+      let deadline = Deadline()
+      while observer != nil, !deadline.hasPassed { loop.turn(upTo: .milliseconds(10)) }
+      #expect(observer == nil)
+      close(pipe.write)
+    }
+    #expect(loop.registrations == 0)
   }
 
   @Test("posts from many threads arrive once each, in the order of their poster")

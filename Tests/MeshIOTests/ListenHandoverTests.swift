@@ -122,7 +122,7 @@ struct ListenHandoverTests {
     }
     try await Self.waitForServed(tally, 50)
     tally.stop.store(true, ordering: .relaxed)
-    for client in clients { client.join() }
+    try await blocking { for client in clients { client.join() } }
     server.mailbox.post { $0.finish() }
     server.thread.join()
     let counts = tally.counts.withLock { $0 }
@@ -144,7 +144,7 @@ struct ListenHandoverTests {
     server.mailbox.post { $0.finish() }
     server.thread.join()
     sockets.release(address)
-    for client in clients { client.join() }
+    try await blocking { for client in clients { client.join() } }
     let counts = tally.counts.withLock { $0 }
     #expect(counts.lost == [])
     #expect(counts.refused == 4)
