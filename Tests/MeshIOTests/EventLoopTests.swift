@@ -71,6 +71,7 @@ struct EventLoopTests {
     output.onFlush = { log.append("flush") }
     let handler = ClosureHandler()
     let timer = Timer(loop, handler, tag: 9)
+    defer { withExtendedLifetime((handler, timer)) {} }
     handler.onTimer = { tag in
       log.append("timer \(tag)")
       loop.flushLater(output)
@@ -129,6 +130,7 @@ struct EventLoopTests {
     let loop = try EventLoop()
     let target = ClosureHandler()
     let timer = Timer(loop, target)
+    defer { withExtendedLifetime((target, timer)) {} }
     let start = ProcessClock.monotonic()
     target.onTimer = { _ in loop.stop() }
     timer.arm(at: start + .milliseconds(20))
@@ -148,6 +150,7 @@ struct EventLoopTests {
     timer?.arm(after: .milliseconds(1))
     timer = nil
     let guardTimer = Timer(loop, target, tag: 1)
+    defer { withExtendedLifetime((target, guardTimer)) {} }
     target.onTimer = { _ in loop.stop() }
     guardTimer.arm(after: .milliseconds(5))
     loop.run()
@@ -212,7 +215,7 @@ struct EventLoopTests {
       }
       let receiver = Receiver(loop)
       #expect(throws: Never.self) { try mailbox.attach(to: loop, owner: receiver) }
-      loop.run()
+      withExtendedLifetime(receiver) { loop.run() }
       #expect(receiver.total == 4 * perThread + 2)
       for poster in receiver.seen { #expect(poster == Array(0..<perThread)) }
       #expect(loop.waits <= UInt64(4 * perThread + 4))

@@ -86,7 +86,7 @@ struct ListenHandoverTests {
         let loop = try EventLoop()
         let server = try OkServer(loop, fds)
         try mailbox.attach(to: loop, owner: server)
-        loop.run()
+        withExtendedLifetime(server) { loop.run() }
         mailbox.detach(from: loop)
       } catch { Issue.record("\(error)") }
     }
@@ -186,6 +186,7 @@ struct ListenHandoverTests {
     let here = ListenSockets(loop)
     let fds = try here.acquire(SocketAddress(IPAddress(v4: 0), port: 0), workers: 1)
     let address = try #require(Socket.localAddress(fds[0]))
+    defer { withExtendedLifetime((here, probe)) {} }
     // The same address and the same lock name, in another namespace: no conflict.
     let there = ListenSockets(loop, source: NamespaceSockets(probe.path))
     #expect(try there.acquire(address, workers: 2).count == 2)
