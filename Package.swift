@@ -44,9 +44,30 @@ let package = Package(
     .testTarget(name: "MeshPrimitivesTests", dependencies: ["MeshPrimitives", "MeshTesting"], swiftSettings: strict),
     .testTarget(name: "MeshConfigTests", dependencies: ["MeshConfig", "MeshTesting"], swiftSettings: strict),
     .testTarget(name: "MeshIOTests", dependencies: ["MeshIO", "MeshTesting"], swiftSettings: strict),
-    .testTarget(name: "MeshHTTPTests", dependencies: ["MeshHTTP", "MeshTesting"], swiftSettings: strict),
+    .target(
+      name: "FuzzChecks", dependencies: ["MeshHTTP", "MeshPrimitives"], path: "Tests/Fuzz/Checks",
+      swiftSettings: strict),
+    .testTarget(
+      name: "MeshHTTPTests", dependencies: ["MeshHTTP", "FuzzChecks", "MeshTesting"], swiftSettings: strict),
     .testTarget(name: "MeshRoutingTests", dependencies: ["MeshRouting", "MeshConfig", "MeshTesting"], swiftSettings: strict),
     .testTarget(name: "MeshProxyTests", dependencies: ["MeshProxy", "MeshTesting"], swiftSettings: strict),
     .testTarget(name: "IntegrationTests", dependencies: ["MeshTesting"], swiftSettings: strict),
   ]
 )
+
+// scripts/fuzz: the checks as libFuzzer programs, everything instrumented, and nothing else.
+if Context.environment["MARTLET_FUZZ"] != nil {
+  let instrumented: Set = ["MeshPrimitives", "MeshIO", "MeshHTTP", "FuzzChecks"]
+  package.products = []
+  package.dependencies = []
+  package.targets.removeAll { !instrumented.contains($0.name) && $0.name != "CLinux" && $0.name != "CCAres" }
+  for target in package.targets where instrumented.contains(target.name) {
+    target.swiftSettings = strict + [.unsafeFlags(["-O", "-sanitize=fuzzer,address", "-parse-as-library"])]
+  }
+  for name in ["fuzz-request-parser", "fuzz-response-parser", "fuzz-body-decoder"] {
+    package.targets.append(
+      .executableTarget(
+        name: name, dependencies: ["FuzzChecks"], path: "Tests/Fuzz/Fuzzers/\(name)",
+        linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]))
+  }
+}

@@ -19,8 +19,8 @@ public final class Mailbox<Owner: AnyObject>: Sendable {
     if fd >= 0 { _ = clinux_close(fd) }
   }
 
-  /// Hands over `body`, to be run on the loop's thread. From any thread; never blocks for long. After `detach`, or once
-  /// the owner is gone, `body` is dropped.
+  /// Hands over `body`, to be run on the loop's thread. From any thread; never blocks for long. After `detach`,
+  /// `body` is dropped.
   public func post(_ body: @escaping @Sendable (Owner) -> Void) {
     state.withLock { state in
       if state.closed { return }
@@ -30,7 +30,7 @@ public final class Mailbox<Owner: AnyObject>: Sendable {
     }
   }
 
-  /// Starts delivering on `loop`, to `owner`, which is not kept alive. On the loop's thread; once.
+  /// Starts delivering on `loop`, to `owner`, which is not kept alive and must live until `detach` or the loop's end. On the loop's thread; once.
   public func attach(to loop: EventLoop, owner: Owner) throws(SystemError) {
     let fd = clinux_eventfd()
     if fd < 0 { throw SystemError("eventfd", result: fd) }
@@ -69,7 +69,8 @@ public final class Mailbox<Owner: AnyObject>: Sendable {
 private final class MailboxReceiver<Owner: AnyObject>: IOHandler {
   // The loop keeps the receiver, so neither the mailbox nor the owner may be kept by it.
   private weak let mailbox: Mailbox<Owner>?
-  private weak let owner: Owner?
+  // Not weak: a weak reference would make every retain of the owner, a worker say, take the slow path for good.
+  private unowned(unsafe) let owner: Owner
   private var room: [@Sendable (Owner) -> Void] = []
 
   init(_ mailbox: Mailbox<Owner>, _ owner: Owner) {
@@ -80,7 +81,7 @@ private final class MailboxReceiver<Owner: AnyObject>: IOHandler {
   func ready(_ events: IOEvents) {
     guard let mailbox else { return }
     mailbox.take(&room)
-    if let owner { for body in room { body(owner) } }
+    for body in room { body(owner) }
     room.removeAll(keepingCapacity: true)
   }
 }

@@ -16,7 +16,8 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
   case xEnvoyUpstreamRequestTimeout, xEnvoyUpstreamRequestPerTryTimeout, xEnvoyRetryOn, xEnvoyRetryGRPCOn
   case xEnvoyMaxRetries, xEnvoyRetriableStatusCodes, xEnvoyRetriableHeaderNames, xEnvoyHedgeOnPerTryTimeout
   case xEnvoyUpstreamRequestTimeoutAltResponse, xEnvoyIPTags, xEnvoyOriginalURL
-  case xEnvoyDownstreamServiceCluster, xEnvoyDownstreamServiceNode, xEnvoyLocalOverloaded, xEnvoyImmediateHealthCheckFail
+  case xEnvoyDownstreamServiceCluster, xEnvoyDownstreamServiceNode, xEnvoyLocalOverloaded,
+    xEnvoyImmediateHealthCheckFail
   // Trace context.
   case traceparent, tracestate, b3, xB3TraceID, xB3SpanID, xB3ParentSpanID, xB3Sampled, xB3Flags
 

@@ -1,0 +1,80 @@
+// The schema's types without the protobuf ceremony. The bare noun is the configuration; the living thing that is made
+// from it is called `Active…` or says its role. Fields and defaults are described in `Protos/` and, generated from
+// there, in `docs/configuration.md`.
+
+import SwiftProtobuf
+
+// MARK: Well-known types
+
+/// A message of some type with the type's name: the form in which filters and other extensions are configured.
+public typealias TypedConfig = Google_Protobuf_Any
+/// A span of time as the schema has it; see `nanoseconds` for plain arithmetic.
+public typealias DurationValue = Google_Protobuf_Duration
+
+// MARK: Bootstrap
+
+public typealias Bootstrap = Envoy_Config_Bootstrap_V3_Bootstrap
+public typealias Admin = Envoy_Config_Bootstrap_V3_Admin
+public typealias Node = Envoy_Config_Core_V3_Node
+public typealias Locality = Envoy_Config_Core_V3_Locality
+public typealias Address = Envoy_Config_Core_V3_Address
+public typealias SocketAddress = Envoy_Config_Core_V3_SocketAddress
+public typealias TrafficDirection = Envoy_Config_Core_V3_TrafficDirection
+public typealias RoutingPriority = Envoy_Config_Core_V3_RoutingPriority
+public typealias DataSource = Envoy_Config_Core_V3_DataSource
+
+// MARK: Listeners
+
+public typealias Listener = Envoy_Config_Listener_V3_Listener
+public typealias FilterChain = Envoy_Config_Listener_V3_FilterChain
+/// A network filter of a listener's filter chain.
+public typealias NetworkFilter = Envoy_Config_Listener_V3_Filter
+public typealias HttpConnectionManager = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager
+public typealias HttpFilter = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpFilter
+/// Limits and times for every HTTP version (`envoy.config.core.v3.HttpProtocolOptions`), downstream and upstream.
+public typealias HttpProtocolOptions = Envoy_Config_Core_V3_HttpProtocolOptions
+public typealias Http1ProtocolOptions = Envoy_Config_Core_V3_Http1ProtocolOptions
+
+// MARK: HTTP filters
+
+public typealias Router = Envoy_Extensions_Filters_Http_Router_V3_Router
+public typealias Buffer = Envoy_Extensions_Filters_Http_Buffer_V3_Buffer
+public typealias BufferPerRoute = Envoy_Extensions_Filters_Http_Buffer_V3_BufferPerRoute
+public typealias HTTPFault = Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault
+public typealias FaultAbort = Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort
+public typealias FaultDelay = Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay
+public typealias FractionalPercent = Envoy_Type_V3_FractionalPercent
+
+// MARK: Access logs
+
+public typealias AccessLog = Envoy_Config_Accesslog_V3_AccessLog
+public typealias FileAccessLog = Envoy_Extensions_AccessLoggers_File_V3_FileAccessLog
+public typealias StdoutAccessLog = Envoy_Extensions_AccessLoggers_Stream_V3_StdoutAccessLog
+public typealias StderrAccessLog = Envoy_Extensions_AccessLoggers_Stream_V3_StderrAccessLog
+public typealias SubstitutionFormatString = Envoy_Config_Core_V3_SubstitutionFormatString
+
+// MARK: Routes
+
+public typealias RouteConfiguration = Envoy_Config_Route_V3_RouteConfiguration
+public typealias VirtualHost = Envoy_Config_Route_V3_VirtualHost
+public typealias Route = Envoy_Config_Route_V3_Route
+public typealias RouteMatch = Envoy_Config_Route_V3_RouteMatch
+public typealias RouteAction = Envoy_Config_Route_V3_RouteAction
+public typealias WeightedCluster = Envoy_Config_Route_V3_WeightedCluster
+public typealias DirectResponseAction = Envoy_Config_Route_V3_DirectResponseAction
+public typealias HeaderMatcher = Envoy_Config_Route_V3_HeaderMatcher
+public typealias StringMatcher = Envoy_Type_Matcher_V3_StringMatcher
+public typealias HeaderValue = Envoy_Config_Core_V3_HeaderValue
+public typealias HeaderValueOption = Envoy_Config_Core_V3_HeaderValueOption
+
+// MARK: Clusters
+
+public typealias Cluster = Envoy_Config_Cluster_V3_Cluster
+public typealias CircuitBreakers = Envoy_Config_Cluster_V3_CircuitBreakers
+public typealias ClusterLoadAssignment = Envoy_Config_Endpoint_V3_ClusterLoadAssignment
+public typealias LocalityLbEndpoints = Envoy_Config_Endpoint_V3_LocalityLbEndpoints
+public typealias LbEndpoint = Envoy_Config_Endpoint_V3_LbEndpoint
+public typealias Endpoint = Envoy_Config_Endpoint_V3_Endpoint
+public typealias HealthStatus = Envoy_Config_Core_V3_HealthStatus
+/// A cluster's options of the upstream protocol (`envoy.extensions.upstreams.http.v3.HttpProtocolOptions`).
+public typealias UpstreamHttpProtocolOptions = Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions

@@ -1,0 +1,475 @@
+import MeshIO
+import MeshPrimitives
+
+/// What is the same for all connections to one cluster.
+public struct ClientConnectionSettings: Sendable {
+  public var limits = HTTP1Limits()
+  /// From `connect` to an established connection (`connect_timeout`).
+  public var connectTimeout: Nanoseconds = .seconds(5)
+  /// An unused connection is closed after this time; nil: never. An upstream that announces a shorter time by
+  /// `Keep-Alive: timeout=` is believed.
+  public var idleTimeout: Nanoseconds?
+  /// A connection of this age takes no further request (`max_connection_duration`); nil: no limit.
+  public var maximumDuration: Nanoseconds?
+  /// Requests sent over one connection (`max_requests_per_connection`); 0: unlimited.
+  public var maximumRequests: UInt32 = 0
+  /// Unsent request bytes at which the stream is told to stop (`per_connection_buffer_limit_bytes`).
+  public var highWatermark = 1024 * 1024
+  /// Interim responses passed on for one request; one more is a protocol error.
+  public var maximumInformational = 16
+
+  public init() {}
+}
+
+/// Who keeps client connections: the pool. Called on the loop's thread.
+public protocol ClientConnectionOwner: AnyObject {
+  func connectionEstablished(_ connection: ClientConnection)
+  /// No connection came about. `errno` is the kernel's reason, 0 for a timeout. `connectionClosed` follows.
+  func connectionFailed(_ connection: ClientConnection, _ reason: StreamResetReason, errno: Int32)
+  /// A request is done and another may follow.
+  func connectionIdle(_ connection: ClientConnection)
+  /// The connection is gone. The last call (also after `connectionFailed`).
+  func connectionClosed(_ connection: ClientConnection, _ reason: ClientConnection.CloseReason)
+  /// Bytes that crossed the wire, for statistics.
+  func connectionTransferred(received: Int, sent: Int)
+}
+
+/// One HTTP/1.1 connection to an upstream: sends one request at a time, reads its response.
+public final class ClientConnection: IOHandler, Flushable, TimerTarget {
+  public enum CloseReason: UInt8, Sendable { case remote, local, idleTimeout, maximumRequests, protocolError }
+  enum Phase: UInt8 { case connecting, idle, busy, closed }
+
+  public let loop: EventLoop
+  public let settings: ClientConnectionSettings
+  public var listIndex = 0
+  private var isFlushScheduled = false
+  /// Requests begun on this connection; over 1, the connection is a reused one.
+  public private(set) var requestCount: UInt32 = 0
+
+  /// Kept alive: it lets go of this when it hears `connectionClosed`.
+  let owner: any ClientConnectionOwner
+  let headerMaps: HeaderMapPool
+  var transport: Transport
+  var input = ByteQueue()
+  private var parser: HTTP1ResponseParser
+  private var body: HTTP1BodyDecoder
+  private var receiver: (any ResponseReceiver)?
+  private var timer: Timer?
+  private var idleSince: MonotonicTime = .never
+  private var idleLimit: Nanoseconds?
+  private let openedAt: MonotonicTime
+  private var phase = Phase.connecting
+  private var method = HTTPMethod.get
+  private var requestFraming = BodyFraming.none
+  private var requestDone = false
+  private var responseBegan = false
+  private var responseDone = false
+  private var keepAlive = true
+  private var isBlocked = false
+  private var isProcessing = false
+  /// The exchange is over; the owner hears of it when everything that was read has been looked at.
+  private var isReleasePending = false
+  private var pauses: UInt16 = 0
+  private var informational = 0
+  /// Bytes of the current request that the kernel has taken; 0 means that the upstream cannot have seen any of it.
+  public private(set) var requestBytesSent = 0
+  /// Bytes that came since the current request was begun.
+  public private(set) var responseBytesReceived = 0
+  /// This end of the connection, once it is established.
+  public private(set) var localAddress: SocketAddress?
+
+  /// - Parameter descriptor: a connecting non-blocking socket; this owns it from now on.
+  public init(
+    loop: EventLoop, descriptor: Int32, settings: ClientConnectionSettings, headerMaps: HeaderMapPool,
+    owner: any ClientConnectionOwner
+  ) {
+    self.loop = loop
+    self.settings = settings
+    self.headerMaps = headerMaps
+    self.owner = owner
+    transport = Transport(descriptor: descriptor, isWritable: false)
+    parser = HTTP1ResponseParser(limits: settings.limits)
+    body = HTTP1BodyDecoder(framing: .none, limits: settings.limits)
+    idleLimit = settings.idleTimeout
+    openedAt = loop.now
+  }
+
+  /// Waits for the connection to be established. Call once, after the owner has stored this.
+  public func start() throws(SystemError) {
+    timer = Timer(loop, self, tag: 0)
+    try loop.register(transport.descriptor, self)
+    timer?.arm(at: loop.now + settings.connectTimeout)
+  }
+
+  public var isClosed: Bool { phase == .closed }
+  /// Whether a request was in flight when the connection closed.
+  public private(set) var wasBusy = false
+  /// Whether the connection closed before it was established.
+  public private(set) var wasConnecting = false
+  public var isReused: Bool { requestCount > 1 }
+
+  // MARK: Requests
+
+  /// Sends a request's head. The connection must be idle. The response goes to `receiver`, until it ends or `cancel`.
+  public func send(_ headers: HeaderMap, method: HTTPMethod, endStream: Bool, receiver: any ResponseReceiver) {
+    phase = .busy
+    requestCount &+= 1
+    self.receiver = receiver
+    self.method = method
+    requestDone = endStream
+    responseBegan = false
+    responseDone = false
+    informational = 0
+    requestBytesSent = 0
+    responseBytesReceived = 0
+    isBlocked = false
+    pauses = 0
+    if endStream {
+      // A method that usually has content says that it has none (RFC 9110 §8.6).
+      let announces = headers.has(.contentLength) || method == .post || method == .put || method == .patch
+      requestFraming = announces ? .length(0) : .none
+    } else if let length = headers.contentLength {
+      requestFraming = .length(length)
+    } else {
+      requestFraming = .chunked
+    }
+    HTTP1Encoder.requestHead(headers, framing: requestFraming, into: &transport.output, pool: loop.bufferPool)
+    scheduleFlush()
+  }
+
+  public func sendData(_ bytes: Bytes, endStream: Bool) {
+    guard phase == .busy, !requestDone else { return }
+    if bytes.count > 0 {
+      if requestFraming == .chunked {
+        HTTP1Encoder.chunkHeader(length: bytes.count, into: &transport.output, pool: loop.bufferPool)
+      }
+      write(bytes)
+      guard phase == .busy else { return }
+      if requestFraming == .chunked { HTTP1Encoder.chunkEnd(into: &transport.output, pool: loop.bufferPool) }
+      if !isBlocked, transport.output.count > settings.highWatermark {
+        isBlocked = true
+        receiver?.requestBlocked()
+      }
+    }
+    if endStream { finishRequest(trailers: nil) }
+    scheduleFlush()
+  }
+
+  public func sendTrailers(_ trailers: HeaderMap) {
+    guard phase == .busy, !requestDone else { return }
+    finishRequest(trailers: trailers)
+    scheduleFlush()
+  }
+
+  /// Stops or resumes reading the response. Calls nest.
+  public func pauseResponse(_ pause: Bool) {
+    if pause {
+      pauses += 1
+    } else if pauses > 0 {
+      pauses -= 1
+      if pauses == 0, phase != .closed { scheduleFlush() }
+    }
+  }
+
+  /// The receiver wants nothing more. An exchange that is not complete ends the connection: HTTP/1.1 has no other way.
+  public func cancel() {
+    receiver = nil
+    if phase == .busy { close(.local) }
+  }
+
+  /// Closes as soon as no request is in flight.
+  public func drain() {
+    keepAlive = false
+    if phase == .idle || phase == .connecting { close(.local) }
+  }
+
+  private func finishRequest(trailers: HeaderMap?) {
+    requestDone = true
+    if requestFraming == .chunked {
+      HTTP1Encoder.lastChunk(trailers: trailers, into: &transport.output, pool: loop.bufferPool)
+    }
+    if responseDone { finishExchange() }
+  }
+
+  private func write(_ bytes: Bytes) {
+    guard bytes.count >= ServerConnection.directWriteSize, transport.isWritable else {
+      transport.output.append(bytes, loop.bufferPool)
+      return
+    }
+    let before = transport.output.count
+    let sound = transport.send(bytes, loop.bufferPool)
+    noteSent(before + bytes.count - transport.output.count)
+    if !sound { noteBroken() }
+  }
+
+  /// The kernel refused our bytes: the upstream is gone, yet its answer may already be here. Let the read find out.
+  private func noteBroken() {
+    transport.output.clear(loop.bufferPool)
+    transport.note([.readable, .peerClosed])
+  }
+
+  private func noteSent(_ count: Int) {
+    requestBytesSent += count
+    owner.connectionTransferred(received: 0, sent: count)
+  }
+
+  // MARK: Events
+
+  public func ready(_ events: IOEvents) {
+    guard phase != .closed else { return }
+    if phase == .connecting {
+      guard establish(events) else { return }
+    }
+    transport.note(events)
+    if transport.isWritable, !transport.output.isEmpty { writeOut() }
+    if phase != .closed, transport.isReadable { read() }
+  }
+
+  private func scheduleFlush() {
+    guard !isFlushScheduled else { return }
+    isFlushScheduled = true
+    loop.flushLater(self)
+  }
+
+  public func flush() {
+    isFlushScheduled = false
+    guard phase != .closed, phase != .connecting else { return }
+    writeOut()
+    if phase != .closed, transport.isReadable || !input.isEmpty { read() }
+  }
+
+  public func timerFired(_ tag: UInt8) {
+    switch phase {
+    case .connecting:
+      owner.connectionFailed(self, .connectionTimeout, errno: 0)
+      close(.local)
+    case .idle:
+      guard let limit = idleLimit else { return }
+      loop.now >= idleSince + limit ? close(.idleTimeout) : timer?.arm(at: idleSince + limit)
+    case .busy, .closed: break
+    }
+  }
+
+  private func establish(_ events: IOEvents) -> Bool {
+    if !events.isDisjoint(with: [.error, .hangup]) {
+      let code = Socket.connectError(transport.descriptor)
+      owner.connectionFailed(self, .remoteConnectionFailure, errno: code)
+      close(.local)
+      return false
+    }
+    guard events.contains(.writable) else { return false }
+    phase = .idle
+    timer?.disarm()
+    transport.connected()
+    localAddress = Socket.localAddress(transport.descriptor)
+    owner.connectionEstablished(self)
+    return phase != .closed
+  }
+
+  private func writeOut() {
+    let waiting = transport.output.count
+    guard waiting > 0 else { return }
+    let sound = transport.flush(loop.bufferPool)
+    noteSent(waiting - transport.output.count)
+    guard sound else { return noteBroken() }
+    if isBlocked, transport.output.count <= settings.highWatermark / 2 {
+      isBlocked = false
+      receiver?.requestUnblocked()
+    }
+  }
+
+  /// Reads at the top of an event only: the receive buffer is shared by the whole loop.
+  private func read() {
+    guard !isProcessing else { return }
+    isProcessing = true
+    readAndProcess()
+    isProcessing = false
+    if phase == .idle, isReleasePending { release() }
+  }
+
+  private func readAndProcess() {
+    if !input.isEmpty, pauses == 0 {
+      let consumed = process(input.bytes)
+      guard phase != .closed else { return }
+      if consumed > 0 { input.drop(min(consumed, input.count), loop.bufferPool) }
+    }
+    var turns = 0
+    while phase != .closed, transport.isReadable, pauses == 0 {
+      // A fast sender does not keep the loop from the others: the rest comes after them.
+      turns += 1
+      if turns > ServerConnection.readsPerTurn { return loop.defer { [self] in flush() } }
+      let isDirect = input.isEmpty
+      let count: Int
+      if isDirect {
+        count = transport.receive(loop.receiveBuffer, EventLoop.receiveBufferSize)
+      } else {
+        let room = input.reserve(BufferPool.blockSize / 2, loop.bufferPool)
+        count = transport.receive(room, BufferPool.blockSize / 2)
+        if count > 0 { input.commit(count) }
+      }
+      guard count > 0 else {
+        if count == -Socket.wouldBlock { return }
+        return endOfStream(isReset: count < 0)
+      }
+      responseBytesReceived += count
+      owner.connectionTransferred(received: count, sent: 0)
+      let bytes = isDirect ? Bytes(start: loop.receiveBuffer, count: count) : input.bytes
+      let consumed = process(bytes)
+      guard phase != .closed else { return }
+      if isDirect {
+        if consumed < count { input.append(bytes.slice(consumed, count - consumed), loop.bufferPool) }
+      } else if consumed > 0 {
+        input.drop(min(consumed, input.count), loop.bufferPool)
+      }
+    }
+  }
+
+  private func process(_ bytes: Bytes) -> Int {
+    var offset = 0
+    while offset < bytes.count, phase != .closed {
+      // Bytes that no request asked for: whatever they are, the connection is of no more use (RFC 9112 §9.3).
+      guard phase == .busy, !responseDone else {
+        protocolError("http1.unsolicited_response")
+        return bytes.count
+      }
+      if pauses > 0 { return offset }
+      let rest = bytes.slice(offset, bytes.count - offset)
+      if responseBegan {
+        let used = decodeBody(rest)
+        offset += used
+        if used == 0, !responseDone { return offset }
+      } else {
+        let headers = headerMaps.take()
+        var head = HTTP1ResponseHead()
+        switch parser.parse(rest, requestMethod: method, into: headers, head: &head) {
+        case .complete:
+          offset += head.headLength
+          begin(headers, head)
+        case .incomplete:
+          headerMaps.recycle(headers)
+          return offset
+        case .invalid(let error):
+          headerMaps.recycle(headers)
+          protocolError(error.details)
+          return bytes.count
+        }
+      }
+    }
+    return offset
+  }
+
+  private func begin(_ headers: HeaderMap, _ head: HTTP1ResponseHead) {
+    if head.status < 200 {
+      informational += 1
+      // 101 answers an upgrade, and we sent none.
+      if head.status == 101 || informational > settings.maximumInformational {
+        headerMaps.recycle(headers)
+        return protocolError(head.status == 101 ? "http1.unsolicited_upgrade" : "http1.too_many_informational")
+      }
+      // The proxy has sent its own 100 where one was asked for.
+      if head.status != 100 { receiver?.receiveInformational(status: head.status, headers) }
+      headerMaps.recycle(headers)
+      return
+    }
+    responseBegan = true
+    if !head.keepAlive { keepAlive = false }
+    if let seconds = head.keepAliveTimeout {
+      // One second less than the upstream's own clock, so that we let go first.
+      let announced = Nanoseconds.seconds(UInt64(max(seconds, 1) - 1))
+      idleLimit = min(announced, settings.idleTimeout ?? announced)
+    }
+    body = HTTP1BodyDecoder(framing: head.framing, limits: settings.limits)
+    let endStream = head.framing == .none || head.framing == .length(0)
+    if endStream { responseDone = true }
+    receiver?.receiveHeaders(status: head.status, headers, endStream: endStream)
+    if endStream { finishExchange() }
+  }
+
+  private func decodeBody(_ bytes: Bytes) -> Int {
+    var rest = bytes
+    while phase == .busy, !responseDone, pauses == 0 {
+      var trailers: HeaderMap?
+      let event = body.next(&rest) {
+        let map = trailers ?? headerMaps.take()
+        trailers = map
+        return map
+      }
+      switch event {
+      case .data(let run):
+        responseDone = body.isDone
+        receiver?.receiveData(run, endStream: responseDone)
+        if responseDone { finishExchange() }
+      case .end:
+        responseDone = true
+        receiver?.receiveData(Bytes(start: nil, count: 0), endStream: true)
+        finishExchange()
+      case .trailers:
+        responseDone = true
+        if let map = trailers { receiver?.receiveTrailers(map) }
+        finishExchange()
+      case .needMore:
+        return bytes.count - rest.count
+      case .invalid(let error):
+        protocolError(error.details)
+        return bytes.count
+      }
+    }
+    return bytes.count - rest.count
+  }
+
+  /// The response is complete. If the request is too, the connection is free for another.
+  private func finishExchange() {
+    guard phase == .busy, responseDone, requestDone else { return }
+    receiver = nil
+    let isOld = settings.maximumDuration.map { loop.now >= openedAt + $0 } ?? false
+    let isLast = isOld || settings.maximumRequests > 0 && requestCount >= settings.maximumRequests
+    guard keepAlive, !isLast, !transport.peerClosed, transport.output.isEmpty else {
+      return close(isLast ? .maximumRequests : .local)
+    }
+    phase = .idle
+    idleSince = loop.now
+    if let limit = idleLimit { timer?.arm(at: idleSince + limit) }
+    // Bytes behind the response would otherwise be taken for the next request's answer: look at all that was read first.
+    if isProcessing { isReleasePending = true } else { release() }
+  }
+
+  private func release() {
+    isReleasePending = false
+    guard input.isEmpty else { return protocolError("http1.unsolicited_response") }
+    owner.connectionIdle(self)
+  }
+
+  private func protocolError(_ detail: StaticString) { reset(.protocolError, detail, .protocolError) }
+
+  private func endOfStream(isReset: Bool) {
+    if phase == .busy, responseBegan, !responseDone, !isReset, input.isEmpty, body.connectionClosed() == .complete {
+      responseDone = true
+      keepAlive = false
+      receiver?.receiveData(Bytes(start: nil, count: 0), endStream: true)
+      if phase != .closed {
+        receiver = nil
+        close(.remote)
+      }
+      return
+    }
+    reset(.connectionTermination, "", .remote)
+  }
+
+  private func reset(_ reason: StreamResetReason, _ detail: StaticString, _ close: CloseReason) {
+    let stream = receiver
+    receiver = nil
+    self.close(close)
+    stream?.responseReset(reason, detail: detail)
+  }
+
+  private func close(_ reason: CloseReason) {
+    guard phase != .closed else { return }
+    wasBusy = phase == .busy
+    wasConnecting = phase == .connecting
+    phase = .closed
+    timer = nil
+    transport.close(loop)
+    input.clear(loop.bufferPool)
+    owner.connectionClosed(self, reason)
+  }
+}

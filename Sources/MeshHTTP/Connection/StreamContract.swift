@@ -1,0 +1,123 @@
+import MeshPrimitives
+
+/// What a codec says of a request once its head is complete. Which wire carried it does not matter from here on.
+public struct RequestStart {
+  public var method: HTTPMethod
+  /// The client asked for `100 Continue` before it sends the body (RFC 9110 §10.1.1). The field itself is removed.
+  public var expectsContinue: Bool
+  /// The client asked to switch protocols (RFC 9110 §7.8). The field itself is removed.
+  public var asksForUpgrade: Bool
+  /// The request has no body and no trailers.
+  public var endStream: Bool
+
+  public init(method: HTTPMethod, expectsContinue: Bool, asksForUpgrade: Bool, endStream: Bool) {
+    self.method = method
+    self.expectsContinue = expectsContinue
+    self.asksForUpgrade = asksForUpgrade
+    self.endStream = endStream
+  }
+}
+
+/// Who is at the two ends of a downstream connection. One object for all of its streams; immutable.
+public final class ConnectionInfo: Sendable {
+  public let remoteAddress: SocketAddress
+  public let localAddress: SocketAddress
+  /// Unique in this process; `%CONNECTION_ID%`.
+  public let identifier: UInt64
+
+  public init(remoteAddress: SocketAddress, localAddress: SocketAddress, identifier: UInt64) {
+    self.remoteAddress = remoteAddress
+    self.localAddress = localAddress
+    self.identifier = identifier
+  }
+}
+
+/// Why a stream ended before its last byte.
+public enum StreamResetReason: UInt8, Sendable {
+  /// The other side closed or reset the connection.
+  case connectionTermination
+  /// No connection could be made: refused or unreachable.
+  case remoteConnectionFailure
+  /// The socket could not be opened on this machine.
+  case localConnectionFailure
+  /// `connect_timeout` passed.
+  case connectionTimeout
+  /// A limit of the circuit breaker is reached.
+  case overflow
+  /// The other side broke HTTP's rules.
+  case protocolError
+  /// This side gave the stream up.
+  case localReset
+
+  /// Envoy's words, as in `upstream_reset_before_response_started{…}` and the local reply's body.
+  public var text: StaticString {
+    switch self {
+    case .connectionTermination: "connection termination"
+    case .remoteConnectionFailure: "remote connection failure"
+    case .localConnectionFailure: "local connection failure"
+    case .connectionTimeout: "connection timeout"
+    case .overflow: "overflow"
+    case .protocolError: "protocol error"
+    case .localReset: "local reset"
+    }
+  }
+
+  /// Envoy's words with underscores, for response code details.
+  public var detail: StaticString {
+    switch self {
+    case .connectionTermination: "connection_termination"
+    case .remoteConnectionFailure: "remote_connection_failure"
+    case .localConnectionFailure: "local_connection_failure"
+    case .connectionTimeout: "connection_timeout"
+    case .overflow: "overflow"
+    case .protocolError: "protocol_error"
+    case .localReset: "local_reset"
+    }
+  }
+}
+
+/// The stream's side of a request: what a server codec calls. All calls come on the event loop's thread.
+public protocol RequestReceiver: AnyObject {
+  /// A run of the body. `bytes` is valid during the call only, and may be empty when `endStream` is set.
+  func receiveData(_ bytes: Bytes, endStream: Bool)
+  /// The trailer section; ends the request. The map now belongs to the receiver.
+  func receiveTrailers(_ trailers: HeaderMap)
+  /// The client went away or broke the protocol: nothing more comes, nothing more can be sent.
+  func requestReset(_ reason: StreamResetReason)
+  /// The client does not read as fast as the stream writes: stop producing.
+  func responseBlocked()
+  /// Room again.
+  func responseUnblocked()
+}
+
+/// The codec's side of a response: what a stream calls. Order: informational*, headers, data*, trailers?; the call with
+/// `endStream` (or `sendTrailers`) is the last. Nothing may be called after `resetStream`.
+public protocol ResponseSender: AnyObject {
+  /// An interim response (1xx, RFC 9110 §15.2).
+  func sendInformational(status: Int, _ headers: HeaderMap)
+  func sendHeaders(status: Int, _ headers: HeaderMap, endStream: Bool)
+  /// `bytes` is copied or written before the call returns.
+  func sendData(_ bytes: Bytes, endStream: Bool)
+  func sendTrailers(_ trailers: HeaderMap)
+  /// Ends the response in a way that the client cannot take for a complete one.
+  func resetStream()
+  /// Stops (`true`) or resumes the delivery of the request's body. Calls nest: as many resumes as pauses are needed.
+  func pauseRequest(_ pause: Bool)
+  /// After this response the connection is not used again (`connection: close` on HTTP/1.1).
+  func closeAfterResponse()
+}
+
+/// The stream's side of a response from an upstream: what a client codec calls.
+public protocol ResponseReceiver: AnyObject {
+  /// An interim response; the map stays the caller's.
+  func receiveInformational(status: Int, _ headers: HeaderMap)
+  /// The final response's head. The map now belongs to the receiver.
+  func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool)
+  func receiveData(_ bytes: Bytes, endStream: Bool)
+  func receiveTrailers(_ trailers: HeaderMap)
+  /// The connection died, or broke the protocol, before the response was complete. `detail` says more for the log.
+  func responseReset(_ reason: StreamResetReason, detail: StaticString)
+  /// The upstream does not read as fast as the request is written.
+  func requestBlocked()
+  func requestUnblocked()
+}

@@ -1,0 +1,25 @@
+/// How a request names its target (RFC 9112 §3.2).
+public enum HTTP1TargetForm: UInt8, Equatable, Sendable {
+  case origin, absolute, authority, asterisk
+}
+
+/// What a request parser learned besides the fields. Meaningful after `.complete` only.
+public struct HTTP1RequestHead: Equatable, Sendable {
+  /// Bytes to consume: the head, and the empty lines before it.
+  public var headLength = 0
+  public var method = HTTPMethod.other
+  /// 1: the only version that is accepted is HTTP/1.1.
+  public var minorVersion: UInt8 = 1
+  public var targetForm = HTTP1TargetForm.origin
+  /// `.none`, `.length` or `.chunked`.
+  public var framing = BodyFraming.none
+  /// Whether the client leaves the connection open (RFC 9112 §9.3).
+  public var keepAlive = true
+  /// Whether the client waits for a 100 before it sends its body (RFC 9110 §10.1.1).
+  public var expectsContinue = false
+  /// Whether the client offers to change the protocol (RFC 9110 §7.8): `Connection: upgrade` with an Upgrade field.
+  public var upgrade = false
+
+  @inlinable @inline(__always)
+  public init() {}
+}

@@ -1,0 +1,17 @@
+/// What a response parser learned besides the fields. Meaningful after `.complete` only.
+public struct HTTP1ResponseHead: Equatable, Sendable {
+  /// Bytes to consume.
+  public var headLength = 0
+  /// 100...599. After a 1xx other than 101 another head follows.
+  public var status = 0
+  /// 0 or 1.
+  public var minorVersion: UInt8 = 1
+  public var framing = BodyFraming.none
+  /// Whether the connection may be used again after the body (RFC 9112 §9.3).
+  public var keepAlive = true
+  /// Seconds of `Keep-Alive: timeout=`, at most 2^31 - 1: how long the server promises to wait for the next request.
+  public var keepAliveTimeout: Int?
+
+  @inlinable @inline(__always)
+  public init() {}
+}

@@ -1,0 +1,186 @@
+import MeshIO
+import MeshPrimitives
+
+/// Reading: bytes from the socket become heads, body runs and trailers.
+extension ServerConnection {
+  /// Reads in one turn of the loop, each of up to 64 KiB.
+  static let readsPerTurn = 16
+
+  /// Reads and processes until the kernel has nothing more, or until what comes next is not wanted yet. Runs at the top
+  /// of an event only, never below another connection's callback: the receive buffer is shared by the whole loop.
+  func read() {
+    guard !isProcessing else { return }
+    isProcessing = true
+    defer { isProcessing = false }
+    if !input.isEmpty {
+      let consumed = process(input.bytes)
+      guard phase != .closed else { return }
+      if consumed > 0 { input.drop(min(consumed, input.count), loop.bufferPool) }
+    }
+    var turns = 0
+    while phase != .closed, transport.isReadable, wantsInput {
+      // A fast sender does not keep the loop from the others: the rest comes after them.
+      turns += 1
+      if turns > Self.readsPerTurn { return loop.defer { [self] in flush() } }
+      let count: Int
+      let isDirect = input.isEmpty
+      if isDirect {
+        count = transport.receive(loop.receiveBuffer, EventLoop.receiveBufferSize)
+      } else {
+        let room = input.reserve(BufferPool.blockSize / 2, loop.bufferPool)
+        count = transport.receive(room, BufferPool.blockSize / 2)
+        if count > 0 { input.commit(count) }
+      }
+      guard count > 0 else {
+        if count == 0 { return endOfStream() }
+        if count == -Socket.wouldBlock { return }
+        return close(.remote)
+      }
+      handler.connectionTransferred(received: count, sent: 0)
+      if isDirect {
+        let bytes = Bytes(start: loop.receiveBuffer, count: count)
+        let consumed = process(bytes)
+        guard phase != .closed else { return }
+        if consumed < count { input.append(bytes.slice(consumed, count - consumed), loop.bufferPool) }
+      } else {
+        let consumed = process(input.bytes)
+        guard phase != .closed else { return }
+        if consumed > 0 { input.drop(min(consumed, input.count), loop.bufferPool) }
+      }
+    }
+  }
+
+  private var wantsInput: Bool {
+    switch phase {
+    case .idle, .head, .lingering: true
+    case .body: pauses == 0 || responsePhase == .done
+    case .response, .closed: false
+    }
+  }
+
+  /// Returns how many of the bytes are done with; the rest is kept and offered again.
+  private func process(_ bytes: Bytes) -> Int {
+    var offset = 0
+    while offset < bytes.count {
+      switch phase {
+      case .idle, .head:
+        // A request is begun only when the last response is on its way, so that a client that pipelines without
+        // reading cannot make us store its responses.
+        if transport.output.count >= settings.highWatermark { return offset }
+        let rest = bytes.slice(offset, bytes.count - offset)
+        let headers = headerMaps.take()
+        var head = HTTP1RequestHead()
+        switch parser.parse(rest, into: headers, head: &head) {
+        case .complete:
+          offset += head.headLength
+          begin(headers, head)
+        case .incomplete:
+          headerMaps.recycle(headers)
+          if phase == .idle { beginHead() }
+          return offset
+        case .invalid(let error):
+          parser.reset()
+          beginRefusal()
+          handler.refuse(self, headers, error)
+          return bytes.count
+        }
+      case .body:
+        // The answer has gone out already: what still comes of the request is thrown away until the connection ends.
+        if responsePhase == .done { return bytes.count }
+        if pauses > 0 { return offset }
+        offset += decodeBody(bytes.slice(offset, bytes.count - offset))
+      case .response:
+        return offset
+      case .lingering:
+        return bytes.count
+      case .closed:
+        return 0
+      }
+    }
+    return offset
+  }
+
+  private func beginHead() {
+    phase = .head
+    phaseStartedAt = loop.now
+    if let limit = settings.headersTimeout { timer?.arm(at: phaseStartedAt + limit) }
+  }
+
+  private func begin(_ headers: HeaderMap, _ head: HTTP1RequestHead) {
+    requestCount &+= 1
+    method = head.method
+    let maximum = settings.maximumRequests
+    let isLast = maximum > 0 && requestCount >= maximum
+    let isOld = settings.maximumDuration.map { loop.now >= openedAt + $0 } ?? false
+    keepAlive = keepAlive && head.keepAlive && !isLast && !isOld
+    responsePhase = .none
+    body = HTTP1BodyDecoder(framing: head.framing, limits: settings.limits)
+    let endStream = head.framing == .none || head.framing == .length(0)
+    phase = endStream ? .response : .body
+    let start = RequestStart(
+      method: head.method, expectsContinue: head.expectsContinue && !endStream, asksForUpgrade: head.upgrade,
+      endStream: endStream)
+    handler.openStream(self, headers, start)
+  }
+
+  /// Called by the handler with the stream it opened, before the stream can answer.
+  @inline(__always)
+  public func attach(_ stream: any RequestReceiver) { receiver = stream }
+
+  private func decodeBody(_ bytes: Bytes) -> Int {
+    var rest = bytes
+    while phase == .body, pauses == 0, responsePhase != .done {
+      var trailers: HeaderMap?
+      let event = body.next(&rest) {
+        let map = trailers ?? headerMaps.take()
+        trailers = map
+        return map
+      }
+      switch event {
+      case .data(let run):
+        let isLast = body.isDone
+        if isLast { phase = .response }
+        receiver?.receiveData(run, endStream: isLast)
+        if isLast { finishIfComplete() }
+      case .end:
+        phase = .response
+        receiver?.receiveData(Bytes(start: nil, count: 0), endStream: true)
+        finishIfComplete()
+      case .trailers:
+        phase = .response
+        if let map = trailers { receiver?.receiveTrailers(map) }
+        finishIfComplete()
+      case .needMore:
+        return bytes.count - rest.count
+      case .invalid(let error):
+        return failBody(bytes.count, error)
+      }
+    }
+    return bytes.count - rest.count
+  }
+
+  /// The body broke its framing. Nothing after it can be trusted: the upstream sees a request that never ended, and the
+  /// client gets its 400 if no response has begun.
+  private func failBody(_ count: Int, _ error: HTTP1Error) -> Int {
+    let stream = receiver
+    receiver = nil
+    let began = responsePhase != .none
+    input.clear(loop.bufferPool)
+    stream?.requestReset(.protocolError)
+    if phase == .closed { return count }
+    if began { close(.protocolError, reset: true) } else {
+      beginRefusal()
+      handler.refuse(self, headerMaps.take(), error)
+    }
+    return count
+  }
+
+  /// FIN. Between requests that is a goodbye; inside one it is a truncated request; after a complete request the client
+  /// has only closed its sending half and still gets its response (nothing is read until then).
+  private func endOfStream() {
+    switch phase {
+    case .idle, .head, .lingering, .body: close(.remote)
+    case .response, .closed: break
+    }
+  }
+}

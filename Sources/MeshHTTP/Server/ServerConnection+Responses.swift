@@ -1,0 +1,132 @@
+import MeshIO
+import MeshPrimitives
+
+/// Writing: what the stream says becomes bytes, in the framing that HTTP/1.1 wants (RFC 9112 §6.3).
+extension ServerConnection {
+  /// Body runs of at least this size go to the kernel without being copied first.
+  static let directWriteSize = 4096
+
+  public func sendInformational(status: Int, _ headers: HeaderMap) {
+    guard phase != .closed, responsePhase == .none else { return }
+    HTTP1Encoder.informational(status: status, headers, into: &transport.output, pool: loop.bufferPool)
+    scheduleFlush()
+  }
+
+  public func sendHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
+    guard phase != .closed, responsePhase == .none else { return }
+    let framing: BodyFraming
+    if method == .head || status == 204 || status == 304 {
+      // No body, whatever the fields say; a Content-Length here describes the body a GET would have got.
+      framing = .none
+    } else if endStream {
+      framing = .length(0)
+    } else if let length = headers.contentLength {
+      framing = .length(length)
+    } else {
+      framing = .chunked
+    }
+    responseFraming = framing
+    responsePhase = .body
+    HTTP1Encoder.responseHead(
+      status: status, headers, framing: framing, close: !keepAlive, into: &transport.output, pool: loop.bufferPool)
+    scheduleFlush()
+    if endStream { responseComplete() }
+  }
+
+  public func sendData(_ bytes: Bytes, endStream: Bool) {
+    guard phase != .closed, responsePhase == .body else { return }
+    if bytes.count > 0 {
+      switch responseFraming {
+      case .none: break
+      case .length, .untilClose: write(bytes)
+      case .chunked:
+        HTTP1Encoder.chunkHeader(length: bytes.count, into: &transport.output, pool: loop.bufferPool)
+        write(bytes)
+        if phase != .closed { HTTP1Encoder.chunkEnd(into: &transport.output, pool: loop.bufferPool) }
+      }
+      guard phase != .closed else { return }
+      if !isBlocked, transport.output.count > settings.highWatermark {
+        isBlocked = true
+        receiver?.responseBlocked()
+      }
+    }
+    if endStream {
+      if responseFraming == .chunked {
+        HTTP1Encoder.lastChunk(trailers: nil, into: &transport.output, pool: loop.bufferPool)
+      }
+      responseComplete()
+    }
+    scheduleFlush()
+  }
+
+  public func sendTrailers(_ trailers: HeaderMap) {
+    guard phase != .closed, responsePhase == .body else { return }
+    // Without chunks there is no place for trailers (RFC 9110 §6.5.1); a recipient may drop them.
+    if responseFraming == .chunked {
+      HTTP1Encoder.lastChunk(trailers: trailers, into: &transport.output, pool: loop.bufferPool)
+    }
+    responseComplete()
+    scheduleFlush()
+  }
+
+  public func resetStream() {
+    guard phase != .closed else { return }
+    receiver = nil
+    // What is complete so far may still be useful to the client, but the end must be visible: RST, never a clean FIN
+    // after a chunk, since a response that ends at the connection's end would look complete.
+    _ = transport.flush(loop.bufferPool)
+    close(.local, reset: responsePhase == .body)
+  }
+
+  public func pauseRequest(_ pause: Bool) {
+    if pause {
+      pauses += 1
+    } else if pauses > 0 {
+      pauses -= 1
+      if pauses == 0, phase != .closed { scheduleFlush() }
+    }
+  }
+
+  public func closeAfterResponse() { keepAlive = false }
+
+  private func write(_ bytes: Bytes) {
+    guard bytes.count >= Self.directWriteSize else {
+      transport.output.append(bytes, loop.bufferPool)
+      return
+    }
+    let before = transport.output.count
+    let sound = transport.send(bytes, loop.bufferPool)
+    handler.connectionTransferred(received: 0, sent: before + bytes.count - transport.output.count)
+    // The stream is on the stack above us: let the loop close the connection when it has returned.
+    if !sound { breakLater() }
+  }
+
+  /// The peer is gone, noticed while a stream was writing. Nothing more is sent; the close happens at the loop's next turn.
+  private func breakLater() {
+    transport.output.clear(loop.bufferPool)
+    loop.defer { [self] in close(.remote) }
+  }
+
+  private func responseComplete() {
+    responsePhase = .done
+    receiver = nil
+    isBlocked = false
+    pauses = 0
+    finishIfComplete()
+  }
+
+  /// Both directions of the exchange done: the next request, or the end of the connection.
+  func finishIfComplete() {
+    guard responsePhase == .done else { return }
+    if phase == .response, keepAlive {
+      becomeIdle()
+      // Whatever was read beyond this request is looked at once the response has been handed to the kernel.
+      if transport.isReadable || !input.isEmpty { scheduleFlush() }
+    } else if phase == .response || phase == .body {
+      // An early response ends the request; its unread rest must not be taken for the next one.
+      keepAlive = false
+      endsAfterFlush = true
+      scheduleFlush()
+    }
+  }
+}

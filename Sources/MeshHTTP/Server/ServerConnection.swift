@@ -1,0 +1,254 @@
+import MeshIO
+import MeshPrimitives
+
+/// What is the same for all connections of one connection manager. Immutable; shared by workers.
+public struct ServerConnectionSettings: Sendable {
+  public var limits = HTTP1Limits()
+  /// A connection without a request is closed after this time (`common_http_protocol_options.idle_timeout`); nil: never.
+  public var idleTimeout: Nanoseconds? = .seconds(3600)
+  /// From the first byte of a request to the end of its head (`request_headers_timeout`); nil: unbounded.
+  public var headersTimeout: Nanoseconds?
+  /// How long a closed connection waits for the peer to take the last response (`delayed_close_timeout`); nil: not at all.
+  public var delayedCloseTimeout: Nanoseconds? = .seconds(1)
+  /// After this age the next response says `connection: close` (`max_connection_duration`); nil: never.
+  public var maximumDuration: Nanoseconds?
+  /// A connection that is to end and is idle may still send one request within this time (`drain_timeout`).
+  public var drainTimeout: Nanoseconds = .seconds(5)
+  /// Requests served by one connection (`max_requests_per_connection`); 0: unlimited.
+  public var maximumRequests: UInt32 = 0
+  /// Unsent response bytes at which the stream is told to stop (`per_connection_buffer_limit_bytes`).
+  public var highWatermark = 1024 * 1024
+
+  public init() {}
+}
+
+/// Who takes the requests of a server connection. Called on the loop's thread.
+public protocol ServerConnectionHandler: AnyObject {
+  /// A complete head arrived. The map now belongs to the handler, which attaches a stream to the connection before it
+  /// lets the stream begin.
+  func openStream(_ connection: ServerConnection, _ headers: HeaderMap, _ start: RequestStart)
+  /// The bytes are no HTTP that we accept. The handler answers through the connection as for a stream; the connection
+  /// closes after the answer.
+  func refuse(_ connection: ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error)
+  /// The head did not arrive within `request_headers_timeout`. Answers as `refuse` does.
+  func headersTimedOut(_ connection: ServerConnection, _ headers: HeaderMap)
+  /// The connection is gone. The last call.
+  func connectionClosed(_ connection: ServerConnection, _ reason: ServerConnection.CloseReason)
+  /// Bytes that crossed the wire, for statistics.
+  func connectionTransferred(received: Int, sent: Int)
+}
+
+/// One HTTP/1.1 connection from a client (RFC 9112): reads requests one after the other, hands each to a stream, writes
+/// the responses in order. An idle connection owns no buffer.
+public final class ServerConnection: IOHandler, Flushable, TimerTarget, ResponseSender {
+  /// Why a connection ended, for statistics.
+  public enum CloseReason: UInt8, Sendable { case remote, local, idleTimeout, protocolError }
+
+  enum Phase: UInt8 {
+    case idle  // between requests
+    case head  // a part of a head is here
+    case body  // the request's body is coming
+    case response  // the request is complete, the response is not
+    case lingering  // our side is closed; the peer's last bytes are thrown away until it closes too
+    case closed
+  }
+  enum ResponsePhase: UInt8 { case none, body, done }
+
+  public let loop: EventLoop
+  public let settings: ServerConnectionSettings
+  public let info: ConnectionInfo
+  /// Where the owner keeps this connection in its list.
+  public var listIndex = 0
+  private var isFlushScheduled = false
+  /// Requests whose head has arrived.
+  public internal(set) var requestCount: UInt32 = 0
+
+  /// Kept alive: it lets go of this when it hears `connectionClosed`.
+  let handler: any ServerConnectionHandler
+  let headerMaps: HeaderMapPool
+  var transport: Transport
+  /// A partial head, or bytes that arrived before they were wanted (pipelining, back-pressure).
+  var input = ByteQueue()
+  var parser: HTTP1RequestParser
+  var body: HTTP1BodyDecoder
+  var receiver: (any RequestReceiver)?
+  var timer: Timer?
+  let openedAt: MonotonicTime
+  /// When the current phase (`idle`, `head`, `lingering`) began.
+  var phaseStartedAt: MonotonicTime
+  /// How many parties want the request's body to wait.
+  var pauses: UInt16 = 0
+  var phase = Phase.idle
+  var responsePhase = ResponsePhase.none
+  var responseFraming = BodyFraming.none
+  var method = HTTPMethod.get
+  var keepAlive = true
+  /// Set once the connection is to end: when it closes even if no request comes.
+  var drainDeadline: MonotonicTime?
+  /// The stream was told that the output is above the high watermark.
+  var isBlocked = false
+  /// `process` is on the stack.
+  var isProcessing = false
+  /// The response is complete and the connection's last: once the kernel has it, our direction ends.
+  var endsAfterFlush = false
+
+  /// - Parameter descriptor: an accepted, non-blocking socket; this owns it from now on.
+  public init(
+    loop: EventLoop, descriptor: Int32, settings: ServerConnectionSettings, headerMaps: HeaderMapPool,
+    handler: any ServerConnectionHandler, info: ConnectionInfo
+  ) {
+    self.loop = loop
+    self.settings = settings
+    self.headerMaps = headerMaps
+    self.handler = handler
+    self.info = info
+    transport = Transport(descriptor: descriptor, isWritable: true)
+    parser = HTTP1RequestParser(limits: settings.limits)
+    body = HTTP1BodyDecoder(framing: .none, limits: settings.limits)
+    openedAt = loop.now
+    phaseStartedAt = loop.now
+  }
+
+  /// Begins to serve. Call once, after the owner has stored the connection.
+  public func start() throws(SystemError) {
+    timer = Timer(loop, self, tag: 0)
+    try loop.register(transport.descriptor, self)
+    becomeIdle()
+  }
+
+  public var isClosed: Bool { phase == .closed }
+  /// Between requests: nothing in flight, nothing half received.
+  public var isIdle: Bool { phase == .idle && transport.output.isEmpty && input.isEmpty }
+
+  // MARK: Events
+
+  public func ready(_ events: IOEvents) {
+    guard phase != .closed else { return }
+    transport.note(events)
+    // RST, or both directions ended: the client is gone. FIN alone only says that it will send no more.
+    if !events.isDisjoint(with: [.error, .hangup]), phase == .response || phase == .body { return close(.remote) }
+    if transport.isWritable, !transport.output.isEmpty { writeOut() }
+    if phase != .closed, transport.isReadable { read() }
+  }
+
+  public func flush() {
+    isFlushScheduled = false
+    guard phase != .closed else { return }
+    writeOut()
+    // A pipelined request may wait behind the response that has just gone out, or a pause has ended.
+    if phase != .closed, transport.isReadable || !input.isEmpty { read() }
+  }
+
+  public func timerFired(_ tag: UInt8) {
+    let now = loop.now
+    switch phase {
+    case .idle:
+      if let drainDeadline, now >= drainDeadline { return close(.local) }
+      if let limit = settings.idleTimeout, now >= phaseStartedAt + limit { return close(.idleTimeout) }
+      if let maximum = settings.maximumDuration, now >= openedAt + maximum { beginDraining() }
+      armIdle()
+    case .head:
+      guard let limit = settings.headersTimeout else { return }
+      if now < phaseStartedAt + limit {
+        timer?.arm(at: phaseStartedAt + limit)
+      } else {
+        beginRefusal()
+        handler.headersTimedOut(self, headerMaps.take())
+      }
+    case .lingering: close(.local)
+    case .body, .response, .closed: break
+    }
+  }
+
+  /// The next response is the connection's last; without a request it closes after `drainTimeout`. A request that is on
+  /// its way when the decision falls is so answered, not lost.
+  public func drain() {
+    beginDraining()
+    if phase == .idle { armIdle() }
+  }
+
+  private func beginDraining() {
+    keepAlive = false
+    if drainDeadline == nil { drainDeadline = loop.now + settings.drainTimeout }
+  }
+
+  // MARK: Phases
+
+  func becomeIdle() {
+    phase = .idle
+    phaseStartedAt = loop.now
+    armIdle()
+  }
+
+  private func armIdle() {
+    var deadline = settings.idleTimeout.map { phaseStartedAt + $0 } ?? .never
+    if let drainDeadline {
+      deadline = min(deadline, drainDeadline)
+    } else if let maximum = settings.maximumDuration {
+      deadline = min(deadline, openedAt + maximum)
+    }
+    timer?.arm(at: deadline)
+  }
+
+  /// From here on nothing is read as HTTP; one answer goes out and the connection closes.
+  func beginRefusal() {
+    phase = .response
+    responsePhase = .none
+    method = .get
+    keepAlive = false
+    input.clear(loop.bufferPool)
+  }
+
+  /// Output is sent, and input looked at again, as soon as the callback that runs now returns.
+  func scheduleFlush() {
+    guard !isFlushScheduled else { return }
+    isFlushScheduled = true
+    loop.flushLater(self)
+  }
+
+  func writeOut() {
+    let waiting = transport.output.count
+    guard waiting > 0 else { return }
+    let sound = transport.flush(loop.bufferPool)
+    handler.connectionTransferred(received: 0, sent: waiting - transport.output.count)
+    guard sound else { return close(.remote) }
+    afterWrite()
+  }
+
+  /// Watermarks, and what waits for an empty output.
+  func afterWrite() {
+    if isBlocked, transport.output.count <= settings.highWatermark / 2 {
+      isBlocked = false
+      receiver?.responseUnblocked()
+    }
+    guard transport.output.isEmpty, phase != .closed else { return }
+    if endsAfterFlush { endConnection() }
+  }
+
+  /// The last response is with the kernel. If the peer may still be sending, closing now could make its kernel throw
+  /// the response away (RFC 9112 §9.6): end our direction and wait for the other's end, for a bounded time.
+  private func endConnection() {
+    endsAfterFlush = false
+    let peerIsSilent = phase == .response && input.isEmpty && !transport.isReadable
+    guard !peerIsSilent, !transport.peerClosed, let limit = settings.delayedCloseTimeout else { return close(.local) }
+    transport.shutdownWrite()
+    phase = .lingering
+    input.clear(loop.bufferPool)
+    timer?.arm(at: loop.now + limit)
+    if transport.isReadable { scheduleFlush() }
+  }
+
+  /// Closes now. The stream in flight, if any, is told that its client is gone.
+  public func close(_ reason: CloseReason, reset: Bool = false) {
+    guard phase != .closed else { return }
+    phase = .closed
+    timer = nil
+    transport.close(loop, reset: reset)
+    input.clear(loop.bufferPool)
+    if let stream = receiver {
+      receiver = nil
+      stream.requestReset(.connectionTermination)
+    }
+    handler.connectionClosed(self, reason)
+  }
+}

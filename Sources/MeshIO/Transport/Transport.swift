@@ -1,0 +1,108 @@
+import MeshPrimitives
+
+/// One connected stream socket: its descriptor, what the kernel last said of it, and the bytes it has not taken yet.
+/// Plaintext; a protected transport joins it here. Reads and writes are optimistic: the kernel is asked first, and only
+/// its refusal makes us wait for the next edge (epoll is registered once, edge-triggered, for the connection's life).
+///
+/// Confined to its event loop's thread.
+public struct Transport: ~Copyable {
+  /// -1 once closed.
+  public private(set) var descriptor: Int32
+  /// Bytes accepted for sending that the kernel has not taken.
+  public var output = ByteQueue()
+  /// There may be something to read.
+  public private(set) var isReadable: Bool
+  /// The kernel may take bytes.
+  public private(set) var isWritable: Bool
+  /// The peer will send no more (FIN seen), or the connection broke.
+  public private(set) var peerClosed = false
+
+  /// - Parameter descriptor: a connected or connecting non-blocking socket; this owns it from now on.
+  public init(descriptor: Int32, isWritable: Bool) {
+    self.descriptor = descriptor
+    self.isWritable = isWritable
+    isReadable = false
+  }
+
+  public var isOpen: Bool {
+    @inline(__always) get { descriptor >= 0 }
+  }
+
+  /// Takes note of what epoll reported.
+  @inline(__always)
+  public mutating func note(_ events: IOEvents) {
+    if !events.isDisjoint(with: [.readable, .peerClosed, .hangup, .error]) { isReadable = true }
+    if !events.isDisjoint(with: [.peerClosed, .hangup, .error]) { peerClosed = true }
+    if events.contains(.writable) { isWritable = true }
+  }
+
+  /// A connection attempt has succeeded.
+  public mutating func connected() { isWritable = true }
+
+  /// Reads once. Returns the bytes read, 0 at the end of the stream, or a negative errno; `-EAGAIN` clears `isReadable`.
+  /// A short read means that the kernel's buffer is empty, which saves the read that would only say so.
+  @inline(__always)
+  public mutating func receive(_ buffer: UnsafeMutablePointer<UInt8>, _ capacity: Int) -> Int {
+    let result = Socket.receive(descriptor, buffer, capacity)
+    if result > 0 {
+      if result < capacity && !peerClosed { isReadable = false }
+    } else if result == -Socket.wouldBlock {
+      isReadable = false
+    }
+    return result
+  }
+
+  /// Sends what waits and then `bytes`, without copying them unless the kernel refuses a part. False if the connection
+  /// is broken.
+  public mutating func send(_ bytes: Bytes, _ pool: BufferPool) -> Bool {
+    guard isWritable, isOpen else {
+      output.append(bytes, pool)
+      return isOpen
+    }
+    let waiting = output.count
+    let wanted = waiting + bytes.count
+    let result = waiting == 0
+      ? Socket.send(descriptor, bytes) : Socket.sendv(descriptor, output.bytes, bytes)
+    if result < 0 && result != -Socket.wouldBlock { return false }
+    let taken = max(result, 0)
+    if taken < wanted { isWritable = false }
+    if taken >= waiting {
+      if waiting > 0 { output.drop(waiting, pool) }
+      output.append(bytes.slice(taken - waiting, wanted - taken), pool)
+    } else {
+      output.drop(taken, pool)
+      output.append(bytes, pool)
+    }
+    return true
+  }
+
+  /// Sends what waits. False if the connection is broken.
+  @inline(__always)
+  public mutating func flush(_ pool: BufferPool) -> Bool {
+    guard isWritable, !output.isEmpty else { return true }
+    let bytes = output.bytes
+    let result = Socket.send(descriptor, bytes)
+    if result == bytes.count {
+      output.clear(pool)
+      return true
+    }
+    isWritable = false
+    if result > 0 { output.drop(result, pool) }
+    return result >= 0 || result == -Socket.wouldBlock
+  }
+
+  /// Ends the sending direction (FIN); reading goes on.
+  public mutating func shutdownWrite() { if isOpen { Socket.shutdownWrite(descriptor) } }
+
+  /// Drops what waits and closes. `reset` sends RST instead of FIN, so that the peer cannot take a truncated message
+  /// for a complete one.
+  public mutating func close(_ loop: EventLoop, reset: Bool = false) {
+    guard isOpen else { return }
+    if reset { Socket.setLinger0(descriptor) }
+    loop.close(descriptor)
+    descriptor = -1
+    output.clear(loop.bufferPool)
+    isReadable = false
+    isWritable = false
+  }
+}

@@ -1,0 +1,223 @@
+import MeshPrimitives
+
+// The clusters and their endpoints.
+
+extension AdminEndpoint {
+  static let clusters = AdminEndpoint(
+    "/clusters", "upstream cluster status",
+    parameters: [
+      Parameter(name: "filter", help: "Regular expression for filtering clusters by name, matched anywhere in it"),
+      Parameter(name: "format", help: "File format to use", choices: ["text", "json"]),
+    ]
+  ) { request, context in
+    var clusters = context.clusters
+    if let pattern = request.parameter("filter"), !pattern.isEmpty {
+      do {
+        let filter = try StatsFilter(pattern)
+        clusters = clusters.filter { Array($0.identity.name.utf8).withUnsafeBufferPointer { filter.matches($0) } }
+      } catch { return .text("Invalid regex: \(error): \(pattern)\n", status: 400) }
+    }
+    switch request.parameter("format") ?? "text" {
+    case "text", "": return .report(.text, ClustersText(clusters))
+    case "json": return .report(.json, ClustersJSON(clusters))
+    default: return .text("usage: /clusters?format=(json|text)\n", status: 400)
+    }
+  }
+}
+
+extension EndpointStat {
+  /// In the order of their names.
+  fileprivate static let sorted = allCases.sorted {
+    "\($0.definition.name)" < "\($1.definition.name)"
+  }
+}
+
+/// Walks over clusters and their endpoints, so that a report can stop anywhere.
+private struct ClusterCursor {
+  enum Step {
+    case cluster(AdminCluster)
+    case endpoint(AdminCluster, WeightedEndpoint)
+    case endOfCluster(AdminCluster)
+  }
+
+  let clusters: [AdminCluster]
+  private var cluster = 0
+  /// -1: the cluster itself is next.
+  private var endpoint = -1
+
+  init(_ clusters: [AdminCluster]) { self.clusters = clusters }
+
+  mutating func next() -> Step? {
+    guard cluster < clusters.count else { return nil }
+    let current = clusters[cluster]
+    defer { endpoint += 1 }
+    if endpoint < 0 { return .cluster(current) }
+    if endpoint < current.endpoints.count { return .endpoint(current, current.endpoints[endpoint]) }
+    cluster += 1
+    endpoint = -2
+    return .endOfCluster(current)
+  }
+}
+
+/// Envoy's lines `cluster::name::value` and `cluster::address::name::value`.
+private struct ClustersText: AdminReport {
+  private var cursor: ClusterCursor
+
+  init(_ clusters: [AdminCluster]) { cursor = ClusterCursor(clusters) }
+
+  mutating func write(into output: inout [UInt8], softLimit: Int) -> Bool {
+    let start = output.count
+    while output.count - start < softLimit {
+      switch cursor.next() {
+      case .cluster(let cluster): write(cluster, into: &output)
+      case .endpoint(let cluster, let endpoint): write(endpoint, of: cluster, into: &output)
+      case .endOfCluster: break
+      case nil: return false
+      }
+    }
+    return true
+  }
+
+  private func write(_ cluster: AdminCluster, into output: inout [UInt8]) {
+    let name = cluster.identity.name
+    let limits = cluster.configuration.limits
+    output.append(
+      contentsOf: """
+        \(name)::observability_name::\(cluster.configuration.statName)
+        \(name)::default_priority::max_connections::\(limits.connections)
+        \(name)::default_priority::max_pending_requests::\(limits.pendingRequests)
+        \(name)::default_priority::max_requests::\(limits.requests)
+        \(name)::added_via_api::false
+
+        """.utf8)
+  }
+
+  private func write(_ weighted: WeightedEndpoint, of cluster: AdminCluster, into output: inout [UInt8]) {
+    let prefix = "\(cluster.identity.name)::\(weighted.endpoint.address)::"
+    func line(_ name: String, _ value: String) { output.append(contentsOf: "\(prefix)\(name)::\(value)\n".utf8) }
+    for stat in EndpointStat.sorted {
+      line("\(stat.definition.name)", "\(weighted.endpoint.stats.total(stat))")
+    }
+    line("hostname", weighted.endpoint.hostname)
+    line("health_flags", weighted.isHealthy ? "healthy" : "/failed_eds_health")
+    line("weight", "\(weighted.weight)")
+    line("region", weighted.locality.region)
+    line("zone", weighted.locality.zone)
+    line("sub_zone", weighted.locality.subZone)
+    line("canary", "false")
+    line("priority", "0")
+    line("success_rate", "-1")
+    line("local_origin_success_rate", "-1")
+  }
+}
+
+/// `envoy.admin.v3.Clusters` as JSON.
+private struct ClustersJSON: AdminReport {
+  private var cursor: ClusterCursor
+  private var writer = JSONWriter()
+
+  init(_ clusters: [AdminCluster]) {
+    cursor = ClusterCursor(clusters)
+    writer.beginObject()
+    if !clusters.isEmpty {
+      writer.name("cluster_statuses")
+      writer.beginArray()
+    }
+  }
+
+  mutating func write(into output: inout [UInt8], softLimit: Int) -> Bool {
+    while writer.output.count < softLimit {
+      switch cursor.next() {
+      case .cluster(let cluster): begin(cluster)
+      case .endpoint(_, let endpoint): write(endpoint)
+      case .endOfCluster(let cluster): end(cluster)
+      case nil:
+        if !cursor.clusters.isEmpty { writer.endArray() }
+        writer.endObject()
+        writer.drain(into: &output)
+        return false
+      }
+    }
+    writer.drain(into: &output)
+    return true
+  }
+
+  private mutating func begin(_ cluster: AdminCluster) {
+    writer.beginObject()
+    writer.name("name")
+    writer.string(cluster.identity.name)
+    guard !cluster.endpoints.isEmpty else { return }
+    writer.name("host_statuses")
+    writer.beginArray()
+  }
+
+  private mutating func end(_ cluster: AdminCluster) {
+    if !cluster.endpoints.isEmpty { writer.endArray() }
+    let limits = cluster.configuration.limits
+    writer.name("circuit_breakers")
+    writer.beginObject()
+    writer.name("thresholds")
+    writer.beginArray()
+    writer.beginObject()
+    writer.name("max_connections")
+    writer.integer(Int64(limits.connections))
+    writer.name("max_pending_requests")
+    writer.integer(Int64(limits.pendingRequests))
+    writer.name("max_requests")
+    writer.integer(Int64(limits.requests))
+    writer.endObject()
+    writer.endArray()
+    writer.endObject()
+    writer.name("observability_name")
+    writer.string(cluster.configuration.statName)
+    writer.endObject()
+  }
+
+  private mutating func write(_ weighted: WeightedEndpoint) {
+    writer.beginObject()
+    writer.name("address")
+    writer.address(weighted.endpoint.address)
+    writer.name("stats")
+    writer.beginArray()
+    for kind in [StatKind.counter, .gauge] {
+      for stat in EndpointStat.sorted where stat.definition.kind == kind {
+        let value = weighted.endpoint.stats.total(stat)
+        writer.beginObject()
+        // As in protobuf's JSON: what has its default value is left out, and a 64-bit number is a string.
+        if kind == .gauge {
+          writer.name("type")
+          writer.string("GAUGE")
+        }
+        writer.name("name")
+        writer.string("\(stat.definition.name)")
+        if value != 0 {
+          writer.name("value")
+          writer.string("\(value)")
+        }
+        writer.endObject()
+      }
+    }
+    writer.endArray()
+    writer.name("health_status")
+    writer.beginObject()
+    writer.name("eds_health_status")
+    writer.string(weighted.isHealthy ? "HEALTHY" : "UNHEALTHY")
+    writer.endObject()
+    writer.name("weight")
+    writer.integer(Int64(weighted.weight))
+    if !weighted.endpoint.hostname.isEmpty {
+      writer.name("hostname")
+      writer.string(weighted.endpoint.hostname)
+    }
+    writer.name("locality")
+    writer.beginObject()
+    let locality = weighted.locality
+    for (name, value) in [("region", locality.region), ("zone", locality.zone), ("sub_zone", locality.subZone)]
+    where !value.isEmpty {
+      writer.name(name)
+      writer.string(value)
+    }
+    writer.endObject()
+    writer.endObject()
+  }
+}

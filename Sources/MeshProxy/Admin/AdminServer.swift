@@ -1,0 +1,132 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+
+/// The admin interface (Envoy: `bootstrap.admin`): an HTTP/1.1 server on the main thread's loop. Bounded in everything:
+/// connections, their idle times, request bodies; long answers are sent in portions. Confined to the loop's thread.
+///
+/// Everyone who can connect can stop the proxy. The only attack that is warded off here is the one that comes through a
+/// browser on the same machine; see `AdminRequest.isCrossSite`.
+public final class AdminServer: IOHandler, TimerTarget {
+  /// How long accepting pauses for want of descriptors.
+  private static let starvationPause = Nanoseconds.milliseconds(100)
+
+  let loop: EventLoop
+  let address: SocketAddress
+  unowned let context: any AdminContext
+  let headerMaps = HeaderMapPool(maximumFree: 8)
+  /// Not changed once connections are accepted.
+  var limits = AdminLimits()
+  /// What browsers on other sites can cause at will.
+  let log = RateLimitedLog(Log.admin, perSecond: 5)
+  /// Where reports are written before they are sent; used within one callback only.
+  var portion: [UInt8] = []
+  private let descriptors: [Int32]
+  private var connections: [AdminConnection] = []
+  private var identifier: UInt64 = 0
+  private var isAccepting = false
+  private var pause: Timer?
+
+  /// - Parameters:
+  ///   - context: not kept alive; must outlive this.
+  ///   - descriptors: listening sockets, which stay the caller's.
+  ///   - address: as the kernel bound them.
+  public init(loop: EventLoop, context: any AdminContext, descriptors: [Int32], address: SocketAddress) {
+    self.loop = loop
+    self.context = context
+    self.descriptors = descriptors
+    self.address = address
+    pause = Timer(loop, self)
+  }
+
+  /// Connections open now.
+  public var connectionCount: Int { connections.count }
+
+  /// Begins to accept connections.
+  public func startAccepting() {
+    guard !isAccepting else { return }
+    isAccepting = true
+    watch()
+  }
+
+  /// Accepts no more and ends every connection.
+  public func close() {
+    if isAccepting { for descriptor in descriptors { loop.deregister(descriptor) } }
+    isAccepting = false
+    pause?.disarm()
+    for connection in connections { connection.close() }
+  }
+
+  // MARK: Accepting
+
+  public func ready(_ events: IOEvents) {
+    for descriptor in descriptors {
+      var budget = limits.connections
+      while budget > 0, isAccepting {
+        budget -= 1
+        let accepted = Socket.accept(descriptor)
+        if accepted.fd >= 0 {
+          open(accepted)
+        } else if accepted.fd == Int32(Socket.wouldBlock) {
+          break
+        } else {
+          return starve(accepted.fd)
+        }
+      }
+    }
+  }
+
+  public func timerFired(_ tag: UInt8) { if isAccepting { watch() } }
+
+  private func watch() {
+    for descriptor in descriptors {
+      do { try loop.register(descriptor, self, interest: .levelRead) } catch {
+        Log.admin.error("cannot accept connections: \(error)")
+      }
+    }
+  }
+
+  /// No descriptor or memory for another connection: wait a moment, or the loop would spin on the full queue.
+  private func starve(_ error: Int32) {
+    log.log(.warning, "accept: \(SystemError.text(-error))")
+    for descriptor in descriptors { loop.deregister(descriptor) }
+    pause?.arm(after: Self.starvationPause)
+  }
+
+  private func open(_ accepted: Accepted) {
+    if connections.count >= limits.connections, !evict() {
+      log.log(.warning, "refused a connection from \(accepted.peer): \(connections.count) are open")
+      return Socket.close(accepted.fd)
+    }
+    identifier += 1
+    let connection = AdminConnection(self)
+    connection.listIndex = connections.count
+    connections.append(connection)
+    do { try connection.start(accepted, identifier: identifier) } catch {
+      log.log(.warning, "connection from \(accepted.peer): \(error)")
+      connection.close()
+    }
+  }
+
+  /// Closes the connection on which nothing has moved for longest, idle ones first. False if all are at work.
+  private func evict() -> Bool {
+    let stale = connections.filter { loop.now >= $0.lastProgress + limits.evictionAge }
+    let candidates = stale.filter(\.isIdle).isEmpty ? stale : stale.filter(\.isIdle)
+    guard let oldest = candidates.min(by: { $0.lastProgress < $1.lastProgress }) else { return false }
+    oldest.close()
+    return true
+  }
+
+  /// The connection is gone. It is on the stack below us, so that it is kept a moment longer.
+  func closed(_ connection: AdminConnection) {
+    let last = connections.count - 1
+    let index = connection.listIndex
+    guard index <= last, connections[index] === connection else { return }
+    if index < last {
+      connections[index] = connections[last]
+      connections[index].listIndex = index
+    }
+    connections.removeLast()
+    loop.defer { withExtendedLifetime(connection) {} }
+  }
+}

@@ -1,0 +1,46 @@
+import MeshPrimitives
+
+/// A listener is the same listener in the next configuration if name and address are the same.
+public struct ListenerKey: Hashable, Sendable {
+  public let name: String
+  public let address: SocketAddress
+
+  init(_ configuration: ListenerConfiguration) {
+    name = configuration.name
+    address = configuration.address
+  }
+}
+
+/// All that the workers need to know, checked and compiled. Immutable: an update is a new one.
+public final class ConfigurationSnapshot: Sendable {
+  struct ListenerEntry: Sendable {
+    let configuration: ListenerConfiguration
+    let identity: ListenerIdentity
+  }
+  struct ClusterEntry: Sendable {
+    let configuration: ClusterConfiguration
+    let identity: ClusterIdentity
+  }
+
+  let listeners: [ListenerEntry]
+  let clusters: [ClusterEntry]
+
+  init(listeners: [ListenerEntry], clusters: [ClusterEntry]) {
+    self.listeners = listeners
+    self.clusters = clusters
+  }
+}
+
+/// What one worker gets when the configuration changes.
+struct WorkerUpdate: Sendable {
+  struct Socket: Sendable {
+    let descriptors: [Int32]
+    /// As the kernel bound it, port 0 resolved.
+    let address: SocketAddress
+  }
+  let snapshot: ConfigurationSnapshot
+  /// This worker's sockets for each listener.
+  let sockets: [ListenerKey: Socket]
+  /// The endpoints known so far, by cluster, where they differ from what the worker has.
+  let endpoints: [String: [WeightedEndpoint]]
+}

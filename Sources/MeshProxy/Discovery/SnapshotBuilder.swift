@@ -1,0 +1,356 @@
+import MeshAPI
+import MeshConfig
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+import MeshRouting
+import SwiftProtobuf
+
+/// Turns configuration messages into a snapshot that workers can use, or says everything that is wrong with them: what a
+/// single message cannot know (references, duplicates, filters that end the chain in the wrong place). Pure but for the
+/// registries of identities, which keep what outlives a configuration.
+struct SnapshotBuilder {
+  /// Where a problem is and what it is; the path uses the schema's names.
+  struct Problem {
+    let path: String
+    let message: String
+  }
+
+  let identities: Identities
+  private(set) var problems: [Problem] = []
+  private var clusterNames: Set<String> = []
+
+  init(identities: Identities) { self.identities = identities }
+
+  private mutating func report(_ path: String, _ message: String) { problems.append(Problem(path: path, message: message)) }
+
+  /// The snapshot of a bootstrap's static resources; nil if there is a problem.
+  mutating func build(_ bootstrap: Bootstrap) -> ConfigurationSnapshot? {
+    let resources = bootstrap.staticResources
+    clusterNames = Set(resources.clusters.map(\.name))
+    let clusters = resources.clusters.enumerated().map { index, cluster in
+      self.cluster(cluster, "static_resources.clusters[\(index)]")
+    }
+    var listeners: [ConfigurationSnapshot.ListenerEntry] = []
+    var addresses: [MeshPrimitives.SocketAddress: Int] = [:]
+    for (index, listener) in resources.listeners.enumerated() {
+      let path = "static_resources.listeners[\(index)]"
+      guard let entry = self.listener(listener, path) else { continue }
+      let address = entry.configuration.address
+      if address.port != 0, let other = addresses.updateValue(index, forKey: address) {
+        report("\(path).address", "listener \(other) listens on \(address) already")
+      }
+      listeners.append(entry)
+    }
+    guard problems.isEmpty else { return nil }
+    return ConfigurationSnapshot(listeners: listeners, clusters: clusters)
+  }
+
+  // MARK: Clusters
+
+  private mutating func cluster(_ cluster: Cluster, _ path: String) -> ConfigurationSnapshot.ClusterEntry {
+    var connection = ClientConnectionSettings()
+    if cluster.hasConnectTimeout { connection.connectTimeout = Nanoseconds(cluster.connectTimeout) }
+    // Shorter than any common server's own: a pooled connection should end on our side, never under a request.
+    connection.idleTimeout = .seconds(3)
+    if cluster.hasPerConnectionBufferLimitBytes {
+      connection.highWatermark = Int(cluster.perConnectionBufferLimitBytes.value)
+    }
+    for (name, config) in cluster.typedExtensionProtocolOptions {
+      let optionsPath = "\(path).typed_extension_protocol_options[\"\(name)\"]"
+      guard name == UpstreamHttpProtocolOptions.protoMessageName else {
+        report(optionsPath, "unknown protocol options (\(UpstreamHttpProtocolOptions.protoMessageName))")
+        continue
+      }
+      guard let options: UpstreamHttpProtocolOptions = try? config.unpack() else {
+        report(optionsPath, "must hold \(UpstreamHttpProtocolOptions.protoMessageName)")
+        continue
+      }
+      let common = options.commonHTTPProtocolOptions
+      if common.hasIdleTimeout { connection.idleTimeout = Nanoseconds(orNever: common.idleTimeout) }
+      if common.hasMaxConnectionDuration { connection.maximumDuration = Nanoseconds(orNever: common.maxConnectionDuration) }
+      if common.hasMaxRequestsPerConnection { connection.maximumRequests = common.maxRequestsPerConnection.value }
+      if common.hasMaxHeadersCount { connection.limits.maxFields = Int(common.maxHeadersCount.value) }
+      if common.hasMaxStreamDuration {
+        report("\(optionsPath).common_http_protocol_options.max_stream_duration", "is not supported for clusters yet")
+      }
+    }
+    var limits = CircuitBreaker.Limits()
+    for (index, threshold) in cluster.circuitBreakers.thresholds.enumerated() {
+      guard threshold.priority == .default else {
+        report("\(path).circuit_breakers.thresholds[\(index)].priority", "HIGH is not supported yet (DEFAULT)")
+        continue
+      }
+      if threshold.hasMaxConnections { limits.connections = Int(threshold.maxConnections.value) }
+      if threshold.hasMaxPendingRequests { limits.pendingRequests = Int(threshold.maxPendingRequests.value) }
+      if threshold.hasMaxRequests { limits.requests = Int(threshold.maxRequests.value) }
+    }
+    let statName = cluster.altStatName.isEmpty ? cluster.name : cluster.altStatName
+    let configuration = ClusterConfiguration(
+      name: cluster.name, statName: statName,
+      discovery: cluster.type == .strictDns ? .strictDNS : .staticAddresses,
+      dnsLookupFamily: LookupFamily(cluster.dnsLookupFamily),
+      dnsRefreshRate: cluster.hasDnsRefreshRate ? Nanoseconds(cluster.dnsRefreshRate) : .seconds(5),
+      endpoints: endpoints(cluster, path), connection: connection, limits: limits,
+      fingerprint: (try? cluster.serializedBytes()) ?? [])
+    return .init(configuration: configuration, identity: identities.cluster(cluster.name, statName: statName))
+  }
+
+  private mutating func endpoints(_ cluster: Cluster, _ path: String) -> [ClusterConfiguration.ConfiguredEndpoint] {
+    var result: [ClusterConfiguration.ConfiguredEndpoint] = []
+    for (group, locality) in cluster.loadAssignment.endpoints.enumerated() {
+      let place = WeightedEndpoint.Locality(
+        region: locality.locality.region, zone: locality.locality.zone, subZone: locality.locality.subZone)
+      for (index, entry) in locality.lbEndpoints.enumerated() {
+        let endpointPath = "\(path).load_assignment.endpoints[\(group)].lb_endpoints[\(index)].endpoint.address"
+        let address = entry.endpoint.address.socketAddress
+        if cluster.type == .static, IPAddress(address.address) == nil {
+          report(
+            "\(endpointPath).socket_address.address",
+            "\"\(address.address)\" is no IP address, and the cluster's type is STATIC (STRICT_DNS resolves names)")
+        }
+        let isHealthy =
+          switch entry.healthStatus {
+          case .unhealthy, .draining, .timeout: false
+          default: true
+          }
+        result.append(
+          .init(
+            host: address.address, port: UInt16(truncatingIfNeeded: address.portValue),
+            hostname: entry.endpoint.hostname,
+            weight: entry.hasLoadBalancingWeight ? max(1, entry.loadBalancingWeight.value) : 1, isHealthy: isHealthy,
+            locality: place))
+      }
+    }
+    return result
+  }
+
+  // MARK: Listeners
+
+  private mutating func listener(_ listener: Listener, _ path: String) -> ConfigurationSnapshot.ListenerEntry? {
+    let socket = listener.address.socketAddress
+    guard let address = MeshPrimitives.SocketAddress(
+      ip: socket.address, port: UInt16(truncatingIfNeeded: socket.portValue))
+    else {
+      report("\(path).address.socket_address.address", "\"\(socket.address)\" is no IP address")
+      return nil
+    }
+    guard let chain = listener.filterChains.first, let filter = chain.filters.first else {
+      report(path, "has no filter chain with a filter")
+      return nil
+    }
+    let filterPath = "\(path).filter_chains[0].filters"
+    guard chain.filters.count == 1 else {
+      report("\(filterPath)[1]", "nothing can follow the HTTP connection manager, which ends the chain")
+      return nil
+    }
+    guard let manager: HttpConnectionManager = try? filter.typedConfig.unpack() else {
+      report("\(filterPath)[0].typed_config", "must hold \(HttpConnectionManager.protoMessageName)")
+      return nil
+    }
+    let bufferLimit =
+      listener.hasPerConnectionBufferLimitBytes ? Int(listener.perConnectionBufferLimitBytes.value) : 1024 * 1024
+    guard let compiled = connectionManager(manager, "\(filterPath)[0].typed_config", bufferLimit) else { return nil }
+    let name = listener.name.isEmpty ? address.description : listener.name
+    // Envoy's name for the scope: the address with its colons replaced, unless `stat_prefix` says otherwise.
+    let statName = listener.statPrefix.isEmpty ? address.description.replacingColons : listener.statPrefix
+    let configuration = ListenerConfiguration(
+      name: name, address: address,
+      backlog: listener.hasTcpBacklogSize ? Int(listener.tcpBacklogSize.value) : nil, statName: statName,
+      direction: listener.trafficDirection, manager: compiled)
+    return .init(
+      configuration: configuration, identity: identities.listener(statName, managerPrefix: manager.statPrefix))
+  }
+
+  private mutating func connectionManager(
+    _ manager: HttpConnectionManager, _ path: String, _ bufferLimit: Int
+  ) -> ConnectionManagerConfiguration? {
+    let before = problems.count
+    let (table, routeProblems) = RouteTable.build(manager.routeConfig, path: "\(path).route_config") { source in
+      Result { () throws(DataSourceError) in try DataSourceReader.bytes(of: source) }
+        .mapError { RouteProblem(path: "", message: $0.description) }
+    }
+    for problem in routeProblems { report(problem.path, problem.message) }
+    let chain = filters(manager, path)
+    let logs = accessLogs(manager, path)
+    guard let table else { return nil }
+    if table.validatesClusters {
+      for (name, use) in zip(table.clusterNames, table.clusterPaths) where !clusterNames.contains(name) {
+        report("\(path).route_config.\(use)", unknownCluster(name))
+      }
+    }
+    let routeFilters = routeConfigurations(table, "\(path).route_config")
+    guard problems.count == before else { return nil }
+    let common = manager.commonHTTPProtocolOptions
+    return ConnectionManagerConfiguration(
+      statPrefix: manager.statPrefix, serverName: Array((manager.serverName.isEmpty ? "envoy" : manager.serverName).utf8),
+      serverHeader: .init(manager.serverHeaderTransformation), usesRemoteAddress: manager.useRemoteAddress.value,
+      generatesRequestID: !manager.hasGenerateRequestID || manager.generateRequestID.value,
+      preservesExternalRequestID: manager.preserveExternalRequestID,
+      setsRequestIDInResponse: manager.alwaysSetRequestIDInResponse,
+      streamIdleTimeout: manager.hasStreamIdleTimeout ? Nanoseconds(orNever: manager.streamIdleTimeout) : .seconds(300),
+      requestTimeout: manager.hasRequestTimeout ? Nanoseconds(orNever: manager.requestTimeout) : nil,
+      maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
+      bufferLimit: bufferLimit, connection: connectionSettings(manager, bufferLimit), router: chain.router,
+      filters: chain.filters, routeFilters: routeFilters, routes: table,
+      routeConfigurationName: manager.routeConfig.name, accessLogs: logs)
+  }
+
+  private func unknownCluster(_ name: String) -> String {
+    guard let near = NearestName.of(name, in: clusterNames) else { return "unknown cluster \"\(name)\"" }
+    return "unknown cluster \"\(name)\" (did you mean \"\(near)\"?)"
+  }
+
+  private func connectionSettings(_ manager: HttpConnectionManager, _ bufferLimit: Int) -> ServerConnectionSettings {
+    let common = manager.commonHTTPProtocolOptions
+    var settings = ServerConnectionSettings()
+    settings.highWatermark = bufferLimit
+    if manager.hasMaxRequestHeadersKb { settings.limits.maxHeadBytes = Int(manager.maxRequestHeadersKb.value) * 1024 }
+    if common.hasMaxHeadersCount { settings.limits.maxFields = Int(common.maxHeadersCount.value) }
+    if common.hasIdleTimeout { settings.idleTimeout = Nanoseconds(orNever: common.idleTimeout) }
+    if common.hasMaxConnectionDuration { settings.maximumDuration = Nanoseconds(orNever: common.maxConnectionDuration) }
+    if common.hasMaxRequestsPerConnection { settings.maximumRequests = common.maxRequestsPerConnection.value }
+    if manager.hasRequestHeadersTimeout { settings.headersTimeout = Nanoseconds(orNever: manager.requestHeadersTimeout) }
+    if manager.hasDrainTimeout { settings.drainTimeout = Nanoseconds(manager.drainTimeout) }
+    if manager.hasDelayedCloseTimeout {
+      settings.delayedCloseTimeout = Nanoseconds(orNever: manager.delayedCloseTimeout)
+    }
+    return settings
+  }
+
+  private mutating func filters(
+    _ manager: HttpConnectionManager, _ path: String
+  ) -> (filters: [any FilterConfiguration], router: RouterFilter.Configuration) {
+    var result: [any FilterConfiguration] = []
+    var router: RouterFilter.Configuration?
+    let context = FilterBuildContext(statPrefix: manager.statPrefix, store: identities.store)
+    for (index, filter) in manager.httpFilters.enumerated() {
+      let filterPath = "\(path).http_filters[\(index)]"
+      if router != nil {
+        report(filterPath, "comes after the router, which must be the last filter")
+        continue
+      }
+      // A filter that is switched off is checked all the same.
+      if let message: Router = try? filter.typedConfig.unpack() {
+        router = .init(suppressesEnvoyHeaders: message.suppressEnvoyHeaders)
+        if filter.disabled { report("\(filterPath).disabled", "the router cannot be disabled") }
+      } else if let registration = FilterRegistry.registration(forType: filter.typedConfig.messageName) {
+        do {
+          let configuration = try registration.make(filter.typedConfig, context)
+          if !filter.disabled { result.append(configuration) }
+        } catch {
+          let below = error.path.isEmpty ? "" : ".\(error.path)"
+          report("\(filterPath).typed_config\(below)", error.message)
+        }
+      } else {
+        report(
+          "\(filterPath).typed_config",
+          "\(filter.typedConfig.messageName) is no HTTP filter "
+            + "(\((FilterRegistry.all.map(\.typeName) + [Router.protoMessageName]).joined(separator: ", ")))")
+      }
+    }
+    if router == nil {
+      report("\(path).http_filters", "must end with \(Router.protoMessageName)")
+    }
+    return (result, router ?? .init())
+  }
+
+  private mutating func routeConfigurations(
+    _ table: RouteTable, _ tablePath: String
+  ) -> [ObjectIdentifier: [String: any RouteFilterConfiguration]] {
+    var result: [ObjectIdentifier: [String: any RouteFilterConfiguration]] = [:]
+    for entry in table.entries where !entry.typedPerFilterConfig.isEmpty {
+      let path = "\(tablePath).virtual_hosts[\(entry.virtualHostIndex)].routes[\(entry.routeIndex)]"
+      for (name, config) in entry.typedPerFilterConfig {
+        let configPath = "\(path).typed_per_filter_config[\"\(name)\"]"
+        guard let make = FilterRegistry.registration(named: name)?.makeForRoute else {
+          report(
+            configPath,
+            "no filter of this name can be configured by routes (\(FilterRegistry.all.map(\.name).joined(separator: ", ")))")
+          continue
+        }
+        do { result[ObjectIdentifier(entry), default: [:]][name] = try make(config) } catch {
+          report(configPath, error.message)
+        }
+      }
+    }
+    return result
+  }
+
+  private mutating func accessLogs(_ manager: HttpConnectionManager, _ path: String) -> [AccessLogConfiguration] {
+    var result: [AccessLogConfiguration] = []
+    for (index, log) in manager.accessLog.enumerated() {
+      let configPath = "\(path).access_log[\(index)].typed_config"
+      let target: String
+      let format: SubstitutionFormatString?
+      if let file: FileAccessLog = try? log.typedConfig.unpack() {
+        target = file.path
+        format = if case .logFormat(let format) = file.accessLogFormat { format } else { nil }
+      } else if let out: StdoutAccessLog = try? log.typedConfig.unpack() {
+        target = "/dev/stdout"
+        format = if case .logFormat(let format) = out.accessLogFormat { format } else { nil }
+      } else if let out: StderrAccessLog = try? log.typedConfig.unpack() {
+        target = "/dev/stderr"
+        format = if case .logFormat(let format) = out.accessLogFormat { format } else { nil }
+      } else {
+        report(configPath, "\(log.typedConfig.messageName) is no access log")
+        continue
+      }
+      var text = SubstitutionFormat.defaultText
+      if let format {
+        do {
+          text = String(decoding: try DataSourceReader.bytes(of: format.textFormatSource), as: UTF8.self)
+        } catch {
+          report("\(configPath).log_format.text_format_source", error.description)
+          continue
+        }
+      }
+      switch SubstitutionFormat.compile(text) {
+      case .failure(let problem):
+        report("\(configPath).log_format.text_format_source", problem.description)
+      case .success(let compiled):
+        do { result.append(.init(file: try identities.accessLogFiles.file(target), format: compiled)) } catch {
+          report("\(configPath).path", "\(error)")
+        }
+      }
+    }
+    return result
+  }
+}
+
+extension Nanoseconds {
+  init(_ duration: DurationValue) { self.init(rawValue: UInt64(max(0, duration.nanoseconds))) }
+
+  /// Envoy's timeouts: zero switches the timer off.
+  init?(orNever duration: DurationValue) {
+    guard duration.nanoseconds > 0 else { return nil }
+    self.init(duration)
+  }
+}
+
+extension LookupFamily {
+  init(_ family: Cluster.DnsLookupFamily) {
+    switch family {
+    case .v4Only: self = .v4Only
+    case .v6Only: self = .v6Only
+    case .v4Preferred: self = .v4Preferred
+    case .all: self = .all
+    default: self = .auto
+    }
+  }
+}
+
+extension ConnectionManagerConfiguration.ServerHeader {
+  init(_ transformation: HttpConnectionManager.ServerHeaderTransformation) {
+    switch transformation {
+    case .appendIfAbsent: self = .appendIfAbsent
+    case .passThrough: self = .passThrough
+    default: self = .overwrite
+    }
+  }
+}
+
+extension String {
+  /// Statistics have dots between their parts and Envoy keeps colons out of them.
+  var replacingColons: String { String(map { $0 == ":" ? "_" : $0 }) }
+}

@@ -1,0 +1,171 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+
+/// A listener as one worker has it: accepts connections and keeps them. The socket is the main thread's and outlives it.
+final class ActiveListener: IOHandler, ServerConnectionHandler {
+  let worker: Worker
+  private(set) var configuration: ListenerConfiguration
+  private(set) var manager: ConnectionManager
+  private let stats: StatLane<ListenerStat>
+  /// Usually one; more when this process inherited more sockets than it has workers.
+  private let descriptors: [Int32]
+  private let address: SocketAddress
+  private var connections: [ServerConnection] = []
+  private var isAccepting = false
+  /// Accepting stopped for want of descriptors or memory; see `resumeAccepting`.
+  private var isStarved = false
+
+  init(
+    worker: Worker, configuration: ListenerConfiguration, descriptors: [Int32], address: SocketAddress,
+    identity: ListenerIdentity
+  ) {
+    self.worker = worker
+    self.configuration = configuration
+    self.descriptors = descriptors
+    self.address = address
+    manager = ConnectionManager(worker: worker, configuration: configuration.manager, identity: identity.manager)
+    stats = identity.stats.lane(worker.index)
+  }
+
+  var connectionCount: Int { connections.count }
+
+  func startAccepting() {
+    guard !isAccepting else { return }
+    isAccepting = true
+    do {
+      for descriptor in descriptors { try worker.loop.register(descriptor, self, interest: .levelRead) }
+    } catch { worker.log.error("listener \(configuration.name): \(error)") }
+  }
+
+  /// Takes the next configuration of the same listener: for new connections, and from their next request on for the
+  /// others.
+  func update(_ new: ListenerConfiguration, identity: ListenerIdentity) {
+    let isDraining = manager.isDraining
+    configuration = new
+    manager = ConnectionManager(worker: worker, configuration: new.manager, identity: identity.manager)
+    manager.isDraining = isDraining
+  }
+
+  /// From now on every response is its connection's last.
+  func beginDraining() { manager.isDraining = true }
+
+  /// Empties the queue of connections that the kernel has completed already, then accepts no more.
+  func stopAccepting() {
+    guard isAccepting else { return }
+    accept(everything: true)
+    isAccepting = false
+    for descriptor in descriptors { worker.loop.deregister(descriptor) }
+  }
+
+  /// Idle connections close now; the others after their response.
+  func drainConnections() { for connection in connections { connection.drain() } }
+
+  /// Ends what is left.
+  func closeConnections() { for connection in connections { connection.close(.local) } }
+
+  func ready(_ events: IOEvents) { accept(everything: false) }
+
+  private func accept(everything: Bool) {
+    for descriptor in descriptors {
+      // Bounded, so that a flood of connections does not starve those that are established.
+      var budget = everything ? 100_000 : 64
+      while budget > 0 {
+        budget -= 1
+        let accepted = Socket.accept(descriptor)
+        if accepted.fd >= 0 {
+          open(accepted)
+        } else {
+          if Int(accepted.fd) != Socket.wouldBlock { starve(accepted.fd) }
+          break
+        }
+      }
+    }
+  }
+
+  /// No descriptor or memory for another connection: wait a moment, or the loop would spin on the full queue.
+  private func starve(_ error: Int32) {
+    stats.add(.connectionOverflow)
+    guard isAccepting, !isStarved else { return }
+    isStarved = true
+    worker.log.warning("listener \(configuration.name): accept: \(SystemError.text(-error)); pausing for 100 ms")
+    for descriptor in descriptors { worker.loop.deregister(descriptor) }
+    worker.after(.milliseconds(100)) { [weak self] in
+      guard let self, isStarved else { return }
+      isStarved = false
+      guard isAccepting else { return }
+      isAccepting = false
+      startAccepting()
+    }
+  }
+
+  private func open(_ accepted: Accepted) {
+    let local = address.isUnspecified ? Socket.localAddress(accepted.fd) ?? address : address
+    let info = ConnectionInfo(
+      remoteAddress: accepted.peer, localAddress: local, identifier: worker.nextConnectionIdentifier())
+    let connection = ServerConnection(
+      loop: worker.loop, descriptor: accepted.fd, settings: configuration.manager.connection,
+      headerMaps: worker.headerMaps, handler: self, info: info)
+    connection.listIndex = connections.count
+    connections.append(connection)
+    stats.add(.connectionTotal)
+    stats.add(.connectionActive)
+    manager.stats.add(.connectionTotal)
+    manager.stats.add(.connectionActive)
+    manager.stats.add(.connectionHTTP1Total)
+    manager.stats.add(.connectionHTTP1Active)
+    do { try connection.start() } catch { connection.close(.local) }
+  }
+
+  // MARK: ServerConnectionHandler
+
+  func openStream(_ connection: ServerConnection, _ headers: HeaderMap, _ start: RequestStart) {
+    manager.open(connection, headers, start)
+  }
+
+  func refuse(_ connection: ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error) {
+    manager.stats.add(.connectionProtocolError)
+    manager.refuse(connection, headers, .codecError(status: error.status, error.details))
+  }
+
+  func headersTimedOut(_ connection: ServerConnection, _ headers: HeaderMap) {
+    manager.stats.add(.requestHeaderTimeout)
+    manager.refuse(connection, headers, .headersTimeout)
+  }
+
+  func connectionTransferred(received: Int, sent: Int) {
+    if received > 0 { manager.stats.add(.connectionReceivedBytes, Int64(received)) }
+    if sent > 0 { manager.stats.add(.connectionSentBytes, Int64(sent)) }
+  }
+
+  func connectionClosed(_ connection: ServerConnection, _ reason: ServerConnection.CloseReason) {
+    let last = connections.count - 1
+    let index = connection.listIndex
+    if index < last {
+      connections[index] = connections[last]
+      connections[index].listIndex = index
+    }
+    connections.removeLast()
+    stats.subtract(.connectionActive)
+    stats.add(.connectionDestroy)
+    manager.stats.subtract(.connectionActive)
+    manager.stats.subtract(.connectionHTTP1Active)
+    manager.stats.add(.connectionDestroy)
+    manager.stats.add(reason == .remote ? .connectionDestroyRemote : .connectionDestroyLocal)
+    if reason == .idleTimeout { manager.stats.add(.connectionIdleTimeout) }
+    if connections.isEmpty { worker.listenerBecameEmpty(self) }
+  }
+}
+
+/// What belongs to a listener's identity and outlives its configurations. Shared by all threads.
+final class ListenerIdentity: Sendable {
+  let stats: StatBlock<ListenerStat>
+  let manager: ConnectionManagerIdentity
+
+  init(statName: String, manager: ConnectionManagerIdentity, store: StatsStore) {
+    stats = store.scope(
+      "listener.\(statName)",
+      prometheus: PrometheusScope("envoy_listener", labels: [("envoy_listener_address", statName)]))
+    self.manager = manager
+  }
+}

@@ -1,0 +1,94 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+import MeshRouting
+
+/// The statistics of one connection manager, by its `stat_prefix`. Shared by all threads.
+final class ConnectionManagerIdentity: Sendable {
+  let stats: StatBlock<ConnectionManagerStat>
+  let responseCodes: ResponseCodeCounters
+  let requestTime: LatencyHistogram
+
+  init(statPrefix: String, store: StatsStore) {
+    let scope = "http.\(statPrefix)"
+    let prometheus = PrometheusScope("envoy_http", labels: [("envoy_http_conn_manager_prefix", statPrefix)])
+    stats = store.scope(scope, prometheus: prometheus)
+    responseCodes = store.responseCodes(scope, stem: "downstream_rq", prometheus: prometheus, detail: .classes)
+    requestTime = store.histogram(scope, HistogramDefinition(name: "downstream_rq_time"), prometheus: prometheus)
+  }
+}
+
+/// Turns what a listener's connections read into streams, and counts and logs what became of them
+/// (`envoy.filters.network.http_connection_manager`). One per listener and worker; a new one takes over with every
+/// configuration, from the next request on, also on connections that exist.
+final class ConnectionManager {
+  let worker: Worker
+  let configuration: ConnectionManagerConfiguration
+  let routes: RouteBinding
+  /// Its listener is ending: every response says `connection: close`.
+  var isDraining = false
+  let stats: StatLane<ConnectionManagerStat>
+  private let responseCodes: ResponseCodeLane
+  private let requestTime: HistogramLane
+  private let accessLogs: [AccessLogLane]
+
+  init(worker: Worker, configuration: ConnectionManagerConfiguration, identity: ConnectionManagerIdentity) {
+    self.worker = worker
+    self.configuration = configuration
+    routes = RouteBinding(configuration.routes, worker)
+    stats = identity.stats.lane(worker.index)
+    responseCodes = identity.responseCodes.lane(worker.index)
+    requestTime = identity.requestTime.lane(worker.index)
+    accessLogs = configuration.accessLogs.map { AccessLogLane($0, worker) }
+  }
+
+  // MARK: Streams
+
+  /// A request's head is complete.
+  func open(_ connection: ServerConnection, _ headers: HeaderMap, _ start: RequestStart) {
+    stats.add(.requestTotal)
+    stats.add(.requestHTTP1Total)
+    stats.add(.requestActive)
+    let stream = worker.takeStream()
+    connection.attach(stream)
+    stream.begin(self, connection, connection, headers, start)
+    prepareRequestHeaders(headers, stream, connection)
+    if start.asksForUpgrade || start.method == .connect {
+      if start.asksForUpgrade { stats.add(.requestUpgradeRefused) }
+      var reply = start.asksForUpgrade ? LocalReply.upgradeRefused : LocalReply.noRoute
+      reply.closesConnection = true
+      return stream.sendLocalReply(reply)
+    }
+    // The proxy says 100 itself: the upstream gets the body without having been asked (RFC 9110 §10.1.1).
+    if start.expectsContinue { connection.sendInformational(status: 100, worker.noHeaders) }
+    stream.makeFilters()
+    stream.requestPath.headers(stream, endStream: start.endStream)
+  }
+
+  /// Bytes that are no request: answered, counted and logged like one.
+  func refuse(_ connection: ServerConnection, _ headers: HeaderMap, _ reply: LocalReply) {
+    stats.add(.requestTotal)
+    stats.add(.requestHTTP1Total)
+    stats.add(.requestActive)
+    let stream = worker.takeStream()
+    connection.attach(stream)
+    let start = RequestStart(method: .other, expectsContinue: false, asksForUpgrade: false, endStream: true)
+    stream.begin(self, connection, connection, headers, start)
+    stream.sendLocalReply(reply)
+  }
+
+  /// The stream is over. Its information is complete.
+  func streamFinished(_ stream: Stream) {
+    stats.subtract(.requestActive)
+    let code = stream.info.responseCode
+    if code > 0 {
+      stats.add(.requestCompleted)
+      responseCodes.add(code)
+    }
+    if let ended = stream.info.endedAt {
+      requestTime.record(ended.since(stream.info.startedAt).rawValue / 1000)
+    }
+    if code > 0, !stream.isRequestComplete { stats.add(.responseBeforeRequestComplete) }
+    for log in accessLogs { log.write(stream) }
+  }
+}

@@ -1,0 +1,85 @@
+import MeshAPI
+import MeshHTTP
+import MeshPrimitives
+import MeshRouting
+
+/// `HttpConnectionManager`, checked and compiled. Immutable; shared by all threads.
+public final class ConnectionManagerConfiguration: Sendable {
+  public enum ServerHeader: Sendable { case overwrite, appendIfAbsent, passThrough }
+
+  public let statPrefix: String
+  public let serverName: [UInt8]
+  public let serverHeader: ServerHeader
+  /// Trust the socket, not the headers, for who the client is (`use_remote_address`): the proxy stands at the edge.
+  public let usesRemoteAddress: Bool
+  public let generatesRequestID: Bool
+  public let preservesExternalRequestID: Bool
+  public let setsRequestIDInResponse: Bool
+  public let streamIdleTimeout: Nanoseconds?
+  public let requestTimeout: Nanoseconds?
+  public let maximumStreamDuration: Nanoseconds?
+  /// Bytes of a body that may wait in a stream (`per_connection_buffer_limit_bytes`).
+  public let bufferLimit: Int
+  public let connection: ServerConnectionSettings
+  let router: RouterFilter.Configuration
+  /// The filters before the router.
+  public let filters: [any FilterConfiguration]
+  /// What routes say to filters, by route and filter name.
+  public let routeFilters: [ObjectIdentifier: [String: any RouteFilterConfiguration]]
+  public let routes: RouteTable
+  public let routeConfigurationName: String
+  public let accessLogs: [AccessLogConfiguration]
+
+  init(
+    statPrefix: String, serverName: [UInt8], serverHeader: ServerHeader, usesRemoteAddress: Bool,
+    generatesRequestID: Bool, preservesExternalRequestID: Bool, setsRequestIDInResponse: Bool,
+    streamIdleTimeout: Nanoseconds?, requestTimeout: Nanoseconds?, maximumStreamDuration: Nanoseconds?,
+    bufferLimit: Int, connection: ServerConnectionSettings, router: RouterFilter.Configuration,
+    filters: [any FilterConfiguration],
+    routeFilters: [ObjectIdentifier: [String: any RouteFilterConfiguration]], routes: RouteTable,
+    routeConfigurationName: String, accessLogs: [AccessLogConfiguration]
+  ) {
+    self.statPrefix = statPrefix
+    self.serverName = serverName
+    self.serverHeader = serverHeader
+    self.usesRemoteAddress = usesRemoteAddress
+    self.generatesRequestID = generatesRequestID
+    self.preservesExternalRequestID = preservesExternalRequestID
+    self.setsRequestIDInResponse = setsRequestIDInResponse
+    self.streamIdleTimeout = streamIdleTimeout
+    self.requestTimeout = requestTimeout
+    self.maximumStreamDuration = maximumStreamDuration
+    self.bufferLimit = bufferLimit
+    self.connection = connection
+    self.router = router
+    self.filters = filters
+    self.routeFilters = routeFilters
+    self.routes = routes
+    self.routeConfigurationName = routeConfigurationName
+    self.accessLogs = accessLogs
+  }
+}
+
+/// A listener of a configuration snapshot. Immutable; shared by all threads.
+public final class ListenerConfiguration: Sendable {
+  public let name: String
+  public let address: MeshPrimitives.SocketAddress
+  /// `tcp_backlog_size`; nil: the system's maximum.
+  public let backlog: Int?
+  /// `listener.<this>.…`
+  public let statName: String
+  public let direction: TrafficDirection
+  public let manager: ConnectionManagerConfiguration
+
+  init(
+    name: String, address: MeshPrimitives.SocketAddress, backlog: Int?, statName: String, direction: TrafficDirection,
+    manager: ConnectionManagerConfiguration
+  ) {
+    self.name = name
+    self.address = address
+    self.backlog = backlog
+    self.statName = statName
+    self.direction = direction
+    self.manager = manager
+  }
+}

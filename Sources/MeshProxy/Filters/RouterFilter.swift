@@ -1,0 +1,319 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+import MeshRouting
+
+/// `envoy.filters.http.router`, the last filter of every chain: chooses cluster and endpoint, sends the request there,
+/// brings the response back. Sets UH, UF, UO, UC, UPE, UT, NR, NC.
+///
+/// A request that a *reused* connection lost before a byte of the response came is sent once more, on a new connection,
+/// if the upstream cannot have acted on it: because nothing of it left this machine, or because its method is idempotent
+/// (RFC 9110 §9.2.2) and it has no body.
+final class RouterFilter: ResponseReceiver, PoolClient {
+  struct Configuration: Sendable {
+    /// `suppress_envoy_headers`: no `x-envoy-upstream-service-time`, no `x-envoy-expected-rq-timeout-ms`.
+    var suppressesEnvoyHeaders = false
+  }
+
+  /// The stream it is a part of.
+  unowned(unsafe) var stream: Stream?
+  private var configuration = Configuration()
+  private var cluster: ActiveCluster?
+  private var endpoint: ActiveEndpoint?
+  private var connection: ClientConnection?
+  private var ticket: ConnectionPool.Ticket?
+  private var action: ForwardAction?
+  /// Body bytes that came before there was a connection.
+  private var pendingBody = ByteQueue()
+  private var pendingTrailers: HeaderMap?
+  private var attemptStartedAt: MonotonicTime = .never
+  private var isRequestPaused = false
+  private var isResponsePaused = false
+  private var hasBody = false
+  private var requestEnded = false
+  private var responseBegan = false
+  private var retried = false
+  /// A permit of the cluster's circuit breaker is held, and `upstream_rq_active` counts this request.
+  private var isCounted = false
+
+  func begin(_ configuration: Configuration) {
+    self.configuration = configuration
+    hasBody = false
+    requestEnded = false
+    responseBegan = false
+    retried = false
+    isRequestPaused = false
+    isResponsePaused = false
+  }
+
+  // MARK: The request
+
+  // Each method takes its stream, cluster and endpoint into local constants first: one reference for the whole method
+  // instead of one for each use.
+
+  func requestHeaders(_ headers: HeaderMap, endStream: Bool) {
+    guard let stream else { return }
+    requestEnded = endStream
+    hasBody = !endStream
+    stream.count(.routerTotal)
+    guard let route = stream.route else {
+      stream.count(.routerNoRoute)
+      return stream.sendLocalReply(.noRoute)
+    }
+    switch route.action {
+    case .directResponse(let response):
+      stream.count(.routerDirectResponse)
+      stream.sendLocalReply(
+        LocalReply(status: response.status, body: response.body, details: .init("direct_response")))
+    case .forward(let action):
+      forward(stream, headers, route, action)
+    }
+  }
+
+  private func forward(_ stream: Stream, _ headers: HeaderMap, _ route: RouteEntry, _ action: ForwardAction) {
+    guard let cluster = stream.manager?.routes.cluster(action) else {
+      stream.count(.routerNoCluster)
+      return stream.sendLocalReply(.noCluster)
+    }
+    self.action = action
+    self.cluster = cluster
+    stream.info.cluster = cluster
+    if let idle = action.idleTimeout { stream.setIdleTimeout(idle) }
+    guard cluster.breaker.requests.enter(limit: cluster.limits.requests) else {
+      cluster.stats.add(.requestActiveOverflow)
+      return stream.sendLocalReply(.upstreamReset(.overflow, ""))
+    }
+    isCounted = true
+    cluster.stats.add(.requestActive)
+    RequestRewrite.apply(
+      to: headers, route: route, action: action, announcesTimeout: !configuration.suppressesEnvoyHeaders)
+    attempt(stream, cluster, fresh: false)
+    if requestEnded { startResponseTimer(stream) }
+  }
+
+  private func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
+    guard let endpoint = cluster.pickEndpoint() else {
+      cluster.stats.add(.connectionNoneHealthy)
+      return stream.sendLocalReply(.noHealthyUpstream)
+    }
+    self.endpoint = endpoint
+    let now = stream.worker.loop.now
+    attemptStartedAt = now
+    stream.info.beginAttempt(endpoint.endpoint, now)
+    cluster.stats.add(.requestTotal)
+    endpoint.stats.add(.requestTotal)
+    endpoint.stats.add(.requestActive)
+    ticket = endpoint.pool.acquire(self, fresh: fresh)
+  }
+
+  func poolReady(_ connection: ClientConnection) {
+    guard let stream else { return }
+    ticket = nil
+    self.connection = connection
+    stream.info.upstreamLocalAddress = connection.localAddress
+    let endsWithHeaders = requestEnded && pendingBody.isEmpty && pendingTrailers == nil
+    connection.send(stream.requestHeaders, method: stream.start.method, endStream: endsWithHeaders, receiver: self)
+    if isResponsePaused { connection.pauseResponse(true) }
+    if !endsWithHeaders { sendPending(stream, connection) }
+  }
+
+  @inline(never)
+  private func sendPending(_ stream: Stream, _ connection: ClientConnection) {
+    let trailers = pendingTrailers
+    pendingTrailers = nil
+    if !pendingBody.isEmpty || (requestEnded && trailers == nil) {
+      connection.sendData(pendingBody.bytes, endStream: requestEnded && trailers == nil)
+      pendingBody.clear(stream.worker.loop.bufferPool)
+    }
+    if let trailers { send(trailers, on: connection, stream) }
+    if isRequestPaused {
+      isRequestPaused = false
+      stream.pauseRequest(false)
+    }
+  }
+
+  func poolFailed(_ reason: StreamResetReason, _ detail: StaticString) {
+    ticket = nil
+    endpoint?.stats.add(.requestError)
+    releaseEndpoint()
+    stream?.sendLocalReply(.upstreamReset(reason, detail))
+  }
+
+  func requestData(_ bytes: Bytes, endStream: Bool) {
+    guard let stream else { return }
+    requestEnded = endStream
+    hasBody = true
+    if let connection {
+      connection.sendData(bytes, endStream: endStream)
+    } else if ticket != nil {
+      pendingBody.append(bytes, stream.worker.loop.bufferPool)
+      if !isRequestPaused, pendingBody.count > stream.requestPath.limit {
+        isRequestPaused = true
+        stream.pauseRequest(true)
+      }
+    }
+    if endStream { startResponseTimer(stream) }
+  }
+
+  func requestTrailers(_ trailers: HeaderMap) {
+    guard let stream else { return }
+    requestEnded = true
+    if let connection { send(trailers, on: connection, stream) } else if ticket != nil { pendingTrailers = trailers }
+    startResponseTimer(stream)
+  }
+
+  private func send(_ trailers: HeaderMap, on connection: ClientConnection, _ stream: Stream) {
+    connection.sendTrailers(trailers)
+    stream.worker.headerMaps.recycle(trailers)
+  }
+
+  /// The route's timeout runs from the end of the request and covers every attempt.
+  @inline(__always)
+  private func startResponseTimer(_ stream: Stream) {
+    guard let timeout = action?.timeout, timeout != .zero, !stream.isOver else { return }
+    stream.setResponseDeadline(stream.worker.loop.now + timeout)
+  }
+
+  // MARK: The response
+
+  func receiveInformational(status: Int, _ headers: HeaderMap) {
+    stream?.respondInformational(status: status, headers)
+  }
+
+  func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
+    guard let stream, let cluster, let endpoint else { return }
+    responseBegan = true
+    let now = stream.worker.loop.now
+    stream.info.upstreamResponseStartedAt = now
+    cluster.responseCodes.add(status)
+    endpoint.stats.add(status >= 500 ? .requestError : .requestSuccess)
+    if retried, status < 500 { cluster.stats.add(.requestRetrySuccess) }
+    if !configuration.suppressesEnvoyHeaders, let began = stream.info.upstreamRequestStartedAt {
+      headers.set(.xEnvoyUpstreamServiceTime, number: now.since(began).wholeMilliseconds)
+    }
+    if let route = stream.info.route { RequestRewrite.applyToResponse(headers, route: route) }
+    if endStream { exchangeEnded(now) }
+    stream.respond(status: status, headers, endStream: endStream)
+  }
+
+  func receiveData(_ bytes: Bytes, endStream: Bool) {
+    guard let stream else { return }
+    if endStream { exchangeEnded(stream.worker.loop.now) }
+    stream.respondData(bytes, endStream: endStream)
+  }
+
+  func receiveTrailers(_ trailers: HeaderMap) {
+    guard let stream else { return }
+    exchangeEnded(stream.worker.loop.now)
+    stream.respondTrailers(trailers)
+  }
+
+  func responseReset(_ reason: StreamResetReason, detail: StaticString) {
+    guard let stream, let cluster, let lost = connection else { return }
+    connection = nil
+    cluster.stats.add(.requestReceivedReset)
+    endpoint?.stats.add(.requestError)
+    releaseEndpoint()
+    if mayReplay(lost, reason, stream.start.method) {
+      retried = true
+      cluster.stats.add(.requestRetry)
+      return attempt(stream, cluster, fresh: true)
+    }
+    if responseBegan {
+      stream.count(.routerResetAfterResponseStarted)
+      stream.info.flags.insert(reason == .protocolError ? .upstreamProtocolError : .upstreamConnectionTermination)
+      stream.info.details = .init("upstream_reset_after_response_started", reason.detail, detail)
+      stream.reset()
+    } else {
+      stream.sendLocalReply(.upstreamReset(reason, detail))
+    }
+  }
+
+  private func mayReplay(_ lost: ClientConnection, _ reason: StreamResetReason, _ method: HTTPMethod) -> Bool {
+    guard reason == .connectionTermination, lost.isReused, !retried, !hasBody, lost.responseBytesReceived == 0 else {
+      return false
+    }
+    return lost.requestBytesSent == 0 || method.isIdempotent
+  }
+
+  /// The last byte of the response is here.
+  private func exchangeEnded(_ now: MonotonicTime) {
+    if let cluster {
+      cluster.stats.add(.requestCompleted)
+      cluster.requestTime.record(now.since(attemptStartedAt).rawValue / 1000)
+    }
+    releaseEndpoint()
+    let connection = connection
+    self.connection = nil
+    // A response that came before the request was complete leaves the connection in the middle of a body.
+    if !requestEnded { connection?.cancel() }
+  }
+
+  func responseTimedOut() {
+    guard let stream else { return }
+    cluster?.stats.add(.requestTimeout)
+    endpoint?.stats.add(.requestTimeout)
+    if connection != nil { cluster?.stats.add(.requestSentReset) }
+    if responseBegan {
+      stream.info.flags.insert(.upstreamRequestTimeout)
+      stream.info.details = .init("response_timeout")
+      stream.reset()
+    } else {
+      stream.sendLocalReply(.upstreamTimeout)
+    }
+  }
+
+  // MARK: Flow control
+
+  func requestBlocked() {
+    cluster?.stats.add(.flowControlBackedUp)
+    stream?.pauseRequest(true)
+  }
+
+  func requestUnblocked() {
+    cluster?.stats.add(.flowControlDrained)
+    stream?.pauseRequest(false)
+  }
+
+  func pauseResponse(_ pause: Bool) {
+    isResponsePaused = pause
+    cluster?.stats.add(pause ? .flowControlPaused : .flowControlResumed)
+    connection?.pauseResponse(pause)
+  }
+
+  // MARK: The end
+
+  /// Gives the upstream up: something else answers.
+  func abandon() {
+    if let ticket {
+      self.ticket = nil
+      endpoint?.pool.giveUp(ticket)
+    }
+    if let connection {
+      self.connection = nil
+      connection.cancel()
+    }
+    releaseEndpoint()
+  }
+
+  @inline(__always)
+  private func releaseEndpoint() {
+    guard let endpoint else { return }
+    endpoint.stats.subtract(.requestActive)
+    self.endpoint = nil
+  }
+
+  func destroy() {
+    if connection != nil || ticket != nil || endpoint != nil { abandon() }
+    if !pendingBody.isEmpty, let stream { pendingBody.clear(stream.worker.loop.bufferPool) }
+    if pendingTrailers != nil { pendingTrailers = nil }
+    action = nil
+    guard let cluster else { return }
+    if isCounted {
+      isCounted = false
+      cluster.stats.subtract(.requestActive)
+      cluster.breaker.requests.leave()
+    }
+    self.cluster = nil
+  }
+}

@@ -1,0 +1,184 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+
+/// A call that a filter makes to another cluster while its request waits: for tokens, authorisation, quotas. Bounded in
+/// time and size. Goes through the cluster's balancer, pool, breaker and statistics like any request. Confined to the
+/// worker's thread.
+public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
+  public struct Request: Sendable {
+    /// An upper-case token.
+    public var method = "GET"
+    /// Origin form, with query.
+    public var path = "/"
+    /// The `host` header.
+    public var host: String
+    /// Names in lower case.
+    public var headers: [(name: String, value: String)] = []
+    public var body: [UInt8] = []
+    /// From the call to the last byte of the response.
+    public var timeout: Duration
+    /// A longer response body is a failure.
+    public var maximumResponse = 64 * 1024
+
+    public init(host: String, timeout: Duration) {
+      self.host = host
+      self.timeout = timeout
+    }
+  }
+
+  public struct Response: Sendable {
+    public var status: Int
+    public var headers: [(name: String, value: String)]
+    public var body: [UInt8]
+  }
+
+  public enum Outcome: Sendable {
+    case response(Response)
+    /// In words, for the log: `no cluster`, `no healthy upstream`, `timeout`, a reset reason, `response too large`.
+    case failure(String)
+  }
+
+  private let worker: Worker
+  private let request: Request
+  private let headers: HeaderMap
+  private let method: HTTPMethod
+  private var completion: ((Outcome) -> Void)?
+  private var cluster: ActiveCluster?
+  private var endpoint: ActiveEndpoint?
+  private var ticket: ConnectionPool.Ticket?
+  private var connection: ClientConnection?
+  private var timer: Timer?
+  private var response: Response?
+  private var isCounted = false
+
+  private init(_ worker: Worker, _ request: Request, _ completion: @escaping (Outcome) -> Void) {
+    self.worker = worker
+    self.request = request
+    self.completion = completion
+    headers = worker.headerMaps.take()
+    method = Self.set(request, in: headers)
+  }
+
+  private static func set(_ request: Request, in headers: HeaderMap) -> HTTPMethod {
+    func bytes(_ text: String, _ body: (Bytes) -> Void) { Array(text.utf8).withUnsafeBufferPointer(body) }
+    bytes(request.method) { headers.set(.method, $0) }
+    bytes(request.path) { headers.set(.path, $0) }
+    bytes(request.host) { headers.set(.host, $0) }
+    for (name, value) in request.headers { bytes(value) { headers.set(HeaderName(name), $0) } }
+    if !request.body.isEmpty { headers.set(.contentLength, number: UInt64(request.body.count)) }
+    return Array(request.method.utf8).withUnsafeBufferPointer { HTTPMethod($0) }
+  }
+
+  /// Starts a call; nil if it has failed already (`completion` has been called).
+  static func start(
+    worker: Worker, cluster name: String, _ request: Request, completion: @escaping (Outcome) -> Void
+  ) -> SideCall? {
+    let call = SideCall(worker, request, completion)
+    call.begin(name)
+    return call.completion == nil ? nil : call
+  }
+
+  private func begin(_ name: String) {
+    guard let cluster = worker.clusters[name] else { return finish(.failure("no cluster")) }
+    self.cluster = cluster
+    guard cluster.identity.breaker.requests.enter(limit: cluster.configuration.limits.requests) else {
+      cluster.stats.add(.requestActiveOverflow)
+      return finish(.failure("overflow"))
+    }
+    isCounted = true
+    cluster.stats.add(.requestActive)
+    guard let endpoint = cluster.pickEndpoint() else {
+      cluster.stats.add(.connectionNoneHealthy)
+      return finish(.failure("no healthy upstream"))
+    }
+    self.endpoint = endpoint
+    cluster.stats.add(.requestTotal)
+    endpoint.stats.add(.requestTotal)
+    endpoint.stats.add(.requestActive)
+    timer = Timer(worker.loop, self)
+    timer?.arm(after: Nanoseconds(request.timeout))
+    ticket = endpoint.pool.acquire(self)
+  }
+
+  /// Gives the call up; `completion` is not called.
+  public func cancel() {
+    completion = nil
+    finish(.failure(""))
+  }
+
+  private func finish(_ outcome: Outcome) {
+    timer?.disarm()
+    if let ticket { endpoint?.pool.giveUp(ticket) }
+    ticket = nil
+    let open = connection
+    connection = nil
+    open?.cancel()
+    endpoint?.stats.subtract(.requestActive)
+    endpoint = nil
+    if isCounted {
+      isCounted = false
+      cluster?.stats.subtract(.requestActive)
+      cluster?.identity.breaker.requests.leave()
+    }
+    let done = completion
+    completion = nil
+    done?(outcome)
+  }
+
+  private func complete() {
+    connection = nil
+    cluster?.stats.add(.requestCompleted)
+    if let response { finish(.response(response)) }
+  }
+
+  func poolReady(_ connection: ClientConnection) {
+    ticket = nil
+    self.connection = connection
+    connection.send(headers, method: method, endStream: request.body.isEmpty, receiver: self)
+    if !request.body.isEmpty { request.body.withUnsafeBufferPointer { connection.sendData($0, endStream: true) } }
+  }
+
+  func poolFailed(_ reason: StreamResetReason, _ detail: StaticString) {
+    ticket = nil
+    endpoint?.stats.add(.requestError)
+    finish(.failure(reason.text.description))
+  }
+
+  public func receiveInformational(status: Int, _ headers: HeaderMap) {}
+
+  public func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
+    cluster?.responseCodes.add(status)
+    endpoint?.stats.add(status >= 500 ? .requestError : .requestSuccess)
+    var fields: [(name: String, value: String)] = []
+    headers.forEach { id, name, value in if id != .status { fields.append((name.text, value.text)) } }
+    worker.headerMaps.recycle(headers)
+    response = Response(status: status, headers: fields, body: [])
+    if endStream { complete() }
+  }
+
+  public func receiveData(_ bytes: Bytes, endStream: Bool) {
+    response?.body.append(contentsOf: bytes)
+    if (response?.body.count ?? 0) > request.maximumResponse { return finish(.failure("response too large")) }
+    if endStream { complete() }
+  }
+
+  public func receiveTrailers(_ trailers: HeaderMap) {
+    worker.headerMaps.recycle(trailers)
+    complete()
+  }
+
+  public func responseReset(_ reason: StreamResetReason, detail: StaticString) {
+    connection = nil
+    endpoint?.stats.add(.requestError)
+    finish(.failure(reason.text.description))
+  }
+
+  public func requestBlocked() {}
+  public func requestUnblocked() {}
+
+  public func timerFired(_ tag: UInt8) {
+    cluster?.stats.add(.requestTimeout)
+    finish(.failure("timeout"))
+  }
+}

@@ -1,0 +1,117 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+
+/// What a filter wants to happen after it has seen headers or trailers.
+public enum FilterStatus: Sendable {
+  /// The next filter sees them now.
+  case proceed
+  /// They wait here. Body and trailers still come to this filter; when one of those calls returns `.proceed`, or on
+  /// `resume…`, the headers go on first.
+  case stop
+  /// Everything waits here, unseen by this filter, until `resume…`. The sender is slowed down when too much waits.
+  case stopAll
+}
+
+/// What a filter wants to happen after it has seen a run of the body.
+public enum FilterDataStatus: Sendable {
+  /// The next filter sees the run now (and first whatever waits here).
+  case proceed
+  /// The run is kept, with what is kept already. More than the buffer limit is answered by 413 (a response: by 500).
+  case stopAndBuffer
+  /// The filter has taken the run for itself; nothing is kept.
+  case stopAndDrop
+}
+
+/// A filter of one stream: sees a request on its way in and its response on the way out, and may change, delay, answer
+/// or end it. Made for each stream by its `FilterConfiguration`; confined to the worker's thread. Every call may lead to
+/// `destroy`, after which nothing more is called.
+///
+/// Order: filters see a request in the configured order and the response in the reverse one.
+public protocol StreamFilter: AnyObject {
+  func requestHeaders(_ headers: HeaderMap, endStream: Bool) -> FilterStatus
+  /// `bytes` is valid during the call only; empty when only `endStream` is news.
+  func requestData(_ bytes: Bytes, endStream: Bool) -> FilterDataStatus
+  func requestTrailers(_ trailers: HeaderMap) -> FilterStatus
+  /// An interim response (1xx) passes; it cannot be stopped.
+  func informationalHeaders(status: Int, _ headers: HeaderMap)
+  func responseHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) -> FilterStatus
+  func responseData(_ bytes: Bytes, endStream: Bool) -> FilterDataStatus
+  func responseTrailers(_ trailers: HeaderMap) -> FilterStatus
+  /// The stream is over, however it ended: give up timers and calls. The last call.
+  func destroy()
+}
+
+extension StreamFilter {
+  public func requestHeaders(_ headers: HeaderMap, endStream: Bool) -> FilterStatus { .proceed }
+  public func requestData(_ bytes: Bytes, endStream: Bool) -> FilterDataStatus { .proceed }
+  public func requestTrailers(_ trailers: HeaderMap) -> FilterStatus { .proceed }
+  public func informationalHeaders(status: Int, _ headers: HeaderMap) {}
+  public func responseHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) -> FilterStatus { .proceed }
+  public func responseData(_ bytes: Bytes, endStream: Bool) -> FilterDataStatus { .proceed }
+  public func responseTrailers(_ trailers: HeaderMap) -> FilterStatus { .proceed }
+  public func destroy() {}
+}
+
+/// What a filter may ask of its stream. A value that is safe to keep: once the stream is over it does nothing.
+public struct StreamFilterCallbacks {
+  // Kept alive by whoever keeps this, so that `generation` can always be asked.
+  let stream: Stream
+  let generation: UInt64
+  let index: Int
+
+  private var live: Stream? { stream.generation == generation && !stream.isOver ? stream : nil }
+
+  /// Lets a request that this filter stopped go on, with everything that waits.
+  public func resumeRequest() { if let stream = live { stream.requestPath.resume(stream, at: index) } }
+
+  /// Lets a response that this filter stopped go on.
+  public func resumeResponse() { if let stream = live { stream.responsePath.resume(stream, at: index) } }
+
+  /// Answers the request here and now. If a response has begun already, the stream is reset instead.
+  public func sendLocalReply(_ reply: LocalReply) { live?.sendLocalReply(reply) }
+
+  /// Everything known of the stream so far.
+  public var info: StreamInfo { stream.info }
+  /// Adds to what is known: flags, details, metadata for other filters and the log.
+  public func updateInfo(_ change: (inout StreamInfo) -> Void) { if let stream = live { change(&stream.info) } }
+
+  /// The route is chosen again, by the headers as they are then. Call before the router has seen the request.
+  public func clearRouteCache() { live?.clearRoute() }
+  /// The configuration that the route has for this filter (`typed_per_filter_config`), if any.
+  public func routeConfiguration(_ filter: String) -> (any RouteFilterConfiguration)? {
+    live?.routeConfiguration(filter)
+  }
+
+  /// The bytes that wait in the request's buffer.
+  public var bufferedRequest: Int { live?.requestPath.buffered ?? 0 }
+  /// Bytes of a request that may wait; more is answered by 413. At most the connection's limit unless a filter says so.
+  public func setRequestBufferLimit(_ bytes: Int) { live?.requestPath.limit = bytes }
+  public func setResponseBufferLimit(_ bytes: Int) { live?.responsePath.limit = bytes }
+
+  /// Slows the client down, or lets it go on: for a filter that sends the body somewhere slower.
+  public func pauseRequest(_ pause: Bool) { live?.pauseRequest(pause) }
+  /// Slows the upstream down, or lets it go on.
+  public func pauseResponse(_ pause: Bool) { live?.pauseResponse(pause) }
+
+  /// Calls another cluster, beside the request. `completion` is called once, on this thread, unless the call is
+  /// cancelled first: cancel it in `destroy`.
+  public func call(
+    _ cluster: String, _ request: SideCall.Request, completion: @escaping (SideCall.Outcome) -> Void
+  ) -> SideCall? {
+    live.flatMap { SideCall.start(worker: $0.worker, cluster: cluster, request, completion: completion) }
+  }
+
+  /// The worker's random numbers.
+  public func random() -> UInt64 { stream.worker.random.next() }
+  /// The worker's event loop, for timers.
+  public var loop: EventLoop { stream.worker.loop }
+}
+
+/// A filter's configuration, checked once and shared by all threads; makes the filter of each stream.
+public protocol FilterConfiguration: Sendable {
+  func makeFilter(_ callbacks: StreamFilterCallbacks, worker: Worker) -> any StreamFilter
+}
+
+/// What a route says to a filter, checked once.
+public protocol RouteFilterConfiguration: Sendable {}

@@ -1,0 +1,190 @@
+import MeshPrimitives
+
+// Every statistic the proxy keeps, once, under Envoy's name. The scope (`http.<stat_prefix>`, `cluster.<name>`,
+// `listener.<address>`) is added where the block is made.
+
+/// `listener.<address>.…`
+public enum ListenerStat: Int, StatSet {
+  case connectionTotal, connectionActive, connectionDestroy, connectionOverflow
+
+  public var definition: StatDefinition {
+    switch self {
+    case .connectionTotal: .init(name: "downstream_cx_total", kind: .counter)
+    case .connectionActive: .init(name: "downstream_cx_active", kind: .gauge)
+    case .connectionDestroy: .init(name: "downstream_cx_destroy", kind: .counter)
+    case .connectionOverflow: .init(name: "downstream_cx_overflow", kind: .counter)
+    }
+  }
+}
+
+/// `http.<stat_prefix>.…`
+public enum ConnectionManagerStat: Int, StatSet {
+  case connectionTotal, connectionActive, connectionHTTP1Total, connectionHTTP1Active
+  case connectionDestroy, connectionDestroyLocal, connectionDestroyRemote
+  case connectionDestroyActiveRequest, connectionProtocolError, connectionIdleTimeout
+  case connectionReceivedBytes, connectionSentBytes, connectionDrainClose
+  case requestTotal, requestHTTP1Total, requestActive, requestCompleted
+  case requestReceivedReset, requestTimeout, requestIdleTimeout, requestHeaderTimeout
+  case requestMaximumDurationReached, requestTooLarge, responseTooLarge, responseBeforeRequestComplete
+  case requestUpgradeRefused, flowControlPaused, flowControlResumed
+  case routerTotal, routerNoRoute, routerNoCluster, routerDirectResponse, routerResetAfterResponseStarted
+
+  public var definition: StatDefinition {
+    switch self {
+    case .connectionTotal: .init(name: "downstream_cx_total", kind: .counter)
+    case .connectionActive: .init(name: "downstream_cx_active", kind: .gauge)
+    case .connectionHTTP1Total: .init(name: "downstream_cx_http1_total", kind: .counter)
+    case .connectionHTTP1Active: .init(name: "downstream_cx_http1_active", kind: .gauge)
+    case .connectionDestroy: .init(name: "downstream_cx_destroy", kind: .counter)
+    case .connectionDestroyLocal: .init(name: "downstream_cx_destroy_local", kind: .counter)
+    case .connectionDestroyRemote: .init(name: "downstream_cx_destroy_remote", kind: .counter)
+    case .connectionDestroyActiveRequest: .init(name: "downstream_cx_destroy_active_rq", kind: .counter)
+    case .connectionProtocolError: .init(name: "downstream_cx_protocol_error", kind: .counter)
+    case .connectionIdleTimeout: .init(name: "downstream_cx_idle_timeout", kind: .counter)
+    case .connectionReceivedBytes: .init(name: "downstream_cx_rx_bytes_total", kind: .counter)
+    case .connectionSentBytes: .init(name: "downstream_cx_tx_bytes_total", kind: .counter)
+    case .connectionDrainClose: .init(name: "downstream_cx_drain_close", kind: .counter)
+    case .requestTotal: .init(name: "downstream_rq_total", kind: .counter)
+    case .requestHTTP1Total: .init(name: "downstream_rq_http1_total", kind: .counter)
+    case .requestActive: .init(name: "downstream_rq_active", kind: .gauge)
+    case .requestCompleted: .init(name: "downstream_rq_completed", kind: .counter)
+    case .requestReceivedReset: .init(name: "downstream_rq_rx_reset", kind: .counter)
+    case .requestTimeout: .init(name: "downstream_rq_timeout", kind: .counter)
+    case .requestIdleTimeout: .init(name: "downstream_rq_idle_timeout", kind: .counter)
+    case .requestHeaderTimeout: .init(name: "downstream_rq_header_timeout", kind: .counter)
+    case .requestMaximumDurationReached: .init(name: "downstream_rq_max_duration_reached", kind: .counter)
+    case .requestTooLarge: .init(name: "downstream_rq_too_large", kind: .counter)
+    case .responseTooLarge: .init(name: "rs_too_large", kind: .counter)
+    case .responseBeforeRequestComplete: .init(name: "downstream_rq_response_before_rq_complete", kind: .counter)
+    case .requestUpgradeRefused: .init(name: "downstream_rq_ws_on_non_ws_route", kind: .counter)
+    case .flowControlPaused: .init(name: "downstream_flow_control_paused_reading_total", kind: .counter)
+    case .flowControlResumed: .init(name: "downstream_flow_control_resumed_reading_total", kind: .counter)
+    case .routerTotal: .init(name: "rq_total", kind: .counter)
+    case .routerNoRoute: .init(name: "no_route", kind: .counter)
+    case .routerNoCluster: .init(name: "no_cluster", kind: .counter)
+    case .routerDirectResponse: .init(name: "rq_direct_response", kind: .counter)
+    case .routerResetAfterResponseStarted:
+      .init(name: "rq_reset_after_downstream_response_started", kind: .counter)
+    }
+  }
+}
+
+/// `cluster.<name>.…`
+public enum ClusterStat: Int, StatSet {
+  case connectionTotal, connectionActive, connectionHTTP1Total, connectionFail, connectionTimeout
+  case connectionIdleTimeout, connectionOverflow, connectionMaximumRequests, connectionProtocolError
+  case connectionDestroy, connectionDestroyLocal, connectionDestroyRemote
+  case connectionDestroyWithActiveRequest, connectionDestroyLocalWithActiveRequest
+  case connectionDestroyRemoteWithActiveRequest
+  case connectionNoneHealthy, connectionReceivedBytes, connectionSentBytes
+  case requestTotal, requestActive, requestCompleted, requestCancelled
+  case requestPendingTotal, requestPendingActive, requestPendingOverflow, requestPendingFailureEject
+  case requestActiveOverflow, requestTimeout, requestReceivedReset, requestSentReset
+  case requestRetry, requestRetrySuccess
+  case flowControlPaused, flowControlResumed, flowControlBackedUp, flowControlDrained
+  case membershipTotal, membershipHealthy, membershipChange
+  case updateAttempt, updateSuccess, updateFailure, updateEmpty
+
+  public var definition: StatDefinition {
+    switch self {
+    case .connectionTotal: .init(name: "upstream_cx_total", kind: .counter)
+    case .connectionActive: .init(name: "upstream_cx_active", kind: .gauge)
+    case .connectionHTTP1Total: .init(name: "upstream_cx_http1_total", kind: .counter)
+    case .connectionFail: .init(name: "upstream_cx_connect_fail", kind: .counter)
+    case .connectionTimeout: .init(name: "upstream_cx_connect_timeout", kind: .counter)
+    case .connectionIdleTimeout: .init(name: "upstream_cx_idle_timeout", kind: .counter)
+    case .connectionOverflow: .init(name: "upstream_cx_overflow", kind: .counter)
+    case .connectionMaximumRequests: .init(name: "upstream_cx_max_requests", kind: .counter)
+    case .connectionProtocolError: .init(name: "upstream_cx_protocol_error", kind: .counter)
+    case .connectionDestroy: .init(name: "upstream_cx_destroy", kind: .counter)
+    case .connectionDestroyLocal: .init(name: "upstream_cx_destroy_local", kind: .counter)
+    case .connectionDestroyRemote: .init(name: "upstream_cx_destroy_remote", kind: .counter)
+    case .connectionDestroyWithActiveRequest: .init(name: "upstream_cx_destroy_with_active_rq", kind: .counter)
+    case .connectionDestroyLocalWithActiveRequest:
+      .init(name: "upstream_cx_destroy_local_with_active_rq", kind: .counter)
+    case .connectionDestroyRemoteWithActiveRequest:
+      .init(name: "upstream_cx_destroy_remote_with_active_rq", kind: .counter)
+    case .connectionNoneHealthy: .init(name: "upstream_cx_none_healthy", kind: .counter)
+    case .connectionReceivedBytes: .init(name: "upstream_cx_rx_bytes_total", kind: .counter)
+    case .connectionSentBytes: .init(name: "upstream_cx_tx_bytes_total", kind: .counter)
+    case .requestTotal: .init(name: "upstream_rq_total", kind: .counter)
+    case .requestActive: .init(name: "upstream_rq_active", kind: .gauge)
+    case .requestCompleted: .init(name: "upstream_rq_completed", kind: .counter)
+    case .requestCancelled: .init(name: "upstream_rq_cancelled", kind: .counter)
+    case .requestPendingTotal: .init(name: "upstream_rq_pending_total", kind: .counter)
+    case .requestPendingActive: .init(name: "upstream_rq_pending_active", kind: .gauge)
+    case .requestPendingOverflow: .init(name: "upstream_rq_pending_overflow", kind: .counter)
+    case .requestPendingFailureEject: .init(name: "upstream_rq_pending_failure_eject", kind: .counter)
+    case .requestActiveOverflow: .init(name: "upstream_rq_active_overflow", kind: .counter)
+    case .requestTimeout: .init(name: "upstream_rq_timeout", kind: .counter)
+    case .requestReceivedReset: .init(name: "upstream_rq_rx_reset", kind: .counter)
+    case .requestSentReset: .init(name: "upstream_rq_tx_reset", kind: .counter)
+    case .requestRetry: .init(name: "upstream_rq_retry", kind: .counter)
+    case .requestRetrySuccess: .init(name: "upstream_rq_retry_success", kind: .counter)
+    case .flowControlPaused: .init(name: "upstream_flow_control_paused_reading_total", kind: .counter)
+    case .flowControlResumed: .init(name: "upstream_flow_control_resumed_reading_total", kind: .counter)
+    case .flowControlBackedUp: .init(name: "upstream_flow_control_backed_up_total", kind: .counter)
+    case .flowControlDrained: .init(name: "upstream_flow_control_drained_total", kind: .counter)
+    case .membershipTotal: .init(name: "membership_total", kind: .gauge)
+    case .membershipHealthy: .init(name: "membership_healthy", kind: .gauge)
+    case .membershipChange: .init(name: "membership_change", kind: .counter)
+    case .updateAttempt: .init(name: "update_attempt", kind: .counter)
+    case .updateSuccess: .init(name: "update_success", kind: .counter)
+    case .updateFailure: .init(name: "update_failure", kind: .counter)
+    case .updateEmpty: .init(name: "update_empty", kind: .counter)
+    }
+  }
+}
+
+/// One endpoint's statistics, as `/clusters` prints them.
+public enum EndpointStat: Int, StatSet {
+  case connectionActive, connectionConnectFail, connectionTotal
+  case requestActive, requestError, requestSuccess, requestTimeout, requestTotal
+
+  public var definition: StatDefinition {
+    switch self {
+    case .connectionActive: .init(name: "cx_active", kind: .gauge)
+    case .connectionConnectFail: .init(name: "cx_connect_fail", kind: .counter)
+    case .connectionTotal: .init(name: "cx_total", kind: .counter)
+    case .requestActive: .init(name: "rq_active", kind: .gauge)
+    case .requestError: .init(name: "rq_error", kind: .counter)
+    case .requestSuccess: .init(name: "rq_success", kind: .counter)
+    case .requestTimeout: .init(name: "rq_timeout", kind: .counter)
+    case .requestTotal: .init(name: "rq_total", kind: .counter)
+    }
+  }
+}
+
+/// `http.<stat_prefix>.fault.…`
+public enum FaultStat: Int, StatSet {
+  case delaysInjected, abortsInjected, overflow, active
+
+  public var definition: StatDefinition {
+    switch self {
+    case .delaysInjected: .init(name: "delays_injected", kind: .counter)
+    case .abortsInjected: .init(name: "aborts_injected", kind: .counter)
+    case .overflow: .init(name: "faults_overflow", kind: .counter)
+    case .active: .init(name: "active_faults", kind: .gauge)
+    }
+  }
+}
+
+/// `server.…`, set by the main thread alone.
+public enum ServerStat: Int, StatSet {
+  case live, state, uptime, concurrency, memoryAllocated, totalConnections, reloadSuccess, reloadFailure
+  case staleEvents
+
+  public var definition: StatDefinition {
+    switch self {
+    case .live: .init(name: "live", kind: .gauge)
+    case .state: .init(name: "state", kind: .gauge)
+    case .uptime: .init(name: "uptime", kind: .gauge)
+    case .concurrency: .init(name: "concurrency", kind: .gauge)
+    case .memoryAllocated: .init(name: "memory_physical_size", kind: .gauge)
+    case .totalConnections: .init(name: "total_connections", kind: .gauge)
+    case .reloadSuccess: .init(name: "config_reload_success", kind: .counter)
+    case .reloadFailure: .init(name: "config_reload_failure", kind: .counter)
+    case .staleEvents: .init(name: "stale_events", kind: .counter)
+    }
+  }
+}

@@ -1,0 +1,62 @@
+import MeshAPI
+import MeshIO
+import MeshPrimitives
+
+/// What the admin interface is told, and what it can do.
+extension Proxy: AdminContext {
+  public var version: String { Self.versionText }
+  public var stats: StatsStore { store }
+
+  public var node: Node {
+    var node = bootstrap.node
+    if node.id.isEmpty { node.id = options.serviceNode ?? "" }
+    if node.cluster.isEmpty { node.cluster = options.serviceCluster ?? "" }
+    return node
+  }
+
+  public var commandLineOptions: [(name: String, value: AdminJSON)] {
+    [
+      ("config_path", .string(options.configPath ?? "")), ("config_yaml", .string(options.configYAML ?? "")),
+      ("mode", .string(options.mode == .serve ? "Serve" : "Validate")), ("concurrency", .integer(Int64(concurrency))),
+      ("service_cluster", .string(options.serviceCluster ?? "")), ("service_node", .string(options.serviceNode ?? "")),
+      ("log_level", .string(options.logLevel.description)), ("drain_time", .string("\(options.drainSeconds)s")),
+      ("lame_duck_time", .string("\(options.lameDuckSeconds)s")),
+      ("file_flush_interval", .string("\(Double(options.fileFlushMilliseconds) / 1000)s")),
+      ("disable_hot_restart", .bool(true)),
+    ]
+  }
+
+  public var clusters: [AdminCluster] {
+    (snapshot?.clusters ?? []).map {
+      AdminCluster(
+        configuration: $0.configuration, identity: $0.identity, endpoints: discovery.all[$0.configuration.name] ?? [])
+    }
+  }
+
+  public var listeners: [AdminListener] {
+    (snapshot?.listeners ?? []).compactMap { entry in
+      sockets[ListenerKey(entry.configuration)].map {
+        AdminListener(name: entry.configuration.name, address: $0.address)
+      }
+    }
+  }
+
+  public func drainListeners(graceful: Bool, inboundOnly: Bool, skipExit: Bool) {
+    let manner: Worker.DrainManner = skipExit ? .connectionsOnly : graceful ? .graceful : .immediate
+    let drainTime = Nanoseconds.seconds(UInt64(options.drainSeconds))
+    for worker in workers {
+      worker.mailbox.post { $0.drainListeners(manner, inboundOnly: inboundOnly, drainTime: drainTime) }
+    }
+  }
+
+  public func failHealthCheck(_ fail: Bool) {
+    isHealthCheckFailed = fail
+    // As in Envoy: a proxy that is to be left alone lets its clients go, one response at a time.
+    for worker in workers { worker.mailbox.post { $0.setHealthCheckFailed(fail) } }
+  }
+
+  public func quit() {
+    log.info("told to quit by the admin interface")
+    loop.stop()
+  }
+}

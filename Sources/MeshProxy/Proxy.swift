@@ -1,0 +1,391 @@
+import MeshAPI
+import MeshConfig
+import MeshIO
+import MeshPrimitives
+
+/// The process: owns the main thread's event loop, the configuration, the listening sockets and the workers' threads.
+/// Everything here runs on the main thread; workers are reached by their mailboxes.
+public final class Proxy {
+  /// What `/ready` and `/server_info` tell.
+  public enum State: String, Sendable {
+    case preInitializing = "PRE_INITIALIZING"
+    case initializing = "INITIALIZING"
+    case live = "LIVE"
+    case draining = "DRAINING"
+  }
+
+  /// The version of this program.
+  public static let versionText = "0.1.0"
+
+  let options: CommandLineOptions
+  let loop: EventLoop
+  let mailbox = Mailbox<Proxy>()
+  let store: StatsStore
+  let serverStats: StatLane<ServerStat>
+  let identities: Identities
+  let accessLogFiles: AccessLogFiles
+  let concurrency: Int
+  public let startedAt: MonotonicTime
+  public private(set) var state = State.preInitializing
+  /// `POST /healthcheck/fail`.
+  public internal(set) var isHealthCheckFailed = false
+  public private(set) var bootstrap: Bootstrap
+  public private(set) var configuredAt: UInt64 = 0
+  private(set) var snapshot: ConfigurationSnapshot?
+
+  let listenSockets: ListenSockets
+  private let inherited: InheritedSockets
+  private let signals: SignalSource
+  private(set) var workers: [WorkerHandle] = []
+  private(set) var sockets: [ListenerKey: BoundListener] = [:]
+  let discovery: EndpointDiscovery
+  private var admin: AdminServer?
+  private(set) var shutdown: ShutdownSequence?
+  private var exitCode: Int32 = 0
+  let log = Log.main
+
+  /// A listener's sockets, all workers' together.
+  struct BoundListener {
+    let address: MeshPrimitives.SocketAddress
+    let descriptors: [Int32]
+
+    /// The sockets of one worker: descriptor i belongs to worker i modulo `workers`.
+    func share(of worker: Int, of workers: Int) -> [Int32] {
+      descriptors.enumerated().filter { $0.offset % workers == worker }.map(\.element)
+    }
+  }
+
+  /// A worker, as other threads see it.
+  struct WorkerHandle: Sendable {
+    let mailbox: Mailbox<Worker>
+    let thread: LoopThread
+  }
+
+  /// `--version`.
+  public static var versionLine: String { "martlet-proxy \(versionText)" }
+
+  /// Runs a proxy until it is told to stop. Returns the process's exit status.
+  public static func serve(_ options: CommandLineOptions) -> Int32 {
+    let proxy: Proxy
+    do {
+      // Before any thread starts: threads inherit what is blocked here.
+      let signals = try SignalSource([.terminate, .interrupt, .hangup, .user1])
+      CurrentProcess.ignoreBrokenPipe()
+      let limit = CurrentProcess.raiseDescriptorLimit()
+      Log.main.info("\(versionLine), process \(CurrentProcess.id), at most \(limit) descriptors")
+      let loaded = try ConfigurationReader.readBootstrap(path: options.configPath, yaml: options.configYAML)
+      for warning in loaded.warnings { Log.config.warning(warning.description) }
+      proxy = try Proxy(options, loaded.bootstrap, signals)
+      guard let snapshot = proxy.compile(loaded) else { return 1 }
+      proxy.snapshot = snapshot
+    } catch let errors as ConfigurationErrors {
+      for problem in errors.problems { Log.config.error(problem.description) }
+      return 1
+    } catch {
+      Log.main.critical("\(error)")
+      return 1
+    }
+    return proxy.run()
+  }
+
+  /// `--mode validate`: prints everything that is wrong with the configuration, to standard error, or that it is valid,
+  /// to standard output. Opens no socket. Returns the exit status.
+  public static func validate(_ options: CommandLineOptions) -> Int32 {
+    func complain(_ problems: [ConfigurationProblem]) {
+      AppendFile.standardError().write(problems.map { "\($0)\n" }.joined())
+    }
+    do {
+      let loaded = try ConfigurationReader.readBootstrap(path: options.configPath, yaml: options.configYAML)
+      complain(loaded.warnings)
+      let files = AccessLogFiles(flushInterval: .seconds(1), opensFiles: false)
+      var builder = SnapshotBuilder(identities: Identities(store: StatsStore(lanes: 1), accessLogFiles: files))
+      _ = builder.build(loaded.bootstrap)
+      guard builder.problems.isEmpty else {
+        complain(builder.problems.map { loaded.problem(at: $0.path, $0.message) })
+        return 1
+      }
+      AppendFile.standardOutput().write("\(options.configPath ?? "--config-yaml"): the configuration is valid\n")
+      return 0
+    } catch {
+      complain(error.problems)
+      return 1
+    }
+  }
+
+  private init(_ options: CommandLineOptions, _ bootstrap: Bootstrap, _ signals: SignalSource) throws {
+    self.options = options
+    self.bootstrap = bootstrap
+    self.signals = signals
+    let processors = ProcessorQuota.availableProcessors()
+    concurrency = options.concurrency ?? processors.count
+    let reason = options.concurrency == nil ? processors.explanation : "as told by --concurrency"
+    log.info("\(concurrency) worker thread\(concurrency == 1 ? "" : "s") (\(reason))")
+    loop = try EventLoop()
+    startedAt = ProcessClock.monotonic()
+    store = StatsStore(lanes: concurrency + 1)
+    serverStats = store.scope("server", prometheus: PrometheusScope("envoy_server"), ServerStat.self).lane(concurrency)
+    accessLogFiles = AccessLogFiles(
+      flushInterval: .milliseconds(UInt64(options.fileFlushMilliseconds)), stats: store)
+    identities = Identities(store: store, accessLogFiles: accessLogFiles)
+    inherited = InheritedSockets()
+    listenSockets = ListenSockets(loop, source: inherited)
+    discovery = try EndpointDiscovery(loop: loop, identities: identities, mainLane: concurrency)
+    serverStats.set(.concurrency, Int64(concurrency))
+  }
+
+  /// Builds the snapshot of a loaded configuration, or logs everything that is wrong with it.
+  private func compile(_ loaded: LoadedBootstrap) -> ConfigurationSnapshot? {
+    var builder = SnapshotBuilder(identities: identities)
+    let snapshot = builder.build(loaded.bootstrap)
+    for problem in builder.problems {
+      Log.config.error(loaded.problem(at: problem.path, problem.message).description)
+    }
+    return snapshot
+  }
+
+  // MARK: Running
+
+  /// Serves until told to stop. Returns the process's exit status.
+  public func run() -> Int32 {
+    do {
+      try mailbox.attach(to: loop, owner: self)
+      try signals.attach(to: loop) { [unowned self] signal, _ in received(signal) }
+      try startAdmin()
+      try startWorkers()
+    } catch {
+      log.critical("\(error)")
+      return 1
+    }
+    state = .initializing
+    if let snapshot {
+      discovery.update(snapshot.clusters.map(\.configuration)) { [unowned self] in begin(snapshot) }
+    }
+    discovery.onChange = { [unowned self] cluster, endpoints in
+      for worker in workers { worker.mailbox.post { $0.update(endpoints: endpoints, of: cluster) } }
+    }
+    loop.run()
+    for worker in workers { worker.mailbox.post { $0.stop() } }
+    for worker in workers { worker.thread.join() }
+    accessLogFiles.flushAndWait()
+    log.info("exiting")
+    return exitCode
+  }
+
+  private func startWorkers() throws {
+    for index in 0..<concurrency {
+      let mailbox = Mailbox<Worker>()
+      let seed = UInt64.random(in: .min ... .max)
+      let main = self.mailbox
+      let thread = try LoopThread.start(name: "worker-\(index)") {
+        do {
+          let worker = try Worker(index: index, seed: seed)
+          try mailbox.attach(to: worker.loop, owner: worker)
+          withExtendedLifetime(worker) { worker.loop.run() }
+        } catch {
+          main.post { $0.fail("worker \(index): \(error)") }
+        }
+      }
+      workers.append(WorkerHandle(mailbox: mailbox, thread: thread))
+    }
+  }
+
+  private func startAdmin() throws {
+    guard bootstrap.hasAdmin, bootstrap.admin.hasAddress else { return }
+    let configured = bootstrap.admin.address.socketAddress
+    guard let address = MeshPrimitives.SocketAddress(
+      ip: configured.address, port: UInt16(truncatingIfNeeded: configured.portValue))
+    else { return }
+    let bound = try bind(address, workers: 1, backlog: nil)
+    if !address.isLoopback {
+      log.warning("admin interface on \(bound.address): anyone who reaches it can stop this proxy (use a loopback address)")
+    }
+    let server = AdminServer(loop: loop, context: self, descriptors: bound.descriptors, address: bound.address)
+    server.startAccepting()
+    admin = server
+    log.info("admin interface on \(bound.address)")
+  }
+
+  private func bind(
+    _ address: MeshPrimitives.SocketAddress, workers: Int, backlog: Int?
+  ) throws(ListenError) -> BoundListener {
+    let descriptors = try listenSockets.acquire(
+      address, workers: workers, options: ListenOptions(backlog: backlog.map { Int32(clamping: $0) }))
+    let actual = descriptors.first.flatMap { Socket.localAddress($0) } ?? address
+    return BoundListener(address: actual, descriptors: descriptors)
+  }
+
+  /// The endpoints of every cluster are known, or have been waited for long enough: listen.
+  private func begin(_ snapshot: ConfigurationSnapshot) {
+    guard shutdown == nil else { return }
+    do {
+      for entry in snapshot.listeners { try listen(entry.configuration) }
+    } catch {
+      return fail("\(error)")
+    }
+    let unclaimed = inherited.closeUnclaimed()
+    if !unclaimed.isEmpty {
+      log.warning("inherited sockets that no listener wants are closed: \(unclaimed.map(\.description).joined(separator: ", "))")
+    }
+    configuredAt = ProcessClock.wall()
+    push(snapshot, endpoints: discovery.all) { [unowned self] in
+      guard state == .initializing else { return }
+      state = .live
+      serverStats.set(.live, 1)
+      log.info("all workers are serving; ready after \(loop.now.since(startedAt).wholeMilliseconds) ms")
+    }
+  }
+
+  private func listen(_ configuration: ListenerConfiguration) throws(ListenError) {
+    let key = ListenerKey(configuration)
+    guard sockets[key] == nil else { return }
+    let bound = try bind(configuration.address, workers: concurrency, backlog: configuration.backlog)
+    sockets[key] = bound
+    log.info("listener \(configuration.name) on \(bound.address)")
+  }
+
+  /// Hands a snapshot to every worker; `done` is called when all have taken it.
+  private func push(
+    _ snapshot: ConfigurationSnapshot, endpoints: [String: [WeightedEndpoint]], _ done: @escaping () -> Void
+  ) {
+    let acknowledgements = Countdown(workers.count, done)
+    pendingPushes[ObjectIdentifier(acknowledgements)] = acknowledgements
+    let identifier = ObjectIdentifier(acknowledgements)
+    for (index, worker) in workers.enumerated() {
+      let update = WorkerUpdate(
+        snapshot: snapshot,
+        sockets: sockets.mapValues {
+          .init(descriptors: $0.share(of: index, of: concurrency), address: $0.address)
+        },
+        endpoints: endpoints)
+      let main = mailbox
+      worker.mailbox.post { worker in
+        worker.apply(update)
+        main.post { $0.acknowledged(identifier) }
+      }
+    }
+  }
+
+  private var pendingPushes: [ObjectIdentifier: Countdown] = [:]
+
+  private func acknowledged(_ push: ObjectIdentifier) {
+    if pendingPushes[push]?.count() == true { pendingPushes[push] = nil }
+  }
+
+  /// Something that cannot be lived with.
+  func fail(_ reason: String) {
+    log.critical(reason)
+    exitCode = 1
+    loop.stop()
+  }
+
+  // MARK: Signals
+
+  private func received(_ signal: ProcessSignal) {
+    switch signal {
+    case .hangup: reload()
+    case .user1: reopenLogs()
+    case .terminate: shutDown(.graceful)
+    case .interrupt: shutDown(.prompt)
+    default: break
+    }
+  }
+
+  public func reopenLogs() {
+    log.info("reopening access logs")
+    for worker in workers { worker.mailbox.post { $0.flushAccessLogs() } }
+    accessLogFiles.reopenAll()
+  }
+
+  /// SIGTERM (`graceful`) or SIGINT (`prompt`, without the lame-duck time). A second one ends the process at once.
+  func shutDown(_ manner: ShutdownSequence.Manner) {
+    guard shutdown == nil else {
+      log.warning("told to stop again: ending at once")
+      return loop.stop()
+    }
+    state = .draining
+    serverStats.set(.live, 0)
+    let sequence = ShutdownSequence(self, manner)
+    shutdown = sequence
+    sequence.begin()
+  }
+
+  func releaseSockets() {
+    for bound in sockets.values { listenSockets.release(bound.address) }
+    sockets.removeAll()
+  }
+
+  // MARK: Reload
+
+  /// Reads the configuration again. What is wrong is logged and the old configuration stays.
+  func reload() {
+    guard shutdown == nil, let path = options.configPath else { return }
+    guard state == .live else {
+      log.warning("still starting: SIGHUP ignored")
+      return
+    }
+    log.info("reading \(path) again")
+    let loaded: LoadedBootstrap
+    do {
+      loaded = try ConfigurationReader.readBootstrap(path: path, yaml: options.configYAML)
+    } catch {
+      for problem in error.problems { Log.config.error(problem.description) }
+      return rejectReload()
+    }
+    for warning in loaded.warnings { Log.config.warning(warning.description) }
+    guard let next = compile(loaded) else { return rejectReload() }
+    if loaded.bootstrap.admin != bootstrap.admin {
+      log.warning("the admin address cannot change while running: the old one stays")
+    }
+    let opened = next.listeners.map { ListenerKey($0.configuration) }.filter { sockets[$0] == nil }
+    do {
+      for entry in next.listeners { try listen(entry.configuration) }
+    } catch {
+      log.error("\(error)")
+      for key in opened { if let bound = sockets.removeValue(forKey: key) { listenSockets.release(bound.address) } }
+      return rejectReload()
+    }
+    discovery.update(next.clusters.map(\.configuration)) { [unowned self] in
+      install(next, loaded.bootstrap)
+    }
+  }
+
+  private func rejectReload() {
+    serverStats.add(.reloadFailure)
+    log.error("the new configuration is not used; the old one stays")
+  }
+
+  private func install(_ next: ConfigurationSnapshot, _ bootstrap: Bootstrap) {
+    snapshot = next
+    self.bootstrap = bootstrap
+    configuredAt = ProcessClock.wall()
+    let kept = Set(next.listeners.map { ListenerKey($0.configuration) })
+    let gone = sockets.filter { !kept.contains($0.key) }
+    for key in gone.keys { sockets[key] = nil }
+    push(next, endpoints: discovery.all) { [unowned self] in
+      // The workers have emptied and left the sockets of listeners that are gone.
+      for bound in gone.values { listenSockets.release(bound.address) }
+      discovery.forgetOldEndpoints()
+      serverStats.add(.reloadSuccess)
+      log.info("the new configuration is in use")
+    }
+  }
+}
+
+/// Counts down to one event. Confined to one thread.
+final class Countdown {
+  private var remaining: Int
+  private let done: () -> Void
+
+  init(_ count: Int, _ done: @escaping () -> Void) {
+    remaining = count
+    self.done = done
+  }
+
+  /// True with the last count, after `done` was called.
+  func count() -> Bool {
+    remaining -= 1
+    guard remaining == 0 else { return false }
+    done()
+    return true
+  }
+}

@@ -1,0 +1,45 @@
+import MeshHTTP
+import MeshPrimitives
+import MeshRouting
+
+/// A request's headers as routing sees them.
+struct RoutingView: RouteRequest {
+  private let headers: HeaderMap
+
+  @inline(__always)
+  init(_ headers: HeaderMap) { self.headers = headers }
+
+  @inline(__always)
+  var host: Bytes { headers.value(.host) ?? Bytes(start: nil, count: 0) }
+  @inline(__always)
+  var path: Bytes { headers.value(.path) ?? Bytes(start: nil, count: 0) }
+  @inline(__always)
+  var method: Bytes { headers.value(.method) ?? Bytes(start: nil, count: 0) }
+  @inline(__always)
+  func header(_ name: HeaderName) -> Bytes? { headers.value(name) }
+
+  func forEachHeader(_ name: HeaderName, _ body: (Bytes) -> Bool) {
+    var goesOn = true
+    headers.values(name) { value in if goesOn { goesOn = body(value) } }
+  }
+}
+
+/// A route table with the worker's own clusters behind its routes: resolved once for each configuration, so that a
+/// request looks up no name. Confined to the worker.
+struct RouteBinding {
+  let table: RouteTable
+  private let clusters: [ActiveCluster?]
+
+  init(_ table: RouteTable, _ worker: Worker) {
+    self.table = table
+    clusters = table.clusterNames.map { worker.clusters[$0] }
+  }
+
+  /// - Parameter random: decides between weighted clusters.
+  @inline(__always)
+  func match(_ headers: HeaderMap, random: UInt64) -> RouteEntry? { table.match(RoutingView(headers), random: random) }
+
+  /// nil if the configuration has no such cluster.
+  @inline(__always)
+  func cluster(_ action: ForwardAction) -> ActiveCluster? { clusters[action.clusterIndex] }
+}

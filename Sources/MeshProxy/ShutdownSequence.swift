@@ -1,0 +1,73 @@
+import MeshIO
+import MeshPrimitives
+
+/// The end of a process that serves: `/ready` fails → connections are still accepted, every response says
+/// `connection: close` (lame duck) → the accept queues are emptied and closed → requests in flight finish, or the
+/// deadline ends them → exit. On the main thread.
+final class ShutdownSequence: TimerTarget {
+  enum Manner {
+    /// With the lame-duck time: whoever sends us traffic gets to see that `/ready` fails.
+    case graceful
+    /// Without.
+    case prompt
+  }
+
+  private enum Step: UInt8 { case lameDuck, deadline }
+
+  private unowned let proxy: Proxy
+  private let manner: Manner
+  private var lameDuck: Timer?
+  private var deadline: Timer?
+  private var remaining = 0
+
+  init(_ proxy: Proxy, _ manner: Manner) {
+    self.proxy = proxy
+    self.manner = manner
+  }
+
+  func begin() {
+    let drain = Nanoseconds.seconds(UInt64(proxy.options.drainSeconds))
+    let wait = manner == .graceful ? min(Nanoseconds.seconds(UInt64(proxy.options.lameDuckSeconds)), drain) : .zero
+    Log.main.info(
+      "draining: \(wait.wholeMilliseconds) ms more of accepting, at most \(drain.wholeMilliseconds) ms in all")
+    for worker in proxy.workers { worker.mailbox.post { $0.beginDraining() } }
+    lameDuck = Timer(proxy.loop, self, tag: Step.lameDuck.rawValue)
+    deadline = Timer(proxy.loop, self, tag: Step.deadline.rawValue)
+    deadline?.arm(after: drain)
+    if wait == .zero { stopListening() } else { lameDuck?.arm(after: wait) }
+  }
+
+  func timerFired(_ tag: UInt8) {
+    switch Step(rawValue: tag) {
+    case .lameDuck: stopListening()
+    case .deadline:
+      Log.main.warning("the drain time is over: ending the connections that are left")
+      for worker in proxy.workers { worker.mailbox.post { $0.closeConnections() } }
+      proxy.loop.stop()
+    case nil: break
+    }
+  }
+
+  private func stopListening() {
+    // From here on the kernel begins no new handshake with us; what it has completed is accepted by the workers.
+    for bound in proxy.sockets.values { proxy.listenSockets.stopRouting(bound.address) }
+    remaining = proxy.workers.count
+    let main = proxy.mailbox
+    for worker in proxy.workers {
+      worker.mailbox.post { worker in worker.stopListening { main.post { $0.workerDrained() } } }
+    }
+  }
+
+  /// One worker has no connection left.
+  func workerDrained() {
+    remaining -= 1
+    guard remaining == 0 else { return }
+    Log.main.info("drained")
+    proxy.releaseSockets()
+    proxy.loop.stop()
+  }
+}
+
+extension Proxy {
+  func workerDrained() { shutdown?.workerDrained() }
+}

@@ -1,0 +1,100 @@
+import MeshHTTP
+import MeshPrimitives
+
+/// An answer that the proxy makes itself. The texts are Envoy's, so that whoever knows them knows these.
+public struct LocalReply: Sendable {
+  /// 200…599.
+  public var status: Int
+  /// Sent as `text/plain`; may be empty.
+  public var body: [UInt8]
+  public var flags: ResponseFlags
+  public var details: ResponseCodeDetails
+  /// Further headers of the response.
+  public var headers: [(HeaderID, StaticString)]
+  /// The connection cannot go on after this answer.
+  public var closesConnection: Bool
+
+  public init(
+    status: Int, body: [UInt8] = [], flags: ResponseFlags = [], details: ResponseCodeDetails,
+    headers: [(HeaderID, StaticString)] = [], closesConnection: Bool = false
+  ) {
+    self.status = status
+    self.body = body
+    self.flags = flags
+    self.details = details
+    self.headers = headers
+    self.closesConnection = closesConnection
+  }
+
+  public init(
+    status: Int, text: StaticString, flags: ResponseFlags = [], details: ResponseCodeDetails,
+    headers: [(HeaderID, StaticString)] = [], closesConnection: Bool = false
+  ) {
+    self.init(
+      status: status, body: Array(Bytes(text)), flags: flags, details: details, headers: headers,
+      closesConnection: closesConnection)
+  }
+}
+
+/// The answers the proxy itself gives to failures, once each.
+extension LocalReply {
+  static let noRoute = LocalReply(status: 404, flags: .noRouteFound, details: .init("route_not_found"))
+  static let noCluster = LocalReply(status: 503, flags: .noClusterFound, details: .init("cluster_not_found"))
+  static let noHealthyUpstream = LocalReply(
+    status: 503, text: "no healthy upstream", flags: .noHealthyUpstream, details: .init("no_healthy_upstream"))
+  static let upgradeRefused = LocalReply(status: 403, details: .init("upgrade_failed"), closesConnection: true)
+  static let requestTimeout = LocalReply(
+    status: 408, text: "request timeout", details: .init("request_overall_timeout"), closesConnection: true)
+  static let headersTimeout = LocalReply(
+    status: 408, text: "request header timeout", details: .init("request_header_timeout"), closesConnection: true)
+  static let idleBeforeRequestEnd = LocalReply(
+    status: 408, text: "stream timeout", flags: .streamIdleTimeout, details: .init("stream_idle_timeout"),
+    closesConnection: true)
+  static let idleBeforeResponse = LocalReply(
+    status: 504, text: "stream timeout", flags: .streamIdleTimeout, details: .init("stream_idle_timeout"))
+  static let upstreamTimeout = LocalReply(
+    status: 504, text: "upstream request timeout", flags: .upstreamRequestTimeout, details: .init("response_timeout"))
+  static let maximumDuration = LocalReply(
+    status: 408, text: "downstream duration timeout", flags: .upstreamMaximumStreamDurationReached,
+    details: .init("max_duration_timeout"), closesConnection: true)
+  static let requestTooLarge = LocalReply(
+    status: 413, text: "Payload Too Large", details: .init("request_payload_too_large"), closesConnection: true)
+  static let responseTooLarge = LocalReply(
+    status: 500, text: "Internal Server Error", details: .init("response_payload_too_large"))
+
+  /// The upstream failed before its response began.
+  static func upstreamReset(_ reason: StreamResetReason, _ detail: StaticString) -> LocalReply {
+    var body = Array(Bytes("upstream connect error or disconnect/reset before headers. reset reason: "))
+    body += Array(Bytes(reason.text))
+    var reply = LocalReply(
+      status: 503, body: body,
+      details: .init("upstream_reset_before_response_started", reason.detail, detail))
+    switch reason {
+    case .connectionTermination: reply.flags = .upstreamConnectionTermination
+    case .remoteConnectionFailure, .localConnectionFailure, .connectionTimeout: reply.flags = .upstreamConnectionFailure
+    case .overflow:
+      reply.flags = .upstreamOverflow
+      reply.headers = [(.xEnvoyOverloaded, "true")]
+    case .protocolError:
+      reply.status = 502
+      reply.flags = .upstreamProtocolError
+    case .localReset: reply.flags = .localReset
+    }
+    return reply
+  }
+
+  /// The client's bytes are no HTTP that we accept.
+  static func codecError(status: Int, _ details: StaticString) -> LocalReply {
+    let text: StaticString =
+      switch status {
+      case 414: "URI Too Long"
+      case 426: "Upgrade Required"
+      case 431: "Request Header Fields Too Large"
+      case 501: "Not Implemented"
+      case 505: "HTTP Version Not Supported"
+      default: "Bad Request"
+      }
+    return LocalReply(
+      status: status, text: text, flags: .downstreamProtocolError, details: .init(details), closesConnection: true)
+  }
+}

@@ -1,0 +1,354 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+import MeshRouting
+
+/// One request and its response, from the last byte of the request's head to the last byte of the response: carries the
+/// headers, the filters, the timers and everything known of it. Assumes nothing of the wire below: codecs talk to it as
+/// `RequestReceiver` and it talks to them as `ResponseSender`.
+///
+/// Reused: a worker keeps finished streams on a free list. `generation` tells one life from the next.
+public final class Stream: RequestReceiver, TimerTarget {
+  let worker: Worker
+  private(set) var generation: UInt64 = 0
+  /// Nothing more may happen: finished, not yet reused.
+  private(set) var isOver = true
+  public var info = StreamInfo()
+  /// What the codec said of the request.
+  private(set) var start = RequestStart(method: .other, expectsContinue: false, asksForUpgrade: false, endStream: true)
+  public internal(set) var requestHeaders: HeaderMap
+  public internal(set) var responseHeaders: HeaderMap?
+
+  private(set) var manager: ConnectionManager?
+  private(set) var sender: (any ResponseSender)?
+  private(set) var filters: [any StreamFilter] = []
+  let requestPath = FilterPath<RequestDirection>()
+  let responsePath = FilterPath<ResponseDirection>()
+  let router = RouterFilter()
+
+  private var timer: Timer?
+  private var idleDeadline: MonotonicTime = .never
+  private var idleTimeout: Nanoseconds?
+  private var requestDeadline: MonotonicTime = .never
+  private var responseDeadline: MonotonicTime = .never
+  private var durationDeadline: MonotonicTime = .never
+
+  private var isRouteResolved = false
+  /// The filters are made; before that, and for a request that is refused before, an answer meets none.
+  private var hasFilters = false
+  /// The response's headers are with the codec.
+  private(set) var responseBegan = false
+  /// The response is complete for the filters; the codec may still have to hear of it.
+  private var isReplying = false
+
+  init(worker: Worker) {
+    self.worker = worker
+    requestHeaders = worker.noHeaders
+    timer = Timer(worker.loop, self, tag: 0)
+    router.stream = self
+  }
+
+  // MARK: Beginning and end
+
+  /// Makes this the stream of a new request. The caller has attached it to its connection.
+  func begin(
+    _ manager: ConnectionManager, _ sender: any ResponseSender, _ connection: ServerConnection, _ headers: HeaderMap,
+    _ start: RequestStart
+  ) {
+    generation &+= 1
+    isOver = false
+    responseBegan = false
+    isReplying = false
+    isRouteResolved = false
+    hasFilters = false
+    self.manager = manager
+    self.sender = sender
+    self.start = start
+    requestHeaders = headers
+    info = StreamInfo()
+    let now = worker.loop.now
+    info.startedAt = now
+    info.startedAtWallClock = worker.loop.wallClock
+    info.connection = connection.info
+    if start.endStream { info.requestCompleteAt = now }
+
+    let configuration = manager.configuration
+    requestPath.begin(limit: configuration.bufferLimit)
+    responsePath.begin(limit: configuration.bufferLimit)
+    idleTimeout = configuration.streamIdleTimeout
+    idleDeadline = idleTimeout.map { now + $0 } ?? .never
+    requestDeadline = start.endStream ? .never : configuration.requestTimeout.map { now + $0 } ?? .never
+    durationDeadline = configuration.maximumStreamDuration.map { now + $0 } ?? .never
+    responseDeadline = .never
+    rearm()
+  }
+
+  /// Makes the filters of this stream: once the request is known to be one that filters should see.
+  func makeFilters() {
+    guard let manager else { return }
+    let configurations = manager.configuration.filters
+    if !configurations.isEmpty {
+      for (index, configuration) in configurations.enumerated() {
+        let callbacks = StreamFilterCallbacks(stream: self, generation: generation, index: index)
+        filters.append(configuration.makeFilter(callbacks, worker: worker))
+      }
+    }
+    hasFilters = true
+    router.begin(manager.configuration.router)
+  }
+
+  /// The end, however it came about. Idempotent.
+  private func finish() {
+    guard !isOver else { return }
+    isOver = true
+    info.endedAt = worker.loop.now
+    timer?.disarm()
+    if !filters.isEmpty {
+      for filter in filters { filter.destroy() }
+      filters.removeAll(keepingCapacity: true)
+    }
+    if hasFilters { router.destroy() }
+    requestPath.end(self)
+    responsePath.end(self)
+    manager?.streamFinished(self)
+    manager = nil
+    sender = nil
+    worker.headerMaps.recycle(requestHeaders)
+    requestHeaders = worker.noHeaders
+    if let headers = responseHeaders { worker.headerMaps.recycle(headers) }
+    responseHeaders = nil
+    worker.recycle(self)
+  }
+
+  // MARK: RequestReceiver
+
+  public func receiveData(_ bytes: Bytes, endStream: Bool) {
+    guard !isOver else { return }
+    info.bytesReceived &+= UInt64(bytes.count)
+    touch()
+    if endStream { requestComplete() }
+    requestPath.data(self, bytes, endStream: endStream)
+  }
+
+  public func receiveTrailers(_ trailers: HeaderMap) {
+    guard !isOver else { return worker.headerMaps.recycle(trailers) }
+    touch()
+    requestComplete()
+    requestPath.trailers(self, trailers)
+  }
+
+  public func requestReset(_ reason: StreamResetReason) {
+    guard !isOver else { return }
+    if reason == .protocolError {
+      info.flags.insert(.downstreamProtocolError)
+      if info.details == nil { info.details = .init("http1.codec_error") }
+    } else {
+      info.flags.insert(.downstreamConnectionTermination)
+      info.details = .init("downstream_remote_disconnect")
+    }
+    manager?.stats.add(.requestReceivedReset)
+    finish()
+  }
+
+  public func responseBlocked() { if !isOver { pauseResponse(true) } }
+  public func responseUnblocked() { if !isOver { pauseResponse(false) } }
+
+  private func requestComplete() {
+    info.requestCompleteAt = worker.loop.now
+    requestDeadline = .never
+  }
+
+  /// Whether the client has sent all of its request.
+  var isRequestComplete: Bool { info.requestCompleteAt != nil }
+
+  @inline(__always)
+  func count(_ stat: ConnectionManagerStat) { manager?.stats.add(stat) }
+
+  // MARK: Flow control
+
+  func pauseRequest(_ pause: Bool) {
+    manager?.stats.add(pause ? .flowControlPaused : .flowControlResumed)
+    sender?.pauseRequest(pause)
+  }
+
+  func pauseResponse(_ pause: Bool) { router.pauseResponse(pause) }
+
+  func requestTooLarge() {
+    manager?.stats.add(.requestTooLarge)
+    sendLocalReply(.requestTooLarge)
+  }
+
+  func responseTooLarge() {
+    manager?.stats.add(.responseTooLarge)
+    router.abandon()
+    guard !responseBegan else { return reset() }
+    if let headers = responseHeaders { worker.headerMaps.recycle(headers) }
+    responseHeaders = nil
+    responsePath.end(self)
+    isReplying = false
+    reply(.responseTooLarge, throughFilters: false)
+  }
+
+  // MARK: Route
+
+  /// The route of this request; nil if none matches. Chosen once, unless a filter asks for another choice.
+  var route: RouteEntry? {
+    if !isRouteResolved {
+      isRouteResolved = true
+      info.route = manager?.routes.match(requestHeaders, random: worker.random.next())
+    }
+    return info.route
+  }
+
+  func clearRoute() {
+    isRouteResolved = false
+    info.route = nil
+  }
+
+  func routeConfiguration(_ filter: String) -> (any RouteFilterConfiguration)? {
+    route.flatMap { manager?.configuration.routeFilters[ObjectIdentifier($0)]?[filter] }
+  }
+
+  // MARK: Response
+
+  /// A response from an upstream begins. The map belongs to the stream now.
+  func respond(status: Int, _ headers: HeaderMap, endStream: Bool) {
+    info.responseCode = status
+    info.details = .init("via_upstream")
+    responseHeaders = headers
+    touch()
+    responsePath.headers(self, endStream: endStream)
+  }
+
+  func respondData(_ bytes: Bytes, endStream: Bool) {
+    touch()
+    responsePath.data(self, bytes, endStream: endStream)
+  }
+
+  func respondTrailers(_ trailers: HeaderMap) {
+    touch()
+    responsePath.trailers(self, trailers)
+  }
+
+  func respondInformational(status: Int, _ headers: HeaderMap) {
+    guard !responseBegan else { return }
+    for filter in filters.reversed() { filter.informationalHeaders(status: status, headers) }
+    sender?.sendInformational(status: status, headers)
+  }
+
+  /// Answers here and now. If the response has begun already there is no second one: the stream is reset.
+  func sendLocalReply(_ reply: LocalReply) {
+    guard !isOver else { return }
+    guard !responseBegan, !isReplying else {
+      info.flags.formUnion(reply.flags)
+      info.details = reply.details
+      return reset()
+    }
+    router.abandon()
+    self.reply(reply, throughFilters: hasFilters)
+  }
+
+  private func reply(_ reply: LocalReply, throughFilters: Bool) {
+    isReplying = true
+    info.responseCode = reply.status
+    info.flags.formUnion(reply.flags)
+    info.details = reply.details
+    if let headers = responseHeaders { worker.headerMaps.recycle(headers) }
+    let headers = worker.headerMaps.take()
+    if !reply.body.isEmpty {
+      headers.set(.contentLength, number: UInt64(reply.body.count))
+      headers.set(.contentType, "text/plain")
+    }
+    for (name, value) in reply.headers { headers.set(name, value) }
+    responseHeaders = headers
+    if reply.closesConnection { sender?.closeAfterResponse() }
+    let body = reply.body
+    let isEmpty = body.isEmpty
+    if throughFilters { responsePath.headers(self, endStream: isEmpty) } else { encodeHeaders(endStream: isEmpty) }
+    guard !isEmpty, !isOver else { return }
+    body.withUnsafeBufferPointer {
+      if throughFilters { responsePath.data(self, $0, endStream: true) } else { encodeData($0, endStream: true) }
+    }
+  }
+
+  /// Past the last filter: the headers go to the codec.
+  func encodeHeaders(endStream: Bool) {
+    guard let manager, let sender, let headers = responseHeaders else { return }
+    manager.finishResponseHeaders(headers, self)
+    responseBegan = true
+    info.responseStartedAt = worker.loop.now
+    if worker.isDraining || manager.isDraining {
+      manager.stats.add(.connectionDrainClose)
+      sender.closeAfterResponse()
+    }
+    sender.sendHeaders(status: info.responseCode, headers, endStream: endStream)
+    if endStream { finish() }
+  }
+
+  func encodeData(_ bytes: Bytes, endStream: Bool) {
+    info.bytesSent &+= UInt64(bytes.count)
+    sender?.sendData(bytes, endStream: endStream)
+    if endStream { finish() }
+  }
+
+  func encodeTrailers(_ trailers: HeaderMap) {
+    sender?.sendTrailers(trailers)
+    worker.headerMaps.recycle(trailers)
+    finish()
+  }
+
+  /// Ends the response so that the client cannot take it for a complete one.
+  func reset() {
+    guard !isOver else { return }
+    let codec = sender
+    finish()
+    codec?.resetStream()
+  }
+
+  // MARK: Timers
+
+  /// Something moved: the idle timer begins anew. The timer itself is not touched; it looks when it fires.
+  @inline(__always)
+  func touch() { if let idleTimeout { idleDeadline = worker.loop.now + idleTimeout } }
+
+  /// The route's own idle timeout replaces the connection manager's; zero switches it off.
+  func setIdleTimeout(_ timeout: Nanoseconds) {
+    idleTimeout = timeout == .zero ? nil : timeout
+    idleDeadline = idleTimeout.map { worker.loop.now + $0 } ?? .never
+    rearm()
+  }
+
+  /// The whole response must be here by then (route `timeout`).
+  @inline(__always)
+  func setResponseDeadline(_ deadline: MonotonicTime) {
+    responseDeadline = deadline
+    rearm()
+  }
+
+  @inline(__always)
+  private func rearm() {
+    timer?.arm(at: min(min(idleDeadline, requestDeadline), min(responseDeadline, durationDeadline)))
+  }
+
+  public func timerFired(_ tag: UInt8) {
+    guard !isOver else { return }
+    let now = worker.loop.now
+    if now >= responseDeadline {
+      responseDeadline = .never
+      router.responseTimedOut()
+    } else if now >= requestDeadline {
+      requestDeadline = .never
+      manager?.stats.add(.requestTimeout)
+      sendLocalReply(.requestTimeout)
+    } else if now >= durationDeadline {
+      durationDeadline = .never
+      manager?.stats.add(.requestMaximumDurationReached)
+      sendLocalReply(.maximumDuration)
+    } else if now >= idleDeadline {
+      idleDeadline = .never
+      manager?.stats.add(.requestIdleTimeout)
+      sendLocalReply(isRequestComplete ? .idleBeforeResponse : .idleBeforeRequestEnd)
+    }
+    if !isOver { rearm() }
+  }
+}

@@ -1,0 +1,74 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+import MeshRouting
+
+/// `%RESPONSE_CODE_DETAILS%`: one word for how the response came about, and for failures what exactly happened:
+/// `upstream_reset_before_response_started{connection_termination|http1.invalid_chunk}`. Literals only, so that
+/// noting it allocates nothing.
+public struct ResponseCodeDetails: Sendable {
+  public var word: StaticString
+  public var reason: StaticString?
+  public var more: StaticString?
+
+  public init(_ word: StaticString, _ reason: StaticString? = nil, _ more: StaticString? = nil) {
+    self.word = word
+    self.reason = reason
+    self.more = more
+  }
+
+  public var text: String {
+    guard let reason else { return word.description }
+    guard let more, more.utf8CodeUnitCount > 0 else { return "\(word){\(reason)}" }
+    return "\(word){\(reason)|\(more)}"
+  }
+}
+
+/// What is known of a stream: written by whoever learns it, read by filters, access log, statistics and tracer.
+/// Confined to the worker.
+public struct StreamInfo {
+  /// When the request's head was complete.
+  public var startedAt: MonotonicTime = .never
+  /// The same instant on the wall clock, in nanoseconds since 1970.
+  public var startedAtWallClock: UInt64 = 0
+  public var requestCompleteAt: MonotonicTime?
+  /// When the first attempt began.
+  public var upstreamRequestStartedAt: MonotonicTime?
+  public var upstreamResponseStartedAt: MonotonicTime?
+  public var responseStartedAt: MonotonicTime?
+  public var endedAt: MonotonicTime?
+  /// 0 until a response has begun.
+  public var responseCode = 0
+  public var flags: ResponseFlags = []
+  public var details: ResponseCodeDetails?
+  /// Body bytes, framing excluded.
+  public var bytesReceived: UInt64 = 0
+  public var bytesSent: UInt64 = 0
+  /// Attempts to reach an upstream.
+  public var attempts: UInt32 = 0
+  public var route: RouteEntry?
+  public var cluster: ActiveCluster?
+  public var endpoint: Endpoint?
+  public var upstreamLocalAddress: SocketAddress?
+  /// Who is at the other end; nil only before the first request.
+  public var connection: ConnectionInfo?
+  public var trace = TraceContext()
+  /// What filters tell each other and the log: `namespace.key` → text. Empty costs nothing.
+  public var metadata: [String: String] = [:]
+
+  public init() {}
+
+  /// The router tries an endpoint.
+  @inline(__always)
+  mutating func beginAttempt(_ endpoint: Endpoint, _ now: MonotonicTime) {
+    self.endpoint = endpoint
+    attempts &+= 1
+    if upstreamRequestStartedAt == nil { upstreamRequestStartedAt = now }
+  }
+
+  public var downstreamRemoteAddress: SocketAddress? { connection?.remoteAddress }
+  public var downstreamLocalAddress: SocketAddress? { connection?.localAddress }
+  public var connectionIdentifier: UInt64 { connection?.identifier ?? 0 }
+  /// The socket's other end.
+  public var directRemoteAddress: SocketAddress? { connection?.remoteAddress }
+}

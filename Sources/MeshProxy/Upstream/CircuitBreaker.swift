@@ -1,0 +1,43 @@
+import Synchronization
+
+/// Concurrency limits of one cluster (`circuit_breakers.thresholds`, priority DEFAULT). The counts belong to the cluster,
+/// not to a configuration: shared by the workers, kept over updates. Threads: any.
+public final class CircuitBreaker: Sendable {
+  /// How many of each may exist at once.
+  public struct Limits: Sendable, Equatable {
+    public var connections = 1024
+    public var pendingRequests = 1024
+    public var requests = 1024
+    public init() {}
+  }
+
+  /// What the limits count.
+  public let connections = Gate()
+  public let pendingRequests = Gate()
+  public let requests = Gate()
+
+  public init() {}
+
+  /// A count with a limit that the caller brings.
+  public final class Gate: Sendable {
+    private let count = Atomic<Int>(0)
+
+    /// Takes one unless `limit` are taken. Whoever gets `true` owes one `leave`.
+    @inline(__always)
+    public func enter(limit: Int) -> Bool {
+      if count.add(1, ordering: .relaxed).newValue <= limit { return true }
+      count.subtract(1, ordering: .relaxed)
+      return false
+    }
+
+    /// Takes one whatever the limit says: each worker may always have one connection, or it could serve nothing.
+    @inline(__always)
+    public func enterAlways() { count.add(1, ordering: .relaxed) }
+
+    @inline(__always)
+    public func leave() { count.subtract(1, ordering: .relaxed) }
+
+    /// How many are taken now.
+    public var current: Int { count.load(ordering: .relaxed) }
+  }
+}

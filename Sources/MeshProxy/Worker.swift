@@ -1,0 +1,223 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+
+/// One thread of the data plane: an event loop with its listeners, connections, streams, clusters and pools. Owns all it
+/// touches; the rest of the process sends it messages through its mailbox and hands it immutable snapshots. Lives as long
+/// as its thread, so that what it owns may refer to it strongly.
+public final class Worker {
+  /// 0-based; also the lane of every statistic this worker counts in.
+  public let index: Int
+  public let loop: EventLoop
+  public var random: Random
+  let headerMaps = HeaderMapPool()
+  /// An empty map that nobody changes.
+  let noHeaders = HeaderMap()
+  let log = Log.http
+  /// Every response says `connection: close`.
+  var isDraining: Bool { isEnding || isHealthCheckFailed }
+  private var isEnding = false
+  private var isHealthCheckFailed = false
+
+  private var listeners: [ListenerKey: ActiveListener] = [:]
+  /// Listeners that accept no more and whose connections are ending.
+  private var endingListeners: [ObjectIdentifier: ActiveListener] = [:]
+  private(set) var clusters: [String: ActiveCluster] = [:]
+  private var freeStreams: [Stream] = []
+  private var connectionCounter: UInt64 = 0
+  private var dateSecond: UInt64 = 0
+  private let dateBuffer: UnsafeMutablePointer<UInt8>
+  private var accessLogBuffers: [ObjectIdentifier: AccessLogBuffer] = [:]
+  private var drainObserver: (@Sendable () -> Void)?
+
+  init(index: Int, seed: UInt64) throws(SystemError) {
+    self.index = index
+    loop = try EventLoop()
+    random = Random(seed: seed)
+    dateBuffer = .allocate(capacity: HTTPDate.length)
+  }
+
+  deinit { dateBuffer.deallocate() }
+
+  // MARK: What streams need
+
+  func takeStream() -> Stream { freeStreams.popLast() ?? Stream(worker: self) }
+
+  func recycle(_ stream: Stream) { if freeStreams.count < 256 { freeStreams.append(stream) } }
+
+  /// The time as the `date` header has it; written anew once a second.
+  var date: Bytes {
+    let second = loop.wallClock / 1_000_000_000
+    if second != dateSecond {
+      dateSecond = second
+      HTTPDate.write(unixSeconds: Int64(second), into: dateBuffer)
+    }
+    return Bytes(start: dateBuffer, count: HTTPDate.length)
+  }
+
+  /// Unique in this process: the worker's number and a count.
+  func nextConnectionIdentifier() -> UInt64 {
+    connectionCounter &+= 1
+    return UInt64(index) << 48 | connectionCounter
+  }
+
+  func accessLogBuffer(_ file: AccessLogFile) -> AccessLogBuffer {
+    let key = ObjectIdentifier(file)
+    if let buffer = accessLogBuffers[key] { return buffer }
+    let buffer = AccessLogBuffer(file: file, loop: loop)
+    accessLogBuffers[key] = buffer
+    return buffer
+  }
+
+  /// Runs `body` once, after `span`.
+  func after(_ span: Nanoseconds, _ body: @escaping () -> Void) {
+    let alarm = Alarm(self, body)
+    alarms[ObjectIdentifier(alarm)] = alarm
+    alarm.start(loop, span)
+  }
+
+  private var alarms: [ObjectIdentifier: Alarm] = [:]
+
+  private final class Alarm: TimerTarget {
+    private let worker: Worker
+    private let body: () -> Void
+    private var timer: Timer?
+
+    init(_ worker: Worker, _ body: @escaping () -> Void) {
+      self.worker = worker
+      self.body = body
+    }
+
+    func start(_ loop: EventLoop, _ span: Nanoseconds) {
+      timer = Timer(loop, self)
+      timer?.arm(after: span)
+    }
+
+    func timerFired(_ tag: UInt8) {
+      worker.alarms[ObjectIdentifier(self)] = nil
+      body()
+    }
+  }
+
+  // MARK: Configuration
+
+  /// Takes a new snapshot. Clusters first, so that routes find them.
+  func apply(_ update: WorkerUpdate) {
+    let snapshot = update.snapshot
+    var gone = clusters
+    for entry in snapshot.clusters {
+      let name = entry.configuration.name
+      if let cluster = gone.removeValue(forKey: name) {
+        if cluster.configuration.fingerprint != entry.configuration.fingerprint {
+          cluster.update(configuration: entry.configuration)
+        }
+      } else {
+        clusters[name] = ActiveCluster(worker: self, identity: entry.identity, configuration: entry.configuration)
+      }
+    }
+    for (name, endpoints) in update.endpoints { clusters[name]?.update(endpoints: endpoints) }
+    for (name, cluster) in gone {
+      cluster.drain()
+      clusters[name] = nil
+    }
+
+    var old = listeners
+    for entry in snapshot.listeners {
+      let key = ListenerKey(entry.configuration)
+      if let listener = old.removeValue(forKey: key) {
+        listener.update(entry.configuration, identity: entry.identity)
+      } else if let socket = update.sockets[key] {
+        let listener = ActiveListener(
+          worker: self, configuration: entry.configuration, descriptors: socket.descriptors, address: socket.address,
+          identity: entry.identity)
+        listeners[key] = listener
+        listener.startAccepting()
+      }
+    }
+    for (key, listener) in old {
+      listeners[key] = nil
+      end(listener)
+    }
+  }
+
+  /// The endpoints of one cluster changed; nothing else did.
+  func update(endpoints: [WeightedEndpoint], of cluster: String) { clusters[cluster]?.update(endpoints: endpoints) }
+
+  private func end(_ listener: ActiveListener) {
+    listener.stopAccepting()
+    guard listener.connectionCount > 0 else { return }
+    endingListeners[ObjectIdentifier(listener)] = listener
+    listener.drainConnections()
+  }
+
+  // MARK: The end
+
+  /// From now on every response is its connection's last. Connections are still accepted.
+  func beginDraining() { isEnding = true }
+
+  /// `POST /healthcheck/fail` and `/ok`.
+  func setHealthCheckFailed(_ failed: Bool) { isHealthCheckFailed = failed }
+
+  /// How `POST /drain_listeners` drains.
+  enum DrainManner: Sendable {
+    /// The listeners close now; responses in flight are their connections' last.
+    case immediate
+    /// Responses say `connection: close` from now on; the listeners close after the drain time.
+    case graceful
+    /// Responses say `connection: close` from now on; the listeners stay.
+    case connectionsOnly
+  }
+
+  func drainListeners(_ manner: DrainManner, inboundOnly: Bool, drainTime: Nanoseconds) {
+    let chosen = listeners.filter { !inboundOnly || $0.value.configuration.direction == .inbound }
+    for listener in chosen.values { listener.beginDraining() }
+    guard manner != .connectionsOnly else { return }
+    let close = { [self] in
+      for (key, listener) in chosen where listeners[key] === listener {
+        listeners[key] = nil
+        end(listener)
+      }
+    }
+    if manner == .immediate { close() } else { after(drainTime, close) }
+  }
+
+  /// Accepts what the kernel holds, then no more; idle connections close, the others after their response. `done` is
+  /// called when the last is gone.
+  func stopListening(_ done: @escaping @Sendable () -> Void) {
+    drainObserver = done
+    isEnding = true
+    for listener in listeners.values { end(listener) }
+    listeners.removeAll()
+    reportIfDrained()
+  }
+
+  /// The deadline has passed: what is left ends now.
+  func closeConnections() { for listener in endingListeners.values { listener.closeConnections() } }
+
+  func listenerBecameEmpty(_ listener: ActiveListener) {
+    guard endingListeners[ObjectIdentifier(listener)] != nil else { return }
+    loop.defer { [self] in
+      endingListeners[ObjectIdentifier(listener)] = nil
+      reportIfDrained()
+    }
+  }
+
+  private func reportIfDrained() {
+    guard endingListeners.isEmpty, listeners.isEmpty, let done = drainObserver else { return }
+    drainObserver = nil
+    done()
+  }
+
+  /// Leaves the loop; what the access logs hold goes to their files first.
+  func stop() {
+    flushAccessLogs()
+    loop.stop()
+  }
+
+  func flushAccessLogs() { for buffer in accessLogBuffers.values { buffer.flush() } }
+
+  /// Connections now open to clients.
+  var connectionCount: Int {
+    listeners.values.reduce(0) { $0 + $1.connectionCount } + endingListeners.values.reduce(0) { $0 + $1.connectionCount }
+  }
+}
