@@ -2,7 +2,7 @@ internal import CLinux
 import MeshPrimitives
 
 /// How other threads reach what an event loop owns: they post a piece of work, and the loop's thread runs it with the
-/// owner. In order per poster; wake-ups are coalesced; posts before `attach` are kept.
+/// owner. In order per poster; wake-ups are coalesced; posts before `attach` are kept. `detach` before letting go of it.
 public final class Mailbox<Owner: AnyObject>: Sendable {
   private struct State {
     var waiting: [@Sendable (Owner) -> Void] = []

@@ -79,7 +79,8 @@ public enum Socket {
 
   /// Takes the next connection from a listening socket's queue. TCP_NODELAY and keep-alive are inherited from the
   /// listening socket. Errors of the connection itself (accept(2): ECONNABORTED and the network's) are skipped, so that
-  /// a caller stops at `wouldBlock` or a lack of resources (EMFILE, ENFILE, ENOBUFS, ENOMEM).
+  /// a caller stops at `wouldBlock` or a lack of resources (EMFILE, ENFILE, ENOBUFS, ENOMEM). With the latter the
+  /// connection stays in the queue and a level-triggered listener is reported at once again: deregister it for a while.
   public static func accept(_ listener: Int32) -> Accepted {
     var peer = clinux_address()
     while true {
