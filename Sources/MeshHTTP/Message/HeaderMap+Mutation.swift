@@ -46,16 +46,23 @@ extension HeaderMap {
     if id != .other { addChecked(id, Bytes(value)) }
   }
 
-  /// Adds a field at the end.
+  /// Adds a field at the end. Nothing happens for a pseudo header that is not interned.
   public func add(_ name: HeaderName, _ value: Bytes) {
     if name.id != .other { return add(name.id, value) }
-    name.lowercased.withUnsafeBufferPointer { append(.other, $0, value) }
+    name.lowercased.withUnsafeBufferPointer { addUninterned($0, value) }
   }
 
-  /// Adds a field at the end whose name is known only as bytes. `lowercased` is a token in lower case or a pseudo header.
+  /// Adds a field at the end whose name is known only as bytes. `lowercased` is a token in lower case or a pseudo header;
+  /// `:authority` becomes `host`, and nothing happens for a pseudo header that is not interned.
   public func add(lowercased name: Bytes, _ value: Bytes) {
     let id = HeaderID.identify(name)
-    if id == .other { append(id, name, value) } else { add(id, value) }
+    if id == .other { addUninterned(name, value) } else { add(id, value) }
+  }
+
+  private func addUninterned(_ name: Bytes, _ value: Bytes) {
+    if name.count == 0 { return }
+    if name[0] != 0x3a { return append(.other, name, value) }
+    if name.equals(":authority") { add(.host, value) }
   }
 
   /// Joins `value` to what is there with `separator` between, several fields of this name becoming one (RFC 9110 §5.3);
