@@ -15,7 +15,7 @@ final class ClosureHandler: IOHandler, TimerTarget, Flushable {
   func flush() { onFlush() }
 }
 
-@Suite("EventLoop")
+@Suite("EventLoop", .timeLimit(.minutes(1)))
 struct EventLoopTests {
   private static func pipePair() -> (read: Int32, write: Int32) {
     var ends: [Int32] = [-1, -1]
@@ -94,6 +94,35 @@ struct EventLoopTests {
       loop.close(pipe.read)
       close(pipe.write)
     }
+  }
+
+  @Test("many flushes, and flushes that ask for flushes, run once each and in order")
+  func manyFlushes() throws {
+    let loop = try EventLoop()
+    let pipe = Self.pipePair()
+    let handler = ClosureHandler()
+    var log: [Int] = []
+    weak var last: ClosureHandler?
+    handler.onReady = { _ in
+      for number in 0..<1000 {
+        let output = ClosureHandler()
+        output.onFlush = {
+          log.append(number)
+          let next = ClosureHandler()
+          next.onFlush = { log.append(1000 + number) }
+          loop.flushLater(next)
+          last = next
+        }
+        loop.flushLater(output)
+      }
+    }
+    try loop.register(pipe.read, handler, interest: .edgeRead)
+    Self.writeByte(pipe.write)
+    loop.turn()
+    #expect(log == Array(0..<2000))
+    #expect(last == nil, "a flush that has run is kept")
+    loop.close(pipe.read)
+    close(pipe.write)
   }
 
   @Test("a timer wakes an idle loop after its deadline and not before")

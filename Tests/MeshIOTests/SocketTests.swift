@@ -128,6 +128,7 @@ struct SocketTests {
         let inheriting = ListenSockets(loop, source: InheritedSockets(descriptors: copies, fallback: BoundSockets()))
         _ = try inheriting.acquire(address, workers: 5)
         _ = InheritedSockets(descriptors: fds.map { dup($0) }, fallback: BoundSockets())
+        loop.turn()
         sockets.release(address)
         _ = try Socket.connect(to: address).map { Socket.close($0) }.get()
         for _ in 0..<4 { loop.turn() }

@@ -12,9 +12,12 @@ extension HeaderMap {
     if presence.contains(id) { overwrite(id, value) } else { append(id, Bytes(id.name), value) }
   }
 
-  /// Makes the literal the only value of this name.
+  /// Makes the literal, which is taken as it is, the only value of this name.
   @inline(__always)
-  public func set(_ id: HeaderID, _ value: StaticString) { set(id, Bytes(value)) }
+  public func set(_ id: HeaderID, _ value: StaticString) {
+    guard id != .other else { return }
+    if presence.contains(id) { overwrite(id, Bytes(value)) } else { addChecked(id, Bytes(value)) }
+  }
 
   /// Makes `value` the only value of this name, as `set(_:_:)` for an interned one.
   public func set(_ name: HeaderName, _ value: Bytes) {
@@ -37,9 +40,11 @@ extension HeaderMap {
     append(id, Bytes(id.name), value)
   }
 
-  /// Adds a field at the end. Nothing happens for `.other`.
+  /// Adds a field at the end, the literal being taken as it is. Nothing happens for `.other`.
   @inline(__always)
-  public func add(_ id: HeaderID, _ value: StaticString) { add(id, Bytes(value)) }
+  public func add(_ id: HeaderID, _ value: StaticString) {
+    if id != .other { addChecked(id, Bytes(value)) }
+  }
 
   /// Adds a field at the end.
   public func add(_ name: HeaderName, _ value: Bytes) {
@@ -222,9 +227,7 @@ extension HeaderMap {
   @inline(__always)
   func record(_ id: HeaderID, offset: Int, nameLength: Int, valueLength: Int) {
     if entryCount == entryCapacity { growEntries() }
-    entries[entryCount] = Entry(
-      offset: UInt32(truncatingIfNeeded: offset), nameLength: UInt32(truncatingIfNeeded: nameLength),
-      valueLength: UInt32(truncatingIfNeeded: valueLength), id: id, isLive: true)
+    entries[entryCount] = Entry(offset: offset, nameLength: nameLength, valueLength: valueLength, id: id)
     if id != .other {
       if presence.contains(id) {
         repeated.insert(id)

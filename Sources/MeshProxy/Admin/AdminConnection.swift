@@ -5,11 +5,6 @@ import MeshPrimitives
 /// One client of the admin interface. A connection on which nothing moves while a request or a response is under way is
 /// cut: there are few connections, and whoever wants to know whether the proxy is ready must get one.
 final class AdminConnection: ServerConnectionHandler, TimerTarget {
-  /// How long a request or a response may stand still.
-  static let stallTimeout = Nanoseconds.seconds(30)
-  /// How long the body of a request may take in all.
-  static let bodyTimeout = Nanoseconds.seconds(30)
-
   unowned let server: AdminServer
   private(set) var http: ServerConnection?
   /// Where the server keeps this connection in its list.
@@ -27,13 +22,12 @@ final class AdminConnection: ServerConnectionHandler, TimerTarget {
 
   func start(_ accepted: Accepted, identifier: UInt64) throws(SystemError) {
     let http = ServerConnection(
-      loop: server.loop, descriptor: accepted.fd, settings: AdminServer.connectionSettings,
-      headerMaps: server.headerMaps, handler: self,
-      info: ConnectionInfo(
-        remoteAddress: accepted.peer, localAddress: server.address, identifier: identifier))
+      loop: server.loop, descriptor: accepted.fd, settings: server.limits.connection, headerMaps: server.headerMaps,
+      handler: self,
+      info: ConnectionInfo(remoteAddress: accepted.peer, localAddress: server.address, identifier: identifier))
     self.http = http
     timer = Timer(server.loop, self)
-    timer?.arm(after: Self.stallTimeout)
+    timer?.arm(after: server.limits.stall)
     try http.start()
   }
 
@@ -47,8 +41,8 @@ final class AdminConnection: ServerConnectionHandler, TimerTarget {
     guard let http, !http.isClosed else { return }
     if let stream, let deadline = stream.bodyDeadline, now >= deadline { return stream.bodyTimedOut() }
     // While nothing is under way the connection itself watches its idle time.
-    if !http.isIdle, now >= lastProgress + Self.stallTimeout { return close() }
-    let next = http.isIdle ? now + Self.stallTimeout : lastProgress + Self.stallTimeout
+    if !http.isIdle, now >= lastProgress + server.limits.stall { return close() }
+    let next = http.isIdle ? now + server.limits.stall : lastProgress + server.limits.stall
     timer?.arm(at: min(next, stream?.bodyDeadline ?? .never))
   }
 
@@ -59,7 +53,7 @@ final class AdminConnection: ServerConnectionHandler, TimerTarget {
     self.stream = stream
     connection.attach(stream)
     stream.begin(headers, start)
-    if let deadline = stream.bodyDeadline { timer?.arm(at: min(deadline, server.loop.now + Self.stallTimeout)) }
+    if let deadline = stream.bodyDeadline { timer?.arm(at: min(deadline, server.loop.now + server.limits.stall)) }
   }
 
   func refuse(_ connection: ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error) {

@@ -8,25 +8,15 @@ import MeshPrimitives
 /// Everyone who can connect can stop the proxy. The only attack that is warded off here is the one that comes through a
 /// browser on the same machine; see `AdminRequest.isCrossSite`.
 public final class AdminServer: IOHandler, TimerTarget {
-  /// Connections at the same time.
-  public static let maximumConnections = 64
-  /// A connection that has stood still for this long gives way to a new one when all are taken.
-  static let evictionAge = Nanoseconds.seconds(1)
   /// How long accepting pauses for want of descriptors.
   private static let starvationPause = Nanoseconds.milliseconds(100)
-
-  static let connectionSettings: ServerConnectionSettings = {
-    var settings = ServerConnectionSettings()
-    settings.idleTimeout = .seconds(120)
-    settings.headersTimeout = .seconds(10)
-    settings.highWatermark = 256 * 1024
-    return settings
-  }()
 
   let loop: EventLoop
   let address: SocketAddress
   unowned let context: any AdminContext
   let headerMaps = HeaderMapPool(maximumFree: 8)
+  /// Not changed once connections are accepted.
+  var limits = AdminLimits()
   /// What browsers on other sites can cause at will.
   let log = RateLimitedLog(Log.admin, perSecond: 5)
   /// Where reports are written before they are sent; used within one callback only.
@@ -71,7 +61,7 @@ public final class AdminServer: IOHandler, TimerTarget {
 
   public func ready(_ events: IOEvents) {
     for descriptor in descriptors {
-      var budget = Self.maximumConnections
+      var budget = limits.connections
       while budget > 0, isAccepting {
         budget -= 1
         let accepted = Socket.accept(descriptor)
@@ -104,7 +94,7 @@ public final class AdminServer: IOHandler, TimerTarget {
   }
 
   private func open(_ accepted: Accepted) {
-    if connections.count >= Self.maximumConnections, !evict() {
+    if connections.count >= limits.connections, !evict() {
       log.log(.warning, "refused a connection from \(accepted.peer): \(connections.count) are open")
       return Socket.close(accepted.fd)
     }
@@ -120,7 +110,7 @@ public final class AdminServer: IOHandler, TimerTarget {
 
   /// Closes the connection on which nothing has moved for longest, idle ones first. False if all are at work.
   private func evict() -> Bool {
-    let stale = connections.filter { loop.now >= $0.lastProgress + Self.evictionAge }
+    let stale = connections.filter { loop.now >= $0.lastProgress + limits.evictionAge }
     let candidates = stale.filter(\.isIdle).isEmpty ? stale : stale.filter(\.isIdle)
     guard let oldest = candidates.min(by: { $0.lastProgress < $1.lastProgress }) else { return false }
     oldest.close()

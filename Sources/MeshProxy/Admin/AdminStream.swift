@@ -4,11 +4,6 @@ import MeshPrimitives
 
 /// One request to the admin interface and its answer: collects the body, asks the endpoint, sends what it says.
 final class AdminStream: RequestReceiver {
-  /// The longest request body, in bytes.
-  static let maximumBody = 64 * 1024
-  /// About how much of a report is written at once.
-  static let portion = 64 * 1024
-
   private unowned let server: AdminServer
   private unowned let connection: ServerConnection
   private var request: AdminRequest?
@@ -32,7 +27,7 @@ final class AdminStream: RequestReceiver {
     server.headerMaps.recycle(headers)
     self.request = request
     guard !start.endStream else { return answer(request) }
-    bodyDeadline = server.loop.now + AdminConnection.bodyTimeout
+    bodyDeadline = server.loop.now + server.limits.bodyTime
     if start.expectsContinue {
       let headers = server.headerMaps.take()
       connection.sendInformational(status: 100, headers)
@@ -42,7 +37,7 @@ final class AdminStream: RequestReceiver {
 
   func receiveData(_ bytes: Bytes, endStream: Bool) {
     guard !isOver else { return }
-    guard body.count + bytes.count <= Self.maximumBody else { return refuse(status: 413) }
+    guard body.count + bytes.count <= server.limits.bodySize else { return refuse(status: 413) }
     body.append(contentsOf: bytes)
     if endStream { bodyIsComplete() }
   }
@@ -147,7 +142,7 @@ final class AdminStream: RequestReceiver {
     // Out of the property while it is changed: the report must not be copied.
     self.report = nil
     server.portion.removeAll(keepingCapacity: true)
-    let hasMore = report.write(into: &server.portion, softLimit: Self.portion)
+    let hasMore = report.write(into: &server.portion, softLimit: server.limits.portion)
     isOver = !hasMore
     if hasMore { self.report = report }
     server.portion.withUnsafeBufferPointer { connection.sendData($0, endStream: !hasMore) }

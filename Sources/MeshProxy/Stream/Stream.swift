@@ -161,6 +161,9 @@ public final class Stream: RequestReceiver, TimerTarget {
   /// Whether the client has sent all of its request.
   var isRequestComplete: Bool { info.requestCompleteAt != nil }
 
+  @inline(__always)
+  func count(_ stat: ConnectionManagerStat) { manager?.stats.add(stat) }
+
   // MARK: Flow control
 
   func pauseRequest(_ pause: Bool) {

@@ -26,6 +26,8 @@ public final class ActiveCluster {
   let stats: StatLane<ClusterStat>
   let responseCodes: ResponseCodeLane
   let requestTime: HistogramLane
+  let breaker: CircuitBreaker
+  private(set) var limits: CircuitBreaker.Limits
   private(set) var endpoints: [ActiveEndpoint] = []
   private var balancer = RoundRobinBalancer()
   private let worker: Worker
@@ -39,6 +41,8 @@ public final class ActiveCluster {
     stats = identity.stats.lane(worker.index)
     responseCodes = identity.responseCodes.lane(worker.index)
     requestTime = identity.requestTime.lane(worker.index)
+    breaker = identity.breaker
+    limits = configuration.limits
   }
 
   /// Takes new endpoints. Connections to those that stay are kept; those to the others end when their request does.
@@ -61,6 +65,7 @@ public final class ActiveCluster {
   /// Takes a changed configuration under the same name. New connections follow it; those in use finish as they are.
   func update(configuration new: ClusterConfiguration) {
     configuration = new
+    limits = new.limits
     for endpoint in endpoints { endpoint.pool.replaceConnections() }
   }
 

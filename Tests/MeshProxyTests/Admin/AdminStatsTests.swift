@@ -1,0 +1,213 @@
+import MeshPrimitives
+import MeshTesting
+import SwiftProtobuf
+import Testing
+
+@testable import MeshProxy
+
+@Suite("Admin /stats and /clusters")
+struct AdminStatsTests {
+  private static let prepare: @Sendable (FakeAdminContext) throws -> Void = { context in
+    let a = context.addCluster("a")
+    a.identity.stats.lane(0).add(.connectionTotal, 3)
+    a.identity.stats.lane(0).add(.connectionActive, 2)
+    a.identity.requestTime.lane(0).record(5_000)
+    context.addCluster("b")
+  }
+
+  private static func rendered(
+    _ admin: RunningAdmin, _ format: @escaping @Sendable (StatsStore, inout [UInt8]) -> Void
+  ) throws -> String {
+    try admin.onLoop { host in
+      var output: [UInt8] = []
+      format(host.context.stats, &output)
+      return String(decoding: output, as: UTF8.self)
+    }
+  }
+
+  @Test("the formats are those of the store")
+  func formats() async throws {
+    try await withAdmin(Self.prepare) { admin in
+      let text = try Self.rendered(admin) { $0.renderText(into: &$1) }
+      #expect(text.contains("cluster.a.upstream_cx_total: 3\n"))
+      for target in ["/stats", "/stats?format=text", "/stats?format=", "/stats?type=All", "/stats?hidden=show"] {
+        #expect(try admin.get(target).text == text, "\(target)")
+      }
+      let json = try Self.rendered(admin) { $0.renderJSON(into: &$1) }
+      let response = try admin.get("/stats?format=json")
+      #expect(response.text == json)
+      #expect(response.value("content-type") == "application/json")
+      _ = try Google_Protobuf_Value(jsonString: response.text)
+      let prometheus = try Self.rendered(admin) { $0.renderPrometheus(into: &$1) }
+      #expect(try admin.get("/stats/prometheus").text == prometheus)
+      #expect(try admin.get("/stats?format=prometheus").text == prometheus)
+      #expect(prometheus.contains("envoy_cluster_upstream_cx_total{envoy_cluster_name=\"a\"} 3\n"))
+    }
+  }
+
+  @Test("filter and usedonly choose")
+  func filters() async throws {
+    try await withAdmin(Self.prepare) { admin in
+      #expect(
+        try admin.get("/stats?filter=upstream_cx_total").text
+          == "cluster.a.upstream_cx_total: 3\ncluster.b.upstream_cx_total: 0\n")
+      #expect(
+        try admin.get("/stats?filter=%5Ecluster%5C.b%5C.upstream_cx_(total|active)").status == 400, "no groups")
+      #expect(try admin.get("/stats?filter=b%5C.upstream_cx_total$").text == "cluster.b.upstream_cx_total: 0\n")
+      let used = try admin.get("/stats?usedonly").text
+      #expect(used.hasPrefix("cluster.a.upstream_cx_active: 2\ncluster.a.upstream_cx_total: 3\n"))
+      #expect(used.contains("cluster.a.upstream_rq_time: P0("))
+      #expect(!used.contains("cluster.b"))
+      #expect(
+        try admin.get("/stats/prometheus?usedonly&filter=cx_total").text == """
+          # TYPE envoy_cluster_upstream_cx_total counter
+          envoy_cluster_upstream_cx_total{envoy_cluster_name="a"} 3
+
+          """)
+    }
+  }
+
+  @Test("type chooses the kind, in every format")
+  func types() async throws {
+    try await withAdmin(Self.prepare) { admin in
+      #expect(try admin.get("/stats?usedonly&type=Counters").text == "cluster.a.upstream_cx_total: 3\n")
+      #expect(try admin.get("/stats?usedonly&type=Gauges").text == "cluster.a.upstream_cx_active: 2\n")
+      let histograms = try admin.get("/stats?usedonly&type=Histograms").text
+      #expect(histograms.hasPrefix("cluster.a.upstream_rq_time: "))
+      #expect(histograms.split(separator: "\n").count == 1)
+      #expect(try admin.get("/stats?type=TextReadouts").text == "")
+      let json = try admin.get("/stats?usedonly&type=Counters&format=json").text
+      #expect(json.hasPrefix("{\"stats\":[{\"name\":\"cluster.a.upstream_cx_total\",\"value\":3}"))
+      #expect(!json.contains("active"))
+      let prometheus = try admin.get("/stats?usedonly&type=Gauges&format=prometheus").text
+      #expect(prometheus.contains("upstream_cx_active") && !prometheus.contains("upstream_cx_total"))
+      #expect(!prometheus.contains("_bucket"))
+    }
+  }
+
+  @Test(
+    "what is not understood is refused by name",
+    arguments: [
+      ("/stats?filter=(", "Invalid regex: "), ("/stats/prometheus?filter=*", "Invalid regex: "),
+      ("/stats?format=html", "usage: /stats?format=(json|prometheus|text)\n"),
+      ("/stats?type=foo", "invalid &type= param"),
+      ("/stats?invert_filter", "invert_filter is not supported"),
+      ("/stats?histogram_buckets=cumulative", "histogram_buckets is not supported"),
+      ("/clusters?filter=(", "Invalid regex: "), ("/clusters?format=xml", "usage: /clusters?format=(json|text)"),
+    ])
+  func refused(target: String, text: String) async throws {
+    try await withAdmin { admin in
+      let response = try admin.get(target)
+      #expect(response.status == 400)
+      #expect(response.text.hasPrefix(text))
+    }
+  }
+
+  private static let withEndpoints: @Sendable (FakeAdminContext) throws -> Void = { context in
+    var limits = CircuitBreaker.Limits()
+    limits.connections = 77
+    let first = FakeAdminContext.endpoint(
+      "127.0.0.1:19904", hostname: "hosty", weight: 3,
+      locality: .init(region: "eu", zone: "eu-1", subZone: "rack"))
+    let second = FakeAdminContext.endpoint("[::1]:19904", isHealthy: false)
+    first.endpoint.stats.lane(0).add(.connectionTotal, 12)
+    first.endpoint.stats.lane(0).add(.connectionActive, 2)
+    context.addCluster("service1", limits: limits, endpoints: [first, second])
+    context.addCluster("empty")
+  }
+
+  @Test("/clusters says what Envoy says of what there is")
+  func clusters() async throws {
+    try await withAdmin(Self.withEndpoints) { admin in
+      let expected = """
+        service1::observability_name::service1
+        service1::default_priority::max_connections::77
+        service1::default_priority::max_pending_requests::1024
+        service1::default_priority::max_requests::1024
+        service1::added_via_api::false
+        service1::127.0.0.1:19904::cx_active::2
+        service1::127.0.0.1:19904::cx_connect_fail::0
+        service1::127.0.0.1:19904::cx_total::12
+        service1::127.0.0.1:19904::rq_active::0
+        service1::127.0.0.1:19904::rq_error::0
+        service1::127.0.0.1:19904::rq_success::0
+        service1::127.0.0.1:19904::rq_timeout::0
+        service1::127.0.0.1:19904::rq_total::0
+        service1::127.0.0.1:19904::hostname::hosty
+        service1::127.0.0.1:19904::health_flags::healthy
+        service1::127.0.0.1:19904::weight::3
+        service1::127.0.0.1:19904::region::eu
+        service1::127.0.0.1:19904::zone::eu-1
+        service1::127.0.0.1:19904::sub_zone::rack
+        service1::127.0.0.1:19904::canary::false
+        service1::127.0.0.1:19904::priority::0
+        service1::127.0.0.1:19904::success_rate::-1
+        service1::127.0.0.1:19904::local_origin_success_rate::-1
+        service1::[::1]:19904::cx_active::0
+        service1::[::1]:19904::cx_connect_fail::0
+        service1::[::1]:19904::cx_total::0
+        service1::[::1]:19904::rq_active::0
+        service1::[::1]:19904::rq_error::0
+        service1::[::1]:19904::rq_success::0
+        service1::[::1]:19904::rq_timeout::0
+        service1::[::1]:19904::rq_total::0
+        service1::[::1]:19904::hostname::
+        service1::[::1]:19904::health_flags::/failed_eds_health
+        service1::[::1]:19904::weight::1
+        service1::[::1]:19904::region::
+        service1::[::1]:19904::zone::
+        service1::[::1]:19904::sub_zone::
+        service1::[::1]:19904::canary::false
+        service1::[::1]:19904::priority::0
+        service1::[::1]:19904::success_rate::-1
+        service1::[::1]:19904::local_origin_success_rate::-1
+
+        """
+      let empty = """
+        empty::observability_name::empty
+        empty::default_priority::max_connections::1024
+        empty::default_priority::max_pending_requests::1024
+        empty::default_priority::max_requests::1024
+        empty::added_via_api::false
+
+        """
+      #expect(try admin.get("/clusters").text == expected + empty)
+      #expect(try admin.get("/clusters?filter=^em").text == empty)
+    }
+  }
+
+  @Test("/clusters as JSON")
+  func clustersJSON() async throws {
+    try await withAdmin(Self.withEndpoints) { admin in
+      let text = try admin.get("/clusters?format=json").text
+      #expect(text.hasPrefix("{\n \"cluster_statuses\": [\n  {\n   \"name\": \"service1\",\n   \"host_statuses\": [\n"))
+      #expect(
+        text.contains(
+          """
+              "stats": [
+               {
+                "name": "cx_connect_fail"
+               },
+               {
+                "name": "cx_total",
+                "value": "12"
+               },
+
+          """))
+      let statuses = try Google_Protobuf_Value(jsonString: text).structValue.fields["cluster_statuses"]?.listValue
+      let first = try #require(statuses?.values.first?.structValue.fields)
+      let hosts = try #require(first["host_statuses"]?.listValue.values)
+      #expect(hosts.count == 2)
+      let host = hosts[1].structValue.fields
+      #expect(
+        host["address"]?.structValue.fields["socket_address"]?.structValue.fields["address"]?.stringValue == "::1")
+      #expect(host["health_status"]?.structValue.fields["eds_health_status"]?.stringValue == "UNHEALTHY")
+      #expect(host["locality"]?.structValue.fields.isEmpty == true)
+      #expect(host["hostname"] == nil)
+      let limits = first["circuit_breakers"]?.structValue.fields["thresholds"]?.listValue.values.first
+      #expect(limits?.structValue.fields["max_connections"]?.numberValue == 77)
+      #expect(first["observability_name"]?.stringValue == "service1")
+      #expect(statuses?.values.last?.structValue.fields["host_statuses"] == nil)
+    }
+  }
+}
