@@ -55,7 +55,9 @@ import Testing
     ("%DYNAMIC_METADATA(:a)%", 0, "needs a namespace and a key"),
     ("%ENVIRONMENT%", 0, "needs the name of a variable"),
     ("%ENVIRONMENT()%", 0, "needs the name of a variable"),
-    ("ok %RESPONSE_CODES%", 3, "there is no operator %RESPONSE_CODES% (did you mean %RESPONSE_CODE%? supported: BYTES_"),
+    (
+      "ok %RESPONSE_CODES%", 3, "there is no operator %RESPONSE_CODES% (did you mean %RESPONSE_CODE%? supported: BYTES_"
+    ),
     ("%upstream_host%", 0, "did you mean %UPSTREAM_HOST%?"),
     ("%XYZZYPLUGH%", 0, "there is no operator %XYZZYPLUGH% (supported: BYTES_RECEIVED, BYTES_SENT, "),
     ("%GRPC_STATUS%", 0, "%GRPC_STATUS% is not supported by this proxy"),
@@ -97,7 +99,8 @@ import Testing
     ]
     var formats = 0
     for _ in 0..<20_000 {
-      let text = (0..<Int.random(in: 1...10, using: &random)).map { _ in pieces.randomElement(using: &random)! }.joined()
+      let text = (0..<Int.random(in: 1...10, using: &random)).map { _ in pieces.randomElement(using: &random)! }
+        .joined()
       switch SubstitutionFormat.compile(text, environment: { _ in nil }, hostName: "h") {
       case .failure(let problem):
         #expect(problem.offset >= 0 && problem.offset <= text.utf8.count, "\(text): \(problem)")
