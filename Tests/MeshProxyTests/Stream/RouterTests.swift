@@ -205,7 +205,7 @@ struct RouterTests {
         """, clusters: "[\(cluster("up", server.port))]")
     let response = fixture.open("GET", "/api/things?q=1", [("x-drop", "1")])
     #expect(fixture.turn { response.isEnded })
-    let head = seen.value
+    let head = seen.read { $0 }
     #expect(head.hasPrefix("GET /v2/things?q=1 HTTP/1.1\r\n"))
     #expect(head.contains("\r\nx-envoy-original-path: /api/things?q=1\r\n"))
     #expect(head.contains("\r\nx-team: blue\r\n"))
@@ -228,7 +228,7 @@ struct RouterTests {
     func send(_ headers: [(String, String)]) -> String {
       let response = fixture.open("GET", "/", headers)
       #expect(fixture.turn { response.isEnded })
-      return seen.value
+      return seen.read { $0 }
     }
     func field(_ name: String, _ head: String) -> String? {
       head.split(separator: "\r\n").first { $0.hasPrefix(name + ": ") }.map { String($0.dropFirst(name.count + 2)) }
