@@ -208,10 +208,12 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
 
   func writeOut() {
     let waiting = transport.output.count
-    guard waiting > 0 else { return }
-    let sound = transport.flush(loop.bufferPool)
-    handler.connectionTransferred(received: 0, sent: waiting - transport.output.count)
-    guard sound else { return close(.remote) }
+    if waiting > 0 {
+      let sound = transport.flush(loop.bufferPool)
+      handler.connectionTransferred(received: 0, sent: waiting - transport.output.count)
+      guard sound else { return close(.remote) }
+    }
+    // Also when nothing waited: a large run may have gone out, and all before it, while the stream was writing.
     afterWrite()
   }
 
