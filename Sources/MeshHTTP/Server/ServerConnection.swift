@@ -145,7 +145,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     case .idle:
       if let drainDeadline, now >= drainDeadline { return close(.local) }
       if let limit = settings.idleTimeout, now >= phaseStartedAt + limit { return close(.idleTimeout) }
-      if let maximum = settings.maximumDuration, now >= openedAt + maximum { beginDraining() }
+      if let maximum = settings.maximumDuration, now >= openedAt + maximum { beginDraining(settings.drainTimeout) }
       armIdle()
     case .head:
       guard let limit = settings.headersTimeout else { return }
@@ -160,16 +160,17 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     }
   }
 
-  /// The next response is the connection's last; without a request it closes after `drainTimeout`. A request that is on
-  /// its way when the decision falls is so answered, not lost.
-  public func drain() {
-    beginDraining()
+  /// The next response is the connection's last; without a request it closes after `patience`. A request that is on its
+  /// way when the decision falls is so answered, not lost.
+  /// - Parameter patience: nil for the settings' `drainTimeout`.
+  public func drain(idleFor patience: Nanoseconds? = nil) {
+    beginDraining(patience ?? settings.drainTimeout)
     if phase == .idle { armIdle() }
   }
 
-  private func beginDraining() {
+  private func beginDraining(_ patience: Nanoseconds) {
     keepAlive = false
-    if drainDeadline == nil { drainDeadline = loop.now + settings.drainTimeout }
+    drainDeadline = min(drainDeadline ?? .never, loop.now + patience)
   }
 
   // MARK: Phases
