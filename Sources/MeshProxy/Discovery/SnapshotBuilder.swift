@@ -33,10 +33,15 @@ struct SnapshotBuilder {
     }
     var listeners: [ConfigurationSnapshot.ListenerEntry] = []
     var addresses: [MeshPrimitives.SocketAddress: Int] = [:]
+    let adminSocket = bootstrap.admin.address.socketAddress
+    let adminAddress = SocketAddress(ip: adminSocket.address, port: UInt16(truncatingIfNeeded: adminSocket.portValue))
     for (index, listener) in resources.listeners.enumerated() {
       let path = "static_resources.listeners[\(index)]"
       guard let entry = self.listener(listener, path) else { continue }
       let address = entry.configuration.address
+      if address.port != 0, address == adminAddress {
+        report("\(path).address", "the admin interface listens on \(address) already")
+      }
       if address.port != 0, let other = addresses.updateValue(index, forKey: address) {
         report("\(path).address", "listener \(other) listens on \(address) already")
       }
