@@ -94,6 +94,25 @@ public final class RawConnection: @unchecked Sendable {
     try receive("\(count) bytes", within: deadline) { $0.count >= count ? count : nil }
   }
 
+  /// Receives `count` bytes and forgets them.
+  /// - Parameter piece: how many to receive at a time.
+  public func discard(count: Int, piece: Int = 65536, within deadline: Deadline = Deadline()) throws {
+    let taken = min(count, received.count)
+    received.removeFirst(taken)
+    var rest = count - taken
+    var chunk = [UInt8](repeating: 0, count: piece)
+    while rest > 0 {
+      let result = recv(fd, &chunk, min(rest, piece), 0)
+      if result > 0 {
+        rest -= result
+      } else if result < 0, errno == EAGAIN {
+        try wait(POLLIN, deadline, "\(rest) more bytes of \(count)")
+      } else if result == 0 || errno != EINTR {
+        throw TestFailure("the peer ended (\(result == 0 ? 0 : errno)) before \(rest) more bytes of \(count)")
+      }
+    }
+  }
+
   /// Receives up to and including `text`.
   @discardableResult
   public func receive(through text: String, within deadline: Deadline = Deadline()) throws -> String {

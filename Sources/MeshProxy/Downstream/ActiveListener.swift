@@ -15,6 +15,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   private var isAccepting = false
   /// Accepting stopped for want of descriptors or memory; see `resumeAccepting`.
   private var isStarved = false
+  private static let starvation = RateLimitedLog(Log.http, perSecond: 1)
 
   init(
     worker: Worker, configuration: ListenerConfiguration, descriptors: [Int32], address: SocketAddress,
@@ -101,7 +102,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     stats.add(.connectionOverflow)
     guard isAccepting, !isStarved else { return }
     isStarved = true
-    worker.log.warning("listener \(configuration.name): accept: \(SystemError.text(-error)); pausing for 100 ms")
+    Self.starvation.warning("listener \(configuration.name): accept: \(SystemError.text(-error)); pausing for 100 ms")
     for descriptor in descriptors { worker.loop.deregister(descriptor) }
     worker.after(.milliseconds(100)) { [weak self] in
       guard let self, isStarved else { return }
