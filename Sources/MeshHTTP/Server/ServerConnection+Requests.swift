@@ -166,7 +166,9 @@ extension ServerConnection {
     input.clear(loop.bufferPool)
     stream?.requestReset(.protocolError)
     if phase == .closed { return count }
-    if began { close(.protocolError, reset: true) } else {
+    if began {
+      close(.protocolError, reset: true)
+    } else {
       beginRefusal()
       handler.refuse(self, headerMaps.take(), error)
     }

@@ -8,6 +8,8 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   private(set) var configuration: ListenerConfiguration
   private(set) var manager: ConnectionManager
   private let stats: StatLane<ListenerStat>
+  /// Keeps the lane above alive.
+  private let identity: ListenerIdentity
   /// Usually one; more when this process inherited more sockets than it has workers.
   private let descriptors: [Int32]
   private let address: SocketAddress
@@ -23,6 +25,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     self.worker = worker
     self.configuration = configuration
     self.descriptors = descriptors
+    self.identity = identity
     self.address = address
     manager = ConnectionManager(worker: worker, configuration: configuration.manager, identity: identity.manager)
     stats = identity.stats.lane(worker.index)
