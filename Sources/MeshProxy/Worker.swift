@@ -18,6 +18,7 @@ public final class Worker {
   var isDraining: Bool { isEnding || isHealthCheckFailed }
   private var isEnding = false
   private var isHealthCheckFailed = false
+  private let serverStats: StatBlock<ServerStat>?
 
   private var listeners: [ListenerKey: ActiveListener] = [:]
   /// Listeners that accept no more and whose connections are ending.
@@ -30,8 +31,10 @@ public final class Worker {
   private var accessLogBuffers: [ObjectIdentifier: AccessLogBuffer] = [:]
   private var drainObserver: (@Sendable () -> Void)?
 
-  init(index: Int, seed: UInt64) throws(SystemError) {
+  /// - Parameter serverStats: this worker's lane of the `server` statistics, if there are any.
+  init(index: Int, seed: UInt64, serverStats: StatBlock<ServerStat>? = nil) throws(SystemError) {
     self.index = index
+    self.serverStats = serverStats
     loop = try EventLoop()
     random = Random(seed: seed)
     dateBuffer = .allocate(capacity: HTTPDate.length)
@@ -54,6 +57,9 @@ public final class Worker {
     }
     return Bytes(start: dateBuffer, count: HTTPDate.length)
   }
+
+  /// Shows what the loop has dropped. Called now and then, by whoever accepts a connection.
+  func publishStaleEvents() { serverStats?.lane(index).set(.staleEvents, Int64(clamping: loop.staleEvents)) }
 
   /// Unique in this process: the worker's number and a count.
   func nextConnectionIdentifier() -> UInt64 {

@@ -116,6 +116,8 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     becomeIdle()
   }
 
+  /// Whether a request was in flight when the connection closed.
+  public private(set) var hadRequest = false
   public var isClosed: Bool { phase == .closed }
   /// Between requests: nothing in flight, nothing half received.
   public var isIdle: Bool { phase == .idle && transport.output.isEmpty && input.isEmpty }
@@ -241,6 +243,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   /// Closes now. The stream in flight, if any, is told that its client is gone.
   public func close(_ reason: CloseReason, reset: Bool = false) {
     guard phase != .closed else { return }
+    hadRequest = receiver != nil
     phase = .closed
     timer = nil
     transport.close(loop, reset: reset)

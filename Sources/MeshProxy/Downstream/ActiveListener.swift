@@ -67,7 +67,10 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   /// Ends what is left.
   func closeConnections() { for connection in connections { connection.close(.local) } }
 
-  func ready(_ events: IOEvents) { accept(everything: false) }
+  func ready(_ events: IOEvents) {
+    accept(everything: false)
+    worker.publishStaleEvents()
+  }
 
   private func accept(everything: Bool) {
     for descriptor in descriptors {
@@ -155,6 +158,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     manager.stats.subtract(.connectionHTTP1Active)
     manager.stats.add(.connectionDestroy)
     manager.stats.add(reason == .remote ? .connectionDestroyRemote : .connectionDestroyLocal)
+    if connection.hadRequest { manager.stats.add(.connectionDestroyActiveRequest) }
     if reason == .idleTimeout { manager.stats.add(.connectionIdleTimeout) }
     if connections.isEmpty { worker.listenerBecameEmpty(self) }
   }

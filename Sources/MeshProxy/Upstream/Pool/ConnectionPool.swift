@@ -162,6 +162,7 @@ final class ConnectionPool: ClientConnectionOwner {
 
   func connectionEstablished(_ connection: ClientConnection) {
     connecting -= 1
+    cluster.connectTime.record(worker.loop.now.since(connection.openedAt).rawValue / 1000)
     offer(connection)
   }
 
