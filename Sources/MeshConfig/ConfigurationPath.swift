@@ -81,7 +81,8 @@ func quoted(_ text: some StringProtocol) -> String {
     case "\n": out += "\\n"
     case "\r": out += "\\r"
     case "\t": out += "\\t"
-    case _ where character.value < 0x20 || character.value == 0x7f: out += "\\u{\(String(character.value, radix: 16))}"
+    case _ where character.value < 0x20 || (0x7f..<0xa0).contains(character.value):
+      out += "\\u{\(String(character.value, radix: 16))}"
     default: out.unicodeScalars.append(character)
     }
   }

@@ -192,12 +192,14 @@ public final class Proxy {
   private func startAdmin() throws {
     guard bootstrap.hasAdmin, bootstrap.admin.hasAddress else { return }
     let configured = bootstrap.admin.address.socketAddress
-    guard let address = MeshPrimitives.SocketAddress(
-      ip: configured.address, port: UInt16(truncatingIfNeeded: configured.portValue))
+    guard
+      let address = MeshPrimitives.SocketAddress(
+        ip: configured.address, port: UInt16(truncatingIfNeeded: configured.portValue))
     else { return }
     let bound = try bind(address, workers: 1, backlog: nil)
     if !address.isLoopback {
-      log.warning("admin interface on \(bound.address): anyone who reaches it can stop this proxy (use a loopback address)")
+      log.warning(
+        "admin interface on \(bound.address): anyone who reaches it can stop this proxy (use a loopback address)")
     }
     let server = AdminServer(loop: loop, context: self, descriptors: bound.descriptors, address: bound.address)
     server.startAccepting()
@@ -224,7 +226,8 @@ public final class Proxy {
     }
     let unclaimed = inherited.closeUnclaimed()
     if !unclaimed.isEmpty {
-      log.warning("inherited sockets that no listener wants are closed: \(unclaimed.map(\.description).joined(separator: ", "))")
+      log.warning(
+        "inherited sockets that no listener wants are closed: \(unclaimed.map(\.description).joined(separator: ", "))")
     }
     configuredAt = ProcessClock.wall()
     push(snapshot, endpoints: discovery.all) { [unowned self] in

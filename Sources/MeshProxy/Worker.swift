@@ -218,6 +218,7 @@ public final class Worker {
 
   /// Connections now open to clients.
   var connectionCount: Int {
-    listeners.values.reduce(0) { $0 + $1.connectionCount } + endingListeners.values.reduce(0) { $0 + $1.connectionCount }
+    listeners.values.reduce(0) { $0 + $1.connectionCount }
+      + endingListeners.values.reduce(0) { $0 + $1.connectionCount }
   }
 }

@@ -67,6 +67,8 @@ public final class ForwardAction: Sendable {
   public let matchedLength: Int
   /// Bounds the whole response, from the end of the request on; zero: no bound. Default: 15 s.
   public let timeout: Nanoseconds
+  /// `timeout` in whole milliseconds as decimal digits: what the upstream is told.
+  public let timeoutDigits: [UInt8]
   /// Bounds the time without any activity, in place of the connection manager's; zero: no bound; nil: not given.
   public let idleTimeout: Nanoseconds?
 
@@ -79,6 +81,7 @@ public final class ForwardAction: Sendable {
     self.prefixRewrite = prefixRewrite
     self.matchedLength = matchedLength
     self.timeout = timeout
+    timeoutDigits = Array("\(timeout.wholeMilliseconds)".utf8)
     self.idleTimeout = idleTimeout
   }
 

@@ -96,7 +96,7 @@ import Testing
     }
     for count in whole.indices { _ = found(Array(whole[..<count]), Bootstrap.protoMessageName) }
     for index in whole.indices {
-      for bit in [0, 1, 3, 7] {
+      for bit in [index % 3, 7] {
         var bytes = whole
         bytes[index] ^= 1 << UInt8(bit)
         _ = found(bytes, Bootstrap.protoMessageName)

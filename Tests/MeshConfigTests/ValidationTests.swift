@@ -255,6 +255,10 @@ import Testing
             + " must be an IP address to listen on, not \"\(address)\""
         ])
     }
+    #expect(
+      problems(Admin.self, "address: {socket_address: {address: localhost, port_value: 1}}") == [
+        "x.yaml:1:37: address.socket_address.address: must be an IP address to listen on, not \"localhost\""
+      ])
     for address in ["127.0.0.1", "::", "fe80::1"] {
       let yaml = frontProxy.replacing(line: "address: 0.0.0.0", with: "address: '\(address)'")
       #expect(problems(Bootstrap.self, yaml).isEmpty)

@@ -139,6 +139,19 @@ import Testing
     #expect(problems(Node.self, yaml)[0].hasSuffix("is nested too deeply (at most 64 levels)"))
   }
 
+  /// Python's and others' JSON writes characters beyond U+FFFF so.
+  @Test func surrogatePairs() throws {
+    #expect(try load(Node.self, "{\"id\": \"a\\ud83d\\uDE00b\\ud83d\\ude01\"}").id == "a😀b😁")
+    #expect(try load(Node.self, "{\"id\": \"\\\\ud83d\\\\ude00\"}").id == "\\ud83d\\ude00")
+    #expect(problems(Node.self, "{\"id\": \"\\ud83d\"}")[0].contains("invalid Unicode character escape code"))
+    #expect(problems(Node.self, "{\"id\": \"\\ud83d\\u0041\"}").count == 1)
+    // In YAML a backslash outside of double quotes is a backslash.
+    #expect(try load(Node.self, "id: \\ud83d\\ude00").id == "\\ud83d\\ude00")
+    for end in ["\\", "\\u", "\\ud83d\\", "\\ud83d\\ude0"] {
+      #expect(problems(Node.self, "{\"id\": \"\(end)").count == 1)
+    }
+  }
+
   @Test func blockScalars() throws {
     #expect(try load(Node.self, "id: |\n  a\n  b\n").id == "a\nb\n")
     #expect(try load(Node.self, "id: >-\n  a\n  b\n").id == "a b")

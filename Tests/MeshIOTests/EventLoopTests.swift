@@ -2,7 +2,6 @@ import Glibc
 import MeshIO
 import MeshPrimitives
 import MeshTesting
-import Synchronization
 import Testing
 
 /// Calls a closure for each event.
@@ -15,7 +14,7 @@ final class ClosureHandler: IOHandler, TimerTarget, Flushable {
   func flush() { onFlush() }
 }
 
-@Suite("EventLoop")
+@Suite("EventLoop", .timeLimit(.minutes(1)))
 struct EventLoopTests {
   private static func pipePair() -> (read: Int32, write: Int32) {
     var ends: [Int32] = [-1, -1]
@@ -72,6 +71,7 @@ struct EventLoopTests {
     output.onFlush = { log.append("flush") }
     let handler = ClosureHandler()
     let timer = Timer(loop, handler, tag: 9)
+    defer { withExtendedLifetime((handler, timer)) {} }
     handler.onTimer = { tag in
       log.append("timer \(tag)")
       loop.flushLater(output)
@@ -96,11 +96,41 @@ struct EventLoopTests {
     }
   }
 
+  @Test("many flushes, and flushes that ask for flushes, run once each and in order")
+  func manyFlushes() throws {
+    let loop = try EventLoop()
+    let pipe = Self.pipePair()
+    let handler = ClosureHandler()
+    var log: [Int] = []
+    weak var last: ClosureHandler?
+    handler.onReady = { _ in
+      for number in 0..<1000 {
+        let output = ClosureHandler()
+        output.onFlush = {
+          log.append(number)
+          let next = ClosureHandler()
+          next.onFlush = { log.append(1000 + number) }
+          loop.flushLater(next)
+          last = next
+        }
+        loop.flushLater(output)
+      }
+    }
+    try loop.register(pipe.read, handler, interest: .edgeRead)
+    Self.writeByte(pipe.write)
+    loop.turn()
+    #expect(log == Array(0..<2000))
+    #expect(last == nil, "a flush that has run is kept")
+    loop.close(pipe.read)
+    close(pipe.write)
+  }
+
   @Test("a timer wakes an idle loop after its deadline and not before")
   func timerWakes() throws {
     let loop = try EventLoop()
     let target = ClosureHandler()
     let timer = Timer(loop, target)
+    defer { withExtendedLifetime((target, timer)) {} }
     let start = ProcessClock.monotonic()
     target.onTimer = { _ in loop.stop() }
     timer.arm(at: start + .milliseconds(20))
@@ -120,9 +150,51 @@ struct EventLoopTests {
     timer?.arm(after: .milliseconds(1))
     timer = nil
     let guardTimer = Timer(loop, target, tag: 1)
+    defer { withExtendedLifetime((target, guardTimer)) {} }
     target.onTimer = { _ in loop.stop() }
     guardTimer.arm(after: .milliseconds(5))
     loop.run()
+  }
+
+  @Test("an owner may let go of itself in its own callback")
+  func suicide() throws {
+    final class Owner: TimerTarget, IOHandler, Flushable {
+      static func make(_ loop: EventLoop, _ fd: Int32) throws -> Owner { try Owner(loop, fd) }
+      let loop: EventLoop
+      let fd: Int32
+      var timer: Timer?
+      var payload = Array(repeating: 7, count: 100)
+      var drop: () -> Void = {}
+      init(_ loop: EventLoop, _ fd: Int32) throws {
+        self.loop = loop
+        self.fd = fd
+        timer = Timer(loop, self)
+        try loop.register(fd, self, interest: .edgeRead)
+      }
+      func end() {
+        loop.close(fd)
+        drop()
+        // Still here, though nobody else holds it.
+        #expect(payload.reduce(0, +) == 700)
+        #expect(timer?.isArmed == false)
+      }
+      func timerFired(_ tag: UInt8) { end() }
+      func ready(_ events: IOEvents) { end() }
+      func flush() {}
+    }
+    let loop = try EventLoop()
+    for byTimer in [true, false] {
+      let pipe = Self.pipePair()
+      var owner: Owner? = try Owner.make(loop, pipe.read)
+      weak let observer = owner
+      owner?.drop = { owner = nil }
+      if byTimer { owner?.timer?.arm(after: .milliseconds(1)) } else { Self.writeByte(pipe.write) }
+      let deadline = Deadline()
+      while observer != nil, !deadline.hasPassed { loop.turn(upTo: .milliseconds(10)) }
+      #expect(observer == nil)
+      close(pipe.write)
+    }
+    #expect(loop.registrations == 0)
   }
 
   @Test("posts from many threads arrive once each, in the order of their poster")
@@ -143,7 +215,7 @@ struct EventLoopTests {
       }
       let receiver = Receiver(loop)
       #expect(throws: Never.self) { try mailbox.attach(to: loop, owner: receiver) }
-      loop.run()
+      withExtendedLifetime(receiver) { loop.run() }
       #expect(receiver.total == 4 * perThread + 2)
       for poster in receiver.seen { #expect(poster == Array(0..<perThread)) }
       #expect(loop.waits <= UInt64(4 * perThread + 4))
@@ -168,17 +240,23 @@ struct EventLoopTests {
     mailbox.post { _ in Issue.record("delivered after detach") }
   }
 
-  @Test("a mailbox whose owner is gone drops its posts")
-  func mailboxWithoutOwner() throws {
+  @Test("a mailbox that is detached by one of its messages delivers no other")
+  func mailboxDetached() throws {
     let loop = try EventLoop()
     let mailbox = Mailbox<ClosureHandler>()
-    do {
-      let owner = ClosureHandler()
-      try mailbox.attach(to: loop, owner: owner)
+    let owner = ClosureHandler()
+    try mailbox.attach(to: loop, owner: owner)
+    var delivered = 0
+    owner.onFlush = {
+      delivered += 1
+      mailbox.detach(from: loop)
     }
-    mailbox.post { _ in Issue.record("delivered to nobody") }
+    mailbox.post { $0.flush() }
+    mailbox.post { $0.flush() }
     loop.turn()
-    mailbox.detach(from: loop)
+    mailbox.post { $0.flush() }
+    loop.turn()
+    #expect(delivered == 1)
     #expect(loop.registrations == 0)
   }
 

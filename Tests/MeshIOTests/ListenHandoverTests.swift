@@ -86,7 +86,7 @@ struct ListenHandoverTests {
         let loop = try EventLoop()
         let server = try OkServer(loop, fds)
         try mailbox.attach(to: loop, owner: server)
-        loop.run()
+        withExtendedLifetime(server) { loop.run() }
         mailbox.detach(from: loop)
       } catch { Issue.record("\(error)") }
     }
@@ -122,7 +122,7 @@ struct ListenHandoverTests {
     }
     try await Self.waitForServed(tally, 50)
     tally.stop.store(true, ordering: .relaxed)
-    for client in clients { client.join() }
+    try await blocking { for client in clients { client.join() } }
     server.mailbox.post { $0.finish() }
     server.thread.join()
     let counts = tally.counts.withLock { $0 }
@@ -144,7 +144,7 @@ struct ListenHandoverTests {
     server.mailbox.post { $0.finish() }
     server.thread.join()
     sockets.release(address)
-    for client in clients { client.join() }
+    try await blocking { for client in clients { client.join() } }
     let counts = tally.counts.withLock { $0 }
     #expect(counts.lost == [])
     #expect(counts.refused == 4)
@@ -186,6 +186,7 @@ struct ListenHandoverTests {
     let here = ListenSockets(loop)
     let fds = try here.acquire(SocketAddress(IPAddress(v4: 0), port: 0), workers: 1)
     let address = try #require(Socket.localAddress(fds[0]))
+    defer { withExtendedLifetime((here, probe)) {} }
     // The same address and the same lock name, in another namespace: no conflict.
     let there = ListenSockets(loop, source: NamespaceSockets(probe.path))
     #expect(try there.acquire(address, workers: 2).count == 2)

@@ -1,7 +1,6 @@
 import Glibc
 import MeshPrimitives
 import MeshTesting
-import Synchronization
 import Testing
 
 @testable import MeshIO

@@ -1,6 +1,7 @@
 import Glibc
 import MeshTesting
-import Synchronization
+
+@testable import MeshIO
 
 /// A DNS server on 127.0.0.1 over UDP that answers from a script.
 final class ScriptedNameServer: Sendable {
@@ -22,7 +23,8 @@ final class ScriptedNameServer: Sendable {
 
   let port: UInt16
   private let fd: Int32
-  private let questions = Mutex<[Question]>([])
+  private let questions = Locked<[Question]>([])
+  private let thread: LoopThread
 
   init(_ script: @escaping @Sendable (Question) -> Answer) throws {
     let fd = socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -38,55 +40,53 @@ final class ScriptedNameServer: Sendable {
     guard bound else { throw TestFailure("cannot bind") }
     self.fd = fd
     port = UInt16(bigEndian: address.sin_port)
-    let thread = Thread { [weak self] packet in
-      guard packet.count > 16 else { return nil }
-      var at = 12
-      var labels: [String] = []
-      while at < packet.count, packet[at] != 0 {
-        let end = at + 1 + Int(packet[at])
-        guard end < packet.count else { return nil }
-        labels.append(String(decoding: packet[(at + 1)..<end], as: UTF8.self))
-        at = end
+    thread = try LoopThread.start(name: "name server") { [questions] in
+      Self.serve(fd) { packet in
+        guard let (question, end) = Self.question(packet) else { return nil }
+        questions.withLock { $0.append(question) }
+        return Self.response(packet, questionEnd: end, script(question), question.type)
       }
-      guard at + 4 < packet.count else { return nil }
-      let question = Question(
-        name: labels.joined(separator: "."), type: UInt16(packet[at + 1]) << 8 | UInt16(packet[at + 2]))
-      self?.questions.withLock { $0.append(question) }
-      return Self.response(packet, questionEnd: at + 5, script(question), question.type)
     }
-    thread.start(fd)
   }
 
-  deinit { shutdown(fd, Int32(SHUT_RDWR)) }
+  deinit {
+    // Wakes the receive.
+    shutdown(fd, Int32(SHUT_RDWR))
+    thread.join()
+    close(fd)
+  }
 
   var asked: [Question] { questions.withLock { $0 } }
 
-  private struct Thread: Sendable {
-    let handle: @Sendable ([UInt8]) -> [UInt8]?
-
-    func start(_ fd: Int32) {
-      Task.detached {
-        _ = try? await blocking {
-          var buffer = [UInt8](repeating: 0, count: 4096)
-          while true {
-            var peer = sockaddr_in()
-            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-            let count = withUnsafeMutablePointer(to: &peer) {
-              $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                recvfrom(fd, &buffer, buffer.count, 0, $0, &length)
-              }
-            }
-            // shutdown wakes a UDP receive with 0 or an error.
-            if count <= 0 { break }
-            guard let reply = handle(Array(buffer[..<count])) else { continue }
-            _ = withUnsafePointer(to: &peer) {
-              $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { sendto(fd, reply, reply.count, 0, $0, length) }
-            }
-          }
-          close(fd)
-        }
+  private static func serve(_ fd: Int32, _ handle: ([UInt8]) -> [UInt8]?) {
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    while true {
+      var peer = sockaddr_in()
+      var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+      let count = withUnsafeMutablePointer(to: &peer) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { recvfrom(fd, &buffer, buffer.count, 0, $0, &length) }
+      }
+      if count <= 0 { return }
+      guard let reply = handle(Array(buffer[..<count])) else { continue }
+      _ = withUnsafePointer(to: &peer) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { sendto(fd, reply, reply.count, 0, $0, length) }
       }
     }
+  }
+
+  /// The question of a query, and the offset after it.
+  private static func question(_ packet: [UInt8]) -> (Question, end: Int)? {
+    var at = 12
+    var labels: [String] = []
+    while at < packet.count, packet[at] != 0 {
+      let end = at + 1 + Int(packet[at])
+      guard end < packet.count else { return nil }
+      labels.append(String(decoding: packet[(at + 1)..<end], as: UTF8.self))
+      at = end
+    }
+    guard at + 4 < packet.count else { return nil }
+    let type = UInt16(packet[at + 1]) << 8 | UInt16(packet[at + 2])
+    return (Question(name: labels.joined(separator: "."), type: type), at + 5)
   }
 
   private static func response(_ query: [UInt8], questionEnd: Int, _ answer: Answer, _ type: UInt16) -> [UInt8]? {

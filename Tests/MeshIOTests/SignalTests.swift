@@ -3,7 +3,7 @@ import MeshIO
 import MeshPrimitives
 import Testing
 
-@Suite("Signals")
+@Suite("Signals", .timeLimit(.minutes(1)))
 struct SignalTests {
   @Test("signals are events: delivered in order on the loop, with their sender; none is lost before the loop runs")
   func delivery() async {

@@ -114,10 +114,11 @@ struct SocketTests {
       func round() throws {
         let loop = try EventLoop()
         let mailbox = Mailbox<ClosureHandler>()
-        try mailbox.attach(to: loop, owner: ClosureHandler())
+        let owner = ClosureHandler()
+        try mailbox.attach(to: loop, owner: owner)
         mailbox.detach(from: loop)
         let attached = Mailbox<ClosureHandler>()
-        try attached.attach(to: loop, owner: ClosureHandler())
+        try attached.attach(to: loop, owner: owner)
         let sockets = ListenSockets(loop)
         let fds = try sockets.acquire(SocketAddress(.loopbackV4, port: 0), workers: 3)
         guard let address = Socket.localAddress(fds[0]) else { exit(3) }
@@ -128,6 +129,7 @@ struct SocketTests {
         let inheriting = ListenSockets(loop, source: InheritedSockets(descriptors: copies, fallback: BoundSockets()))
         _ = try inheriting.acquire(address, workers: 5)
         _ = InheritedSockets(descriptors: fds.map { dup($0) }, fallback: BoundSockets())
+        loop.turn()
         sockets.release(address)
         _ = try Socket.connect(to: address).map { Socket.close($0) }.get()
         for _ in 0..<4 { loop.turn() }

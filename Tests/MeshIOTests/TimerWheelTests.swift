@@ -8,6 +8,7 @@ import Testing
 struct TimerWheelTests {
   private static let tick: UInt64 = 1 << TimerWheel.tickBits
 
+  /// The wheel does not own its entries, and the optimiser ends a local's life at its last use: each test extends it.
   private final class Entry: TimerEntry {
     let id: Int
     init(_ id: Int) { self.id = id }
@@ -30,6 +31,7 @@ struct TimerWheelTests {
       let start = random.next(below: 1 << 40)
       var wheel = TimerWheel(now: MonotonicTime(nanoseconds: start))
       let entry = Entry(exponent)
+      defer { withExtendedLifetime(entry) {} }
       let deadline = start + (1 << UInt64(exponent)) + random.next(below: 1 << UInt64(exponent))
       wheel.arm(entry, at: MonotonicTime(nanoseconds: deadline))
       // Follow the wheel's own wake-ups, as the loop does.
@@ -63,6 +65,7 @@ struct TimerWheelTests {
     var now: UInt64 = seed % 3 == 0 ? (1 << 56) - random.next(below: 1 << 36) : random.next(below: 1 << 50)
     var wheel = TimerWheel(now: MonotonicTime(nanoseconds: now))
     let entries = (0..<50).map { Entry($0) }
+    defer { withExtendedLifetime(entries) {} }
     var model: [Int: UInt64] = [:]
     for _ in 0..<2000 {
       switch random.next(below: 10) {
@@ -106,6 +109,7 @@ struct TimerWheelTests {
   func lazyLater() {
     var wheel = TimerWheel(now: MonotonicTime(nanoseconds: 0))
     let entry = Entry(1)
+    defer { withExtendedLifetime(entry) {} }
     wheel.arm(entry, at: MonotonicTime(nanoseconds: 10 * Self.tick))
     wheel.arm(entry, at: MonotonicTime(nanoseconds: 1000 * Self.tick))
     #expect(wheel.nextWakeup == MonotonicTime(nanoseconds: 10 * Self.tick))
@@ -122,6 +126,7 @@ struct TimerWheelTests {
   func earlier() {
     var wheel = TimerWheel(now: MonotonicTime(nanoseconds: 0))
     let entry = Entry(1)
+    defer { withExtendedLifetime(entry) {} }
     wheel.arm(entry, at: MonotonicTime(nanoseconds: 100_000 * Self.tick))
     wheel.arm(entry, at: MonotonicTime(nanoseconds: 3 * Self.tick))
     wheel.advance(to: MonotonicTime(nanoseconds: 3 * Self.tick))
@@ -132,6 +137,7 @@ struct TimerWheelTests {
   func disarmed() {
     var wheel = TimerWheel(now: MonotonicTime(nanoseconds: 0))
     let entry = Entry(1)
+    defer { withExtendedLifetime(entry) {} }
     wheel.arm(entry, at: MonotonicTime(nanoseconds: 5 * Self.tick))
     entry.deadline = .never
     wheel.advance(to: MonotonicTime(nanoseconds: 5 * Self.tick))
@@ -144,6 +150,7 @@ struct TimerWheelTests {
   func changedWhileExpired() {
     var wheel = TimerWheel(now: MonotonicTime(nanoseconds: 0))
     let entries = (0..<3).map { Entry($0) }
+    defer { withExtendedLifetime(entries) {} }
     for entry in entries { wheel.arm(entry, at: MonotonicTime(nanoseconds: Self.tick)) }
     wheel.advance(to: MonotonicTime(nanoseconds: Self.tick))
     entries[0].deadline = .never
@@ -157,6 +164,7 @@ struct TimerWheelTests {
   func armedForThePast() {
     var wheel = TimerWheel(now: MonotonicTime(nanoseconds: 50 * Self.tick))
     let entry = Entry(1)
+    defer { withExtendedLifetime(entry) {} }
     wheel.arm(entry, at: MonotonicTime(nanoseconds: 1))
     wheel.advance(to: MonotonicTime(nanoseconds: 50 * Self.tick))
     #expect(wheel.popExpired() == nil)
@@ -169,6 +177,7 @@ struct TimerWheelTests {
     var random = SeededRandom(seed: 3)
     var wheel = TimerWheel(now: MonotonicTime(nanoseconds: 0))
     let entries = (0..<100_000).map { Entry($0) }
+    defer { withExtendedLifetime(entries) {} }
     for entry in entries {
       wheel.arm(entry, at: MonotonicTime(nanoseconds: random.next(below: 60_000_000_000)))
     }

@@ -10,7 +10,10 @@ enum MessageRules {
   static func check(_ name: String, _ bytes: UnsafeRawBufferPointer, _ report: Report) {
     switch name {
     case Bootstrap.StaticResources.protoMessageName: decode(bytes) { staticResources($0, report) }
-    case Listener.protoMessageName: decode(bytes) { listener($0, report) }
+    case Listener.protoMessageName:
+      decode(bytes) { (listener: Listener) in listenAddress(listener.address, report) }
+    case Admin.protoMessageName:
+      decode(bytes) { (admin: Admin) in listenAddress(admin.address, report) }
     case HttpConnectionManager.protoMessageName: decode(bytes) { connectionManager($0, report) }
     case RouteConfiguration.protoMessageName: decode(bytes) { routeConfiguration($0, report) }
     case VirtualHost.protoMessageName:
@@ -64,9 +67,8 @@ enum MessageRules {
     }
   }
 
-  private static func listener(_ listener: Listener, _ report: Report) {
-    guard listener.hasAddress else { return }
-    literal(listener.address, [.field("address")], report) {
+  private static func listenAddress(_ address: Address, _ report: Report) {
+    literal(address, [.field("address")], report) {
       "must be an IP address to listen on, not \(quoted($0))"
     }
   }

@@ -45,8 +45,9 @@ struct YAMLParser {
 
   private init(file: String) { self.file = file }
 
-  /// Reads `text`. `file` names it in messages. An empty text gives a document whose root is null.
-  static func parse(_ text: [UInt8], file: String) throws(ConfigurationProblem) -> SourceDocument {
+  /// Reads `content`. `file` names it in messages. An empty text gives a document whose root is null.
+  static func parse(_ content: [UInt8], file: String) throws(ConfigurationProblem) -> SourceDocument {
+    let text = JSONEscapes.joinSurrogates(content)
     guard text.count < Int(UInt32.max) / 4 else {
       throw ConfigurationProblem(file: file, message: "is too long to be a configuration")
     }
@@ -149,10 +150,7 @@ struct YAMLParser {
     var children = Array(pending[frame.children...])
     pending.removeSubrange(frame.children...)
     if frame.kind == .mapping {
-      for place in frame.ignored.reversed() {
-        let at = place - frame.children
-        children.removeSubrange(at...min(at + 1, children.count - 1))
-      }
+      if !frame.ignored.isEmpty { children = without(frame.ignored.map { $0 - frame.children }, children) }
       if frame.hasMergeKey { children = try merged(children) }
     }
     let start = references.count
@@ -160,6 +158,16 @@ struct YAMLParser {
     let count = frame.kind == .mapping ? children.count / 2 : children.count
     let node = add(frame.kind, frame.line, frame.column, start, count)
     complete(node, anchor: frame.anchor, height: frame.height, size: frame.size)
+  }
+
+  /// The entries except those whose keys are at `places`, which ascend.
+  private func without(_ places: [Int], _ children: [NodeID]) -> [NodeID] {
+    var kept: [NodeID] = []
+    var next = 0
+    for at in stride(from: 0, to: children.count - 1, by: 2) {
+      if next < places.count, places[next] == at { next += 1 } else { kept += [children[at], children[at + 1]] }
+    }
+    return kept
   }
 
   /// Replaces `<<` by the entries of the mappings that it names, except where a key is there already.

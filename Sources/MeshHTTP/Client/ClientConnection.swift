@@ -73,6 +73,10 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   private var informational = 0
   /// Bytes of the current request that the kernel has taken; 0 means that the upstream cannot have seen any of it.
   public private(set) var requestBytesSent = 0
+  /// Bytes that came since the current request was begun.
+  public private(set) var responseBytesReceived = 0
+  /// This end of the connection, once it is established.
+  public private(set) var localAddress: SocketAddress?
 
   /// - Parameter descriptor: a connecting non-blocking socket; this owns it from now on.
   public init(
@@ -103,7 +107,6 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   /// Whether the connection closed before it was established.
   public private(set) var wasConnecting = false
   public var isReused: Bool { requestCount > 1 }
-  public var localAddress: SocketAddress? { Socket.localAddress(transport.descriptor) }
 
   // MARK: Requests
 
@@ -118,6 +121,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     responseDone = false
     informational = 0
     requestBytesSent = 0
+    responseBytesReceived = 0
     isBlocked = false
     pauses = 0
     if endStream {
@@ -257,6 +261,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     phase = .idle
     timer?.disarm()
     transport.connected()
+    localAddress = Socket.localAddress(transport.descriptor)
     owner.connectionEstablished(self)
     return phase != .closed
   }
@@ -288,7 +293,11 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
       guard phase != .closed else { return }
       if consumed > 0 { input.drop(min(consumed, input.count), loop.bufferPool) }
     }
+    var turns = 0
     while phase != .closed, transport.isReadable, pauses == 0 {
+      // A fast sender does not keep the loop from the others: the rest comes after them.
+      turns += 1
+      if turns > ServerConnection.readsPerTurn { return loop.defer { [self] in flush() } }
       let isDirect = input.isEmpty
       let count: Int
       if isDirect {
@@ -299,9 +308,10 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
         if count > 0 { input.commit(count) }
       }
       guard count > 0 else {
-        if count == -Socket.wouldBlock { return }
+        if count == Socket.wouldBlock { return }
         return endOfStream(isReset: count < 0)
       }
+      responseBytesReceived += count
       owner.connectionTransferred(received: count, sent: 0)
       let bytes = isDirect ? Bytes(start: loop.receiveBuffer, count: count) : input.bytes
       let consumed = process(bytes)

@@ -93,6 +93,8 @@ public protocol RequestReceiver: AnyObject {
 /// The codec's side of a response: what a stream calls. Order: informational*, headers, data*, trailers?; the call with
 /// `endStream` (or `sendTrailers`) is the last. Nothing may be called after `resetStream`.
 public protocol ResponseSender: AnyObject {
+  /// Names the stream that takes what comes of the request. Before anything else is called.
+  func attach(_ stream: any RequestReceiver)
   /// An interim response (1xx, RFC 9110 §15.2).
   func sendInformational(status: Int, _ headers: HeaderMap)
   func sendHeaders(status: Int, _ headers: HeaderMap, endStream: Bool)

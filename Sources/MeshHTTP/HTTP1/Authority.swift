@@ -44,9 +44,12 @@ enum Authority {
     let digits = n - i - 1
     guard digits <= 5, digits > 0 || !requiresPort else { return false }
     var port = 0
-    for k in (i + 1)..<n {
-      guard ByteScan.isDigit(p[k]) else { return false }
-      port = port * 10 + Int(p[k] - 0x30)
+    i &+= 1
+    while i < n {
+      let digit = p[i] &- 0x30
+      guard digit < 10 else { return false }
+      port = port &* 10 &+ Int(digit)
+      i &+= 1
     }
     return port <= 65535
   }

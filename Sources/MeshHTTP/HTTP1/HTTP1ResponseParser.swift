@@ -89,6 +89,8 @@ public struct HTTP1ResponseParser {
   private static func readBeginning(_ p: UnsafePointer<UInt8>, _ n: Int) -> FieldSection {
     let name = Bytes("HTTP/1.")
     for k in 0..<n {
+      // In the order of `read`, so that a verdict does not depend on how much is there.
+      if k == 11, ByteScan.isDigit(p[11]), p[9] == 0x30 || p[9] > 0x35 { return .invalid(.invalidStatus) }
       let isRight =
         switch k {
         case 0..<7: p[k] == name[k]
@@ -99,7 +101,6 @@ public struct HTTP1ResponseParser {
         }
       if !isRight { return .invalid(.invalidStatusLine) }
     }
-    if n >= 12, p[9] == 0x30 || p[9] > 0x35 { return .invalid(.invalidStatus) }
     return .incomplete
   }
 

@@ -52,7 +52,7 @@ extension HeaderMap {
     guard nameLength > 0, UnsafeRawPointer(p).loadUnaligned(fromByteOffset: colon, as: UInt16.self) == 0x203a,
       p[colon &+ 2] > 0x20
     else { return 0 }
-    let end = ByteScan.firstControl(p, colon &+ 3, n)
+    let end = ByteScan.firstControl(p, colon &+ 2, n)
     // CR LF
     guard end &+ 2 <= n, UnsafeRawPointer(p).loadUnaligned(fromByteOffset: end, as: UInt16.self) == 0x0a0d,
       p[end &- 1] != 0x20

@@ -12,9 +12,12 @@ extension HeaderMap {
     if presence.contains(id) { overwrite(id, value) } else { append(id, Bytes(id.name), value) }
   }
 
-  /// Makes the literal the only value of this name.
+  /// Makes the literal, which is taken as it is, the only value of this name.
   @inline(__always)
-  public func set(_ id: HeaderID, _ value: StaticString) { set(id, Bytes(value)) }
+  public func set(_ id: HeaderID, _ value: StaticString) {
+    guard id != .other else { return }
+    if presence.contains(id) { overwrite(id, Bytes(value)) } else { addChecked(id, Bytes(value)) }
+  }
 
   /// Makes `value` the only value of this name, as `set(_:_:)` for an interned one.
   public func set(_ name: HeaderName, _ value: Bytes) {
@@ -37,20 +40,29 @@ extension HeaderMap {
     append(id, Bytes(id.name), value)
   }
 
-  /// Adds a field at the end. Nothing happens for `.other`.
+  /// Adds a field at the end, the literal being taken as it is. Nothing happens for `.other`.
   @inline(__always)
-  public func add(_ id: HeaderID, _ value: StaticString) { add(id, Bytes(value)) }
-
-  /// Adds a field at the end.
-  public func add(_ name: HeaderName, _ value: Bytes) {
-    if name.id != .other { return add(name.id, value) }
-    name.lowercased.withUnsafeBufferPointer { append(.other, $0, value) }
+  public func add(_ id: HeaderID, _ value: StaticString) {
+    if id != .other { addChecked(id, Bytes(value)) }
   }
 
-  /// Adds a field at the end whose name is known only as bytes. `lowercased` is a token in lower case or a pseudo header.
+  /// Adds a field at the end. Nothing happens for a pseudo header that is not interned.
+  public func add(_ name: HeaderName, _ value: Bytes) {
+    if name.id != .other { return add(name.id, value) }
+    name.lowercased.withUnsafeBufferPointer { addUninterned($0, value) }
+  }
+
+  /// Adds a field at the end whose name is known only as bytes. `lowercased` is a token in lower case or a pseudo header;
+  /// `:authority` becomes `host`, and nothing happens for a pseudo header that is not interned.
   public func add(lowercased name: Bytes, _ value: Bytes) {
     let id = HeaderID.identify(name)
-    if id == .other { append(id, name, value) } else { add(id, value) }
+    if id == .other { addUninterned(name, value) } else { add(id, value) }
+  }
+
+  private func addUninterned(_ name: Bytes, _ value: Bytes) {
+    if name.count == 0 { return }
+    if name[0] != 0x3a { return append(.other, name, value) }
+    if name.equals(":authority") { add(.host, value) }
   }
 
   /// Joins `value` to what is there with `separator` between, several fields of this name becoming one (RFC 9110 §5.3);
@@ -222,9 +234,7 @@ extension HeaderMap {
   @inline(__always)
   func record(_ id: HeaderID, offset: Int, nameLength: Int, valueLength: Int) {
     if entryCount == entryCapacity { growEntries() }
-    entries[entryCount] = Entry(
-      offset: UInt32(truncatingIfNeeded: offset), nameLength: UInt32(truncatingIfNeeded: nameLength),
-      valueLength: UInt32(truncatingIfNeeded: valueLength), id: id, isLive: true)
+    entries[entryCount] = Entry(offset: offset, nameLength: nameLength, valueLength: valueLength, id: id)
     if id != .other {
       if presence.contains(id) {
         repeated.insert(id)

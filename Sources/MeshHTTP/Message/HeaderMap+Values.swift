@@ -16,6 +16,10 @@ extension HeaderMap {
   /// Sets a header to a decimal number.
   public func set(_ id: HeaderID, number: UInt64) {
     if has(id) { remove(id) }
+    if number < 10 {
+      reserveTail(1).pointee = UInt8(truncatingIfNeeded: number) &+ 0x30
+      return addReserved(id, 1)
+    }
     var digits = 1
     var bound: UInt64 = 10
     while digits < 19, number >= bound {

@@ -10,16 +10,26 @@ import MeshPrimitives
 /// (RFC 9110 §5.5), and `:path` and `:method` are kept free of anything that could end them early. Confined to one thread.
 /// Runs of bytes it hands out are valid until the next mutation.
 public final class HeaderMap {
+  @usableFromInline
   struct Entry {
     /// Where the line begins in the arena.
-    var offset: UInt32
-    var nameLength: UInt32
-    var valueLength: UInt32
-    var id: HeaderID
-    var isLive: Bool
+    @usableFromInline var offset: UInt32
+    @usableFromInline var nameLength: UInt32
+    @usableFromInline var valueLength: UInt32
+    @usableFromInline var id: HeaderID
+    @usableFromInline var isLive: Bool
 
-    @inline(__always) var lineLength: Int { Int(nameLength) &+ Int(valueLength) &+ 4 }
-    @inline(__always) var valueOffset: Int { Int(offset) &+ Int(nameLength) &+ 2 }
+    @inline(__always)
+    init(offset: Int, nameLength: Int, valueLength: Int, id: HeaderID) {
+      self.offset = UInt32(truncatingIfNeeded: offset)
+      self.nameLength = UInt32(truncatingIfNeeded: nameLength)
+      self.valueLength = UInt32(truncatingIfNeeded: valueLength)
+      self.id = id
+      isLive = true
+    }
+
+    @inlinable @inline(__always) var lineLength: Int { Int(nameLength) &+ Int(valueLength) &+ 4 }
+    @inlinable @inline(__always) var valueOffset: Int { Int(offset) &+ Int(nameLength) &+ 2 }
   }
 
   /// Arena bytes that may always be read or written beyond `used`: block copies need no tail.
@@ -30,21 +40,21 @@ public final class HeaderMap {
   /// The longest interned name and its `: `, rounded up: where a reserved value is written.
   static let reservedGap = 64
 
-  var arena: UnsafeMutablePointer<UInt8>
+  @usableFromInline var arena: UnsafeMutablePointer<UInt8>
   /// Allocated bytes less the slack.
   var capacity: Int
-  var used = 0
-  var entries: UnsafeMutablePointer<Entry>
+  @usableFromInline var used = 0
+  @usableFromInline var entries: UnsafeMutablePointer<Entry>
   var entryCapacity: Int
-  var entryCount = 0
+  @usableFromInline var entryCount = 0
   /// Entries removed, and bytes of the arena that belong to no live entry: counted where they arise, which is rare.
-  var deadEntries = 0
-  var deadBytes = 0
-  var presence = HeaderIDSet()
+  @usableFromInline var deadEntries = 0
+  @usableFromInline var deadBytes = 0
+  @usableFromInline var presence = HeaderIDSet()
   /// Ids with more than one field.
-  var repeated = HeaderIDSet()
+  @usableFromInline var repeated = HeaderIDSet()
   /// By id: the entry of its first field. Meaningful only for ids in `presence`.
-  let first: UnsafeMutablePointer<UInt32>
+  @usableFromInline let first: UnsafeMutablePointer<UInt32>
   /// Bytes of a trailer line of which the end has not arrived; they lie behind `used` and `reservedGap`.
   var pending = 0
 
@@ -93,28 +103,32 @@ public final class HeaderMap {
   // MARK: Reading
 
   /// Fields, pseudo headers included.
-  @inline(__always) public var count: Int { entryCount &- deadEntries }
+  @inlinable @inline(__always) public var count: Int { entryCount &- deadEntries }
 
   /// Names, values and four bytes (`: ` and CR LF) per field.
-  @inline(__always) public var byteCount: Int { used &- deadBytes }
+  @inlinable @inline(__always) public var byteCount: Int { used &- deadBytes }
 
   /// Whether a field of this name is there.
-  @inline(__always)
+  @inlinable @inline(__always)
   public func has(_ id: HeaderID) -> Bool { presence.contains(id) }
 
+  /// Whether there is a field of any of these names.
+  @inlinable @inline(__always)
+  public func hasAny(_ ids: HeaderIDSet) -> Bool { presence.intersects(ids) }
+
   /// Whether more than one field of this name is there.
-  @inline(__always)
+  @inlinable @inline(__always)
   public func isRepeated(_ id: HeaderID) -> Bool { repeated.contains(id) }
 
   /// The value of the first field of this name. `.other` has none.
-  @inline(__always)
+  @inlinable @inline(__always)
   public func value(_ id: HeaderID) -> Bytes? {
     guard presence.contains(id) else { return nil }
     return value(entries[Int(first[Int(id.rawValue)])])
   }
 
   /// The value of the first field of this name.
-  @inline(__always)
+  @inlinable @inline(__always)
   public func value(_ name: HeaderName) -> Bytes? {
     if name.id != .other { return value(name.id) }
     let index = firstIndex(name)
@@ -122,7 +136,7 @@ public final class HeaderMap {
   }
 
   /// Calls `body` with the value of each field of this name, in order.
-  @inline(__always)
+  @inlinable @inline(__always)
   public func values(_ name: HeaderName, _ body: (Bytes) -> Void) {
     if name.id != .other { return values(name.id, body) }
     var index = firstIndex(name)
@@ -133,7 +147,7 @@ public final class HeaderMap {
   }
 
   /// Calls `body` with the value of each field of this name, in order.
-  @inline(__always)
+  @inlinable @inline(__always)
   public func values(_ id: HeaderID, _ body: (Bytes) -> Void) {
     guard presence.contains(id) else { return }
     var index = Int(first[Int(id.rawValue)])
@@ -145,7 +159,7 @@ public final class HeaderMap {
   }
 
   /// Calls `body` with each field in order, pseudo headers included. `body` must not change the map.
-  @inline(__always)
+  @inlinable @inline(__always)
   public func forEach(_ body: (_ id: HeaderID, _ name: Bytes, _ value: Bytes) -> Void) {
     var index = 0
     while index < entryCount {
@@ -155,16 +169,17 @@ public final class HeaderMap {
     }
   }
 
-  @inline(__always)
+  @inlinable @inline(__always)
   func value(_ entry: Entry) -> Bytes { Bytes(start: arena + entry.valueOffset, count: Int(entry.valueLength)) }
 
-  @inline(__always)
+  @inlinable @inline(__always)
   func name(_ entry: Entry) -> Bytes { Bytes(start: arena + Int(entry.offset), count: Int(entry.nameLength)) }
 
   /// The first live field with this name, which is not interned; `entryCount` if there is none.
-  @inline(__always)
+  @inlinable @inline(__always)
   func firstIndex(_ name: HeaderName) -> Int { nextIndex(name, 0) }
 
+  @usableFromInline
   func nextIndex(_ name: HeaderName, _ start: Int) -> Int {
     name.lowercased.withUnsafeBufferPointer { nextIndex($0, start) }
   }

@@ -3,6 +3,9 @@ import MeshPrimitives
 
 /// Reading: bytes from the socket become heads, body runs and trailers.
 extension ServerConnection {
+  /// Reads in one turn of the loop, each of up to 64 KiB.
+  static let readsPerTurn = 16
+
   /// Reads and processes until the kernel has nothing more, or until what comes next is not wanted yet. Runs at the top
   /// of an event only, never below another connection's callback: the receive buffer is shared by the whole loop.
   func read() {
@@ -14,7 +17,11 @@ extension ServerConnection {
       guard phase != .closed else { return }
       if consumed > 0 { input.drop(min(consumed, input.count), loop.bufferPool) }
     }
+    var turns = 0
     while phase != .closed, transport.isReadable, wantsInput {
+      // A fast sender does not keep the loop from the others: the rest comes after them.
+      turns += 1
+      if turns > Self.readsPerTurn { return loop.defer { [self] in flush() } }
       let count: Int
       let isDirect = input.isEmpty
       if isDirect {
@@ -26,7 +33,7 @@ extension ServerConnection {
       }
       guard count > 0 else {
         if count == 0 { return endOfStream() }
-        if count == -Socket.wouldBlock { return }
+        if count == Socket.wouldBlock { return }
         return close(.remote)
       }
       handler.connectionTransferred(received: count, sent: 0)
@@ -46,7 +53,7 @@ extension ServerConnection {
   private var wantsInput: Bool {
     switch phase {
     case .idle, .head, .lingering: true
-    case .body: pauses == 0
+    case .body: pauses == 0 || responsePhase == .done
     case .response, .closed: false
     }
   }
@@ -78,6 +85,8 @@ extension ServerConnection {
           return bytes.count
         }
       case .body:
+        // The answer has gone out already: what still comes of the request is thrown away until the connection ends.
+        if responsePhase == .done { return bytes.count }
         if pauses > 0 { return offset }
         offset += decodeBody(bytes.slice(offset, bytes.count - offset))
       case .response:
@@ -114,13 +123,11 @@ extension ServerConnection {
     handler.openStream(self, headers, start)
   }
 
-  /// Called by the handler with the stream it opened, before the stream can answer.
-  @inline(__always)
   public func attach(_ stream: any RequestReceiver) { receiver = stream }
 
   private func decodeBody(_ bytes: Bytes) -> Int {
     var rest = bytes
-    while phase == .body, pauses == 0 {
+    while phase == .body, pauses == 0, responsePhase != .done {
       var trailers: HeaderMap?
       let event = body.next(&rest) {
         let map = trailers ?? headerMaps.take()
@@ -131,15 +138,15 @@ extension ServerConnection {
       case .data(let run):
         let isLast = body.isDone
         if isLast { phase = .response }
-        if responsePhase != .done { receiver?.receiveData(run, endStream: isLast) }
+        receiver?.receiveData(run, endStream: isLast)
         if isLast { finishIfComplete() }
       case .end:
         phase = .response
-        if responsePhase != .done { receiver?.receiveData(Bytes(start: nil, count: 0), endStream: true) }
+        receiver?.receiveData(Bytes(start: nil, count: 0), endStream: true)
         finishIfComplete()
       case .trailers:
         phase = .response
-        if responsePhase != .done, let map = trailers { receiver?.receiveTrailers(map) }
+        if let map = trailers { receiver?.receiveTrailers(map) }
         finishIfComplete()
       case .needMore:
         return bytes.count - rest.count
@@ -159,7 +166,9 @@ extension ServerConnection {
     input.clear(loop.bufferPool)
     stream?.requestReset(.protocolError)
     if phase == .closed { return count }
-    if began { close(.protocolError, reset: true) } else {
+    if began {
+      close(.protocolError, reset: true)
+    } else {
       beginRefusal()
       handler.refuse(self, headerMaps.take(), error)
     }

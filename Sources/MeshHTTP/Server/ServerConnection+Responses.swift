@@ -72,10 +72,10 @@ extension ServerConnection {
   public func resetStream() {
     guard phase != .closed else { return }
     receiver = nil
-    // What is complete so far may still be useful to the client, but the end must be visible: RST, never a clean FIN
-    // after a chunk, since a response that ends at the connection's end would look complete.
+    // What has come so far may still be useful to the client. That more is missing it sees from the framing: a length
+    // not reached, a last chunk that never came (RFC 9112 §8); a response that ends with the connection is never sent.
     _ = transport.flush(loop.bufferPool)
-    close(.local, reset: responsePhase == .body)
+    close(.local)
   }
 
   public func pauseRequest(_ pause: Bool) {

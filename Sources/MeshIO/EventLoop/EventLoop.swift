@@ -31,7 +31,11 @@ public final class EventLoop {
   private var stopping = false
   private var deferred: [() -> Void] = []
   private var running: [() -> Void] = []
-  private var flushes: ContiguousArray<any Flushable> = []
+  private var flushes: UnsafeMutablePointer<any Flushable>
+  /// The flushes that wait are `flushes[flushHead..<flushCount]`.
+  private var flushHead = 0
+  private var flushCount = 0
+  private var flushCapacity = 64
   private var wallOffset: UInt64 = 0
   private var wallOffsetUntil = MonotonicTime(nanoseconds: 0)
 
@@ -49,17 +53,19 @@ public final class EventLoop {
     events.initialize(repeating: clinux_event(), count: Int(Self.batchSize))
     receiveBuffer = .allocate(capacity: Self.receiveBufferSize)
     bufferPool = BufferPool()
+    flushes = .allocate(capacity: flushCapacity)
     slotCount = 256
     slots = .allocate(capacity: slotCount)
     slots.initialize(repeating: Slot(), count: slotCount)
     let start = MonotonicTime(nanoseconds: clinux_monotonic_ns())
     now = start
     wheel = TimerWheel(now: start)
-    flushes.reserveCapacity(64)
   }
 
   deinit {
     _ = clinux_close(epoll)
+    (flushes + flushHead).deinitialize(count: flushCount - flushHead)
+    flushes.deallocate()
     slots.deinitialize(count: slotCount)
     slots.deallocate()
     events.deallocate()
@@ -163,8 +169,11 @@ public final class EventLoop {
 
   /// Calls `flushable.flush()` as soon as the handler, timer or message that runs now returns. Once for each call: the
   /// caller remembers whether it has asked already.
-  @inline(__always)
-  public func flushLater(_ flushable: any Flushable) { flushes.append(flushable) }
+  public func flushLater(_ flushable: any Flushable) {
+    if flushCount == flushCapacity { growFlushes() }
+    (flushes + flushCount).initialize(to: flushable)
+    flushCount &+= 1
+  }
 
   /// Reads the clock, where a handler has worked for long.
   public func updateNow() { now = MonotonicTime(nanoseconds: clinux_monotonic_ns()) }
@@ -191,25 +200,35 @@ public final class EventLoop {
       return
     }
     handler.ready(IOEvents(rawValue: event.events))
-    if !flushes.isEmpty { runFlushes() }
+    if flushCount != 0 { runFlushes() }
   }
 
   private func fireTimers() {
     wheel.advance(to: now)
     while let entry = wheel.popExpired() {
       unsafeDowncast(entry, to: Timer.self).fire()
-      if !flushes.isEmpty { runFlushes() }
+      if flushCount != 0 { runFlushes() }
     }
   }
 
   private func runFlushes() {
-    // A flush can ask for others; the list grows while it is walked.
-    var i = 0
-    while i < flushes.count {
-      flushes[i].flush()
-      i &+= 1
+    // A flush can ask for others, so the list can grow (and move) while it is walked.
+    while flushHead < flushCount {
+      let flushable = (flushes + flushHead).move()
+      flushHead &+= 1
+      flushable.flush()
     }
-    flushes.removeAll(keepingCapacity: true)
+    flushHead = 0
+    flushCount = 0
+  }
+
+  @inline(never)
+  private func growFlushes() {
+    let grown = UnsafeMutablePointer<any Flushable>.allocate(capacity: flushCapacity * 2)
+    (grown + flushHead).moveInitialize(from: flushes + flushHead, count: flushCount - flushHead)
+    flushes.deallocate()
+    flushes = grown
+    flushCapacity *= 2
   }
 
   @inline(never)
@@ -218,7 +237,7 @@ public final class EventLoop {
     swap(&deferred, &running)
     for body in running {
       body()
-      if !flushes.isEmpty { runFlushes() }
+      if flushCount != 0 { runFlushes() }
     }
     running.removeAll(keepingCapacity: true)
   }

@@ -37,5 +37,9 @@ public final class Timer: TimerEntry {
   /// The timer will not fire until it is armed again.
   public func disarm() { deadline = .never }
 
-  func fire() { target.timerFired(tag) }
+  func fire() {
+    // The target may let go of itself meanwhile.
+    let target = self.target
+    withExtendedLifetime(target) { target.timerFired(tag) }
+  }
 }

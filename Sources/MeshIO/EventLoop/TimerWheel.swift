@@ -86,11 +86,13 @@ struct TimerWheel: ~Copyable {
   /// Moves on to `now`: entries whose deadline has passed become available from `popExpired`.
   mutating func advance(to now: MonotonicTime) {
     let target = now.nanoseconds >> Self.tickBits
+    // Under load, many batches fall into one tick.
+    if target <= elapsed { return }
     while let next = nextOccupied(), next.tick <= target {
       elapsed = next.tick
       lookAt(list: next.list)
     }
-    if target > elapsed { elapsed = target }
+    elapsed = target
   }
 
   /// The next entry whose deadline has passed, disarmed and unlinked; nil when there is none left. Entries that were

@@ -43,7 +43,7 @@ public struct KeepAlive: Hashable, Sendable {
 /// System calls on sockets. All sockets are non-blocking and close-on-exec. Calls on the request path return a count or
 /// `-errno`; would-block is a value.
 public enum Socket {
-  /// What a call returns when it would have to wait: `-EAGAIN`.
+  /// What a call returns when it would have to wait: `-EAGAIN`, so negative already; compare results with it as it is.
   @inlinable public static var wouldBlock: Int { -11 }
   /// `-EINTR`.
   @inlinable public static var interrupted: Int { -4 }
@@ -79,7 +79,8 @@ public enum Socket {
 
   /// Takes the next connection from a listening socket's queue. TCP_NODELAY and keep-alive are inherited from the
   /// listening socket. Errors of the connection itself (accept(2): ECONNABORTED and the network's) are skipped, so that
-  /// a caller stops at `wouldBlock` or a lack of resources (EMFILE, ENFILE, ENOBUFS, ENOMEM).
+  /// a caller stops at `wouldBlock` or a lack of resources (EMFILE, ENFILE, ENOBUFS, ENOMEM). With the latter the
+  /// connection stays in the queue and a level-triggered listener is reported at once again: deregister it for a while.
   public static func accept(_ listener: Int32) -> Accepted {
     var peer = clinux_address()
     while true {

@@ -8,6 +8,8 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   private(set) var configuration: ListenerConfiguration
   private(set) var manager: ConnectionManager
   private let stats: StatLane<ListenerStat>
+  /// Keeps the lane above alive.
+  private let identity: ListenerIdentity
   /// Usually one; more when this process inherited more sockets than it has workers.
   private let descriptors: [Int32]
   private let address: SocketAddress
@@ -23,6 +25,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     self.worker = worker
     self.configuration = configuration
     self.descriptors = descriptors
+    self.identity = identity
     self.address = address
     manager = ConnectionManager(worker: worker, configuration: configuration.manager, identity: identity.manager)
     stats = identity.stats.lane(worker.index)
@@ -120,17 +123,17 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   // MARK: ServerConnectionHandler
 
   func openStream(_ connection: ServerConnection, _ headers: HeaderMap, _ start: RequestStart) {
-    manager.open(connection, headers, start)
+    manager.open(connection, connection.info, headers, start)
   }
 
   func refuse(_ connection: ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error) {
     manager.stats.add(.connectionProtocolError)
-    manager.refuse(connection, headers, .codecError(status: error.status, error.details))
+    manager.refuse(connection, connection.info, headers, .codecError(status: error.status, error.details))
   }
 
   func headersTimedOut(_ connection: ServerConnection, _ headers: HeaderMap) {
     manager.stats.add(.requestHeaderTimeout)
-    manager.refuse(connection, headers, .headersTimeout)
+    manager.refuse(connection, connection.info, headers, .headersTimeout)
   }
 
   func connectionTransferred(received: Int, sent: Int) {

@@ -5,21 +5,36 @@ import MeshPrimitives
 /// What the proxy itself says in the headers of every request and response.
 extension ConnectionManager {
   /// Fields by which one Envoy speaks to the next. At the edge they come from strangers and mean nothing.
-  private static let internalFields: [HeaderID] = [
-    .xEnvoyDownstreamServiceCluster, .xEnvoyDownstreamServiceNode, .xEnvoyDecoratorOperation, .xEnvoyForceTrace,
-    .xEnvoyIPTags, .xEnvoyOriginalURL, .xEnvoyRetryOn, .xEnvoyRetryGRPCOn, .xEnvoyMaxRetries,
-    .xEnvoyRetriableStatusCodes, .xEnvoyRetriableHeaderNames, .xEnvoyUpstreamRequestTimeout,
-    .xEnvoyUpstreamRequestPerTryTimeout, .xEnvoyUpstreamRequestTimeoutAltResponse, .xEnvoyExpectedRequestTimeout,
-    .xEnvoyHedgeOnPerTryTimeout, .xEnvoyOriginalPath, .xEnvoyAttemptCount,
-  ]
+  @inline(__always)
+  private static var internalFields: HeaderIDSet {
+    HeaderIDSet().adding(.xEnvoyDownstreamServiceCluster).adding(.xEnvoyDownstreamServiceNode)
+      .adding(.xEnvoyDecoratorOperation).adding(.xEnvoyForceTrace).adding(.xEnvoyIPTags).adding(.xEnvoyOriginalURL)
+      .adding(.xEnvoyRetryOn).adding(.xEnvoyRetryGRPCOn).adding(.xEnvoyMaxRetries).adding(.xEnvoyRetriableStatusCodes)
+      .adding(.xEnvoyRetriableHeaderNames).adding(.xEnvoyUpstreamRequestTimeout)
+      .adding(.xEnvoyUpstreamRequestPerTryTimeout).adding(.xEnvoyUpstreamRequestTimeoutAltResponse)
+      .adding(.xEnvoyExpectedRequestTimeout).adding(.xEnvoyHedgeOnPerTryTimeout).adding(.xEnvoyOriginalPath)
+      .adding(.xEnvoyAttemptCount)
+  }
+
+  /// Every field that can carry a trace context.
+  @inline(__always)
+  private static var traceFields: HeaderIDSet {
+    HeaderIDSet().adding(.traceparent).adding(.tracestate).adding(.b3).adding(.xB3TraceID).adding(.xB3SpanID)
+      .adding(.xB3ParentSpanID).adding(.xB3Sampled).adding(.xB3Flags)
+  }
+
+  @inline(never)
+  private func removeInternalFields(_ headers: HeaderMap) {
+    for field in HeaderID.allCases where Self.internalFields.contains(field) { headers.remove(field) }
+  }
 
   /// Who the client is, the request's identifier, the trace it belongs to. Before the filters, so that they see it.
-  func prepareRequestHeaders(_ headers: HeaderMap, _ stream: Stream, _ connection: ServerConnection) {
+  func prepareRequestHeaders(_ headers: HeaderMap, _ stream: Stream, _ connection: ConnectionInfo) {
     if configuration.usesRemoteAddress {
-      for field in Self.internalFields where headers.has(field) { headers.remove(field) }
+      if headers.hasAny(Self.internalFields) { removeInternalFields(headers) }
       withUnsafeTemporaryAllocation(of: UInt8.self, capacity: SocketAddress.maximumText) { buffer in
         guard let base = buffer.baseAddress else { return }
-        let address = Bytes(start: base, count: connection.info.remoteAddress.writeText(into: base))
+        let address = Bytes(start: base, count: connection.remoteAddress.writeText(into: base))
         headers.appendValue(.xForwardedFor, separator: ",", address)
         headers.set(.xEnvoyExternalAddress, address)
       }
@@ -63,8 +78,19 @@ extension ConnectionManager {
 
   /// This hop's span: a new span id under the caller's, in the formats the caller used.
   private func joinTrace(_ headers: HeaderMap, _ stream: Stream, _ reason: TraceReason?) {
+    guard headers.hasAny(Self.traceFields) else {
+      // The trace begins here.
+      let trace = TraceContext().child(&worker.random, samplingIfUndecided: reason != .notTraced)
+      stream.info.trace = trace
+      trace.writeTraceparent(into: headers.reserveTail(TraceContext.traceparentLength))
+      return headers.addReserved(.traceparent, TraceContext.traceparentLength)
+    }
+    continueTrace(headers, stream, reason)
+  }
+
+  private func continueTrace(_ headers: HeaderMap, _ stream: Stream, _ reason: TraceReason?) {
     // Two contexts are none: which of them is the caller's cannot be known.
-    if headers.has(.traceparent), headers.isRepeated(.traceparent) { headers.remove(.traceparent) }
+    if headers.isRepeated(.traceparent) { headers.remove(.traceparent) }
     let incoming = TraceContext.extract(
       TraceHeaders(
         traceparent: headers.value(.traceparent), tracestate: headers.value(.tracestate), b3: headers.value(.b3),

@@ -28,6 +28,8 @@ final class ConnectionManager {
   /// Its listener is ending: every response says `connection: close`.
   var isDraining = false
   let stats: StatLane<ConnectionManagerStat>
+  /// Keeps the lanes below alive.
+  private let identity: ConnectionManagerIdentity
   private let responseCodes: ResponseCodeLane
   private let requestTime: HistogramLane
   private let accessLogs: [AccessLogLane]
@@ -35,6 +37,7 @@ final class ConnectionManager {
   init(worker: Worker, configuration: ConnectionManagerConfiguration, identity: ConnectionManagerIdentity) {
     self.worker = worker
     self.configuration = configuration
+    self.identity = identity
     routes = RouteBinding(configuration.routes, worker)
     stats = identity.stats.lane(worker.index)
     responseCodes = identity.responseCodes.lane(worker.index)
@@ -45,13 +48,13 @@ final class ConnectionManager {
   // MARK: Streams
 
   /// A request's head is complete.
-  func open(_ connection: ServerConnection, _ headers: HeaderMap, _ start: RequestStart) {
+  func open(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ start: RequestStart) {
     stats.add(.requestTotal)
     stats.add(.requestHTTP1Total)
     stats.add(.requestActive)
     let stream = worker.takeStream()
-    connection.attach(stream)
-    stream.begin(self, connection, connection, headers, start)
+    sender.attach(stream)
+    stream.begin(self, sender, connection, headers, start)
     prepareRequestHeaders(headers, stream, connection)
     if start.asksForUpgrade || start.method == .connect {
       if start.asksForUpgrade { stats.add(.requestUpgradeRefused) }
@@ -60,20 +63,20 @@ final class ConnectionManager {
       return stream.sendLocalReply(reply)
     }
     // The proxy says 100 itself: the upstream gets the body without having been asked (RFC 9110 §10.1.1).
-    if start.expectsContinue { connection.sendInformational(status: 100, worker.noHeaders) }
+    if start.expectsContinue { sender.sendInformational(status: 100, worker.noHeaders) }
     stream.makeFilters()
     stream.requestPath.headers(stream, endStream: start.endStream)
   }
 
   /// Bytes that are no request: answered, counted and logged like one.
-  func refuse(_ connection: ServerConnection, _ headers: HeaderMap, _ reply: LocalReply) {
+  func refuse(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ reply: LocalReply) {
     stats.add(.requestTotal)
     stats.add(.requestHTTP1Total)
     stats.add(.requestActive)
     let stream = worker.takeStream()
-    connection.attach(stream)
+    sender.attach(stream)
     let start = RequestStart(method: .other, expectsContinue: false, asksForUpgrade: false, endStream: true)
-    stream.begin(self, connection, connection, headers, start)
+    stream.begin(self, sender, connection, headers, start)
     stream.sendLocalReply(reply)
   }
 

@@ -16,7 +16,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   /// The stream it is a part of.
-  unowned(unsafe) var stream: Stream!
+  unowned(unsafe) var stream: Stream?
   private var configuration = Configuration()
   private var cluster: ActiveCluster?
   private var endpoint: ActiveEndpoint?
@@ -46,38 +46,40 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     isResponsePaused = false
   }
 
-  private var worker: Worker { stream.worker }
-
   // MARK: The request
 
+  // Each method takes its stream, cluster and endpoint into local constants first: one reference for the whole method
+  // instead of one for each use.
+
   func requestHeaders(_ headers: HeaderMap, endStream: Bool) {
+    guard let stream else { return }
     requestEnded = endStream
     hasBody = !endStream
-    stream.manager?.stats.add(.routerTotal)
+    stream.count(.routerTotal)
     guard let route = stream.route else {
-      stream.manager?.stats.add(.routerNoRoute)
+      stream.count(.routerNoRoute)
       return stream.sendLocalReply(.noRoute)
     }
     switch route.action {
     case .directResponse(let response):
-      stream.manager?.stats.add(.routerDirectResponse)
+      stream.count(.routerDirectResponse)
       stream.sendLocalReply(
         LocalReply(status: response.status, body: response.body, details: .init("direct_response")))
     case .forward(let action):
-      forward(headers, route, action)
+      forward(stream, headers, route, action)
     }
   }
 
-  private func forward(_ headers: HeaderMap, _ route: RouteEntry, _ action: ForwardAction) {
-    self.action = action
+  private func forward(_ stream: Stream, _ headers: HeaderMap, _ route: RouteEntry, _ action: ForwardAction) {
     guard let cluster = stream.manager?.routes.cluster(action) else {
-      stream.manager?.stats.add(.routerNoCluster)
+      stream.count(.routerNoCluster)
       return stream.sendLocalReply(.noCluster)
     }
+    self.action = action
     self.cluster = cluster
     stream.info.cluster = cluster
     if let idle = action.idleTimeout { stream.setIdleTimeout(idle) }
-    guard cluster.identity.breaker.requests.enter(limit: cluster.configuration.limits.requests) else {
+    guard cluster.breaker.requests.enter(limit: cluster.limits.requests) else {
       cluster.stats.add(.requestActiveOverflow)
       return stream.sendLocalReply(.upstreamReset(.overflow, ""))
     }
@@ -85,21 +87,19 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     cluster.stats.add(.requestActive)
     RequestRewrite.apply(
       to: headers, route: route, action: action, announcesTimeout: !configuration.suppressesEnvoyHeaders)
-    attempt(fresh: false)
-    if requestEnded { startResponseTimer() }
+    attempt(stream, cluster, fresh: false)
+    if requestEnded { startResponseTimer(stream) }
   }
 
-  private func attempt(fresh: Bool) {
-    guard let cluster else { return }
+  private func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
     guard let endpoint = cluster.pickEndpoint() else {
       cluster.stats.add(.connectionNoneHealthy)
       return stream.sendLocalReply(.noHealthyUpstream)
     }
     self.endpoint = endpoint
-    stream.info.endpoint = endpoint.endpoint
-    stream.info.attempts &+= 1
-    attemptStartedAt = worker.loop.now
-    if stream.info.upstreamRequestStartedAt == nil { stream.info.upstreamRequestStartedAt = attemptStartedAt }
+    let now = stream.worker.loop.now
+    attemptStartedAt = now
+    stream.info.beginAttempt(endpoint.endpoint, now)
     cluster.stats.add(.requestTotal)
     endpoint.stats.add(.requestTotal)
     endpoint.stats.add(.requestActive)
@@ -107,19 +107,25 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   func poolReady(_ connection: ClientConnection) {
+    guard let stream else { return }
     ticket = nil
     self.connection = connection
+    stream.info.upstreamLocalAddress = connection.localAddress
     let endsWithHeaders = requestEnded && pendingBody.isEmpty && pendingTrailers == nil
     connection.send(stream.requestHeaders, method: stream.start.method, endStream: endsWithHeaders, receiver: self)
     if isResponsePaused { connection.pauseResponse(true) }
-    guard !endsWithHeaders else { return }
+    if !endsWithHeaders { sendPending(stream, connection) }
+  }
+
+  @inline(never)
+  private func sendPending(_ stream: Stream, _ connection: ClientConnection) {
     let trailers = pendingTrailers
     pendingTrailers = nil
     if !pendingBody.isEmpty || (requestEnded && trailers == nil) {
       connection.sendData(pendingBody.bytes, endStream: requestEnded && trailers == nil)
-      pendingBody.clear(worker.loop.bufferPool)
+      pendingBody.clear(stream.worker.loop.bufferPool)
     }
-    if let trailers { send(trailers, on: connection) }
+    if let trailers { send(trailers, on: connection, stream) }
     if isRequestPaused {
       isRequestPaused = false
       stream.pauseRequest(false)
@@ -130,87 +136,91 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     ticket = nil
     endpoint?.stats.add(.requestError)
     releaseEndpoint()
-    stream.sendLocalReply(.upstreamReset(reason, detail))
+    stream?.sendLocalReply(.upstreamReset(reason, detail))
   }
 
   func requestData(_ bytes: Bytes, endStream: Bool) {
+    guard let stream else { return }
     requestEnded = endStream
     hasBody = true
     if let connection {
       connection.sendData(bytes, endStream: endStream)
     } else if ticket != nil {
-      pendingBody.append(bytes, worker.loop.bufferPool)
+      pendingBody.append(bytes, stream.worker.loop.bufferPool)
       if !isRequestPaused, pendingBody.count > stream.requestPath.limit {
         isRequestPaused = true
         stream.pauseRequest(true)
       }
     }
-    if endStream { startResponseTimer() }
+    if endStream { startResponseTimer(stream) }
   }
 
   func requestTrailers(_ trailers: HeaderMap) {
+    guard let stream else { return }
     requestEnded = true
-    if let connection { send(trailers, on: connection) } else if ticket != nil { pendingTrailers = trailers }
-    startResponseTimer()
+    if let connection { send(trailers, on: connection, stream) } else if ticket != nil { pendingTrailers = trailers }
+    startResponseTimer(stream)
   }
 
-  private func send(_ trailers: HeaderMap, on connection: ClientConnection) {
+  private func send(_ trailers: HeaderMap, on connection: ClientConnection, _ stream: Stream) {
     connection.sendTrailers(trailers)
-    worker.headerMaps.recycle(trailers)
+    stream.worker.headerMaps.recycle(trailers)
   }
 
   /// The route's timeout runs from the end of the request and covers every attempt.
-  private func startResponseTimer() {
+  @inline(__always)
+  private func startResponseTimer(_ stream: Stream) {
     guard let timeout = action?.timeout, timeout != .zero, !stream.isOver else { return }
-    stream.setResponseDeadline(worker.loop.now + timeout)
+    stream.setResponseDeadline(stream.worker.loop.now + timeout)
   }
 
   // MARK: The response
 
   func receiveInformational(status: Int, _ headers: HeaderMap) {
-    stream.respondInformational(status: status, headers)
+    stream?.respondInformational(status: status, headers)
   }
 
   func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
+    guard let stream, let cluster, let endpoint else { return }
     responseBegan = true
-    let now = worker.loop.now
+    let now = stream.worker.loop.now
     stream.info.upstreamResponseStartedAt = now
-    if let cluster, let endpoint {
-      cluster.responseCodes.add(status)
-      endpoint.stats.add(status >= 500 ? .requestError : .requestSuccess)
-      if retried, status < 500 { cluster.stats.add(.requestRetrySuccess) }
-    }
+    cluster.responseCodes.add(status)
+    endpoint.stats.add(status >= 500 ? .requestError : .requestSuccess)
+    if retried, status < 500 { cluster.stats.add(.requestRetrySuccess) }
     if !configuration.suppressesEnvoyHeaders, let began = stream.info.upstreamRequestStartedAt {
       headers.set(.xEnvoyUpstreamServiceTime, number: now.since(began).wholeMilliseconds)
     }
     if let route = stream.info.route { RequestRewrite.applyToResponse(headers, route: route) }
-    if endStream { exchangeEnded() }
+    if endStream { exchangeEnded(now) }
     stream.respond(status: status, headers, endStream: endStream)
   }
 
   func receiveData(_ bytes: Bytes, endStream: Bool) {
-    if endStream { exchangeEnded() }
+    guard let stream else { return }
+    if endStream { exchangeEnded(stream.worker.loop.now) }
     stream.respondData(bytes, endStream: endStream)
   }
 
   func receiveTrailers(_ trailers: HeaderMap) {
-    exchangeEnded()
+    guard let stream else { return }
+    exchangeEnded(stream.worker.loop.now)
     stream.respondTrailers(trailers)
   }
 
   func responseReset(_ reason: StreamResetReason, detail: StaticString) {
-    guard let lost = connection else { return }
+    guard let stream, let cluster, let lost = connection else { return }
     connection = nil
-    cluster?.stats.add(.requestReceivedReset)
+    cluster.stats.add(.requestReceivedReset)
     endpoint?.stats.add(.requestError)
     releaseEndpoint()
-    if mayReplay(lost, reason) {
+    if mayReplay(lost, reason, stream.start.method) {
       retried = true
-      cluster?.stats.add(.requestRetry)
-      return attempt(fresh: true)
+      cluster.stats.add(.requestRetry)
+      return attempt(stream, cluster, fresh: true)
     }
     if responseBegan {
-      stream.manager?.stats.add(.routerResetAfterResponseStarted)
+      stream.count(.routerResetAfterResponseStarted)
       stream.info.flags.insert(reason == .protocolError ? .upstreamProtocolError : .upstreamConnectionTermination)
       stream.info.details = .init("upstream_reset_after_response_started", reason.detail, detail)
       stream.reset()
@@ -219,15 +229,19 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     }
   }
 
-  private func mayReplay(_ lost: ClientConnection, _ reason: StreamResetReason) -> Bool {
-    guard reason == .connectionTermination, lost.isReused, !retried, !responseBegan, !hasBody else { return false }
-    return lost.requestBytesSent == 0 || stream.start.method.isIdempotent
+  private func mayReplay(_ lost: ClientConnection, _ reason: StreamResetReason, _ method: HTTPMethod) -> Bool {
+    guard reason == .connectionTermination, lost.isReused, !retried, !hasBody, lost.responseBytesReceived == 0 else {
+      return false
+    }
+    return lost.requestBytesSent == 0 || method.isIdempotent
   }
 
   /// The last byte of the response is here.
-  private func exchangeEnded() {
-    cluster?.stats.add(.requestCompleted)
-    cluster?.requestTime.record(worker.loop.now.since(attemptStartedAt).rawValue / 1000)
+  private func exchangeEnded(_ now: MonotonicTime) {
+    if let cluster {
+      cluster.stats.add(.requestCompleted)
+      cluster.requestTime.record(now.since(attemptStartedAt).rawValue / 1000)
+    }
     releaseEndpoint()
     let connection = connection
     self.connection = nil
@@ -236,6 +250,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   func responseTimedOut() {
+    guard let stream else { return }
     cluster?.stats.add(.requestTimeout)
     endpoint?.stats.add(.requestTimeout)
     if connection != nil { cluster?.stats.add(.requestSentReset) }
@@ -252,12 +267,12 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   func requestBlocked() {
     cluster?.stats.add(.flowControlBackedUp)
-    stream.pauseRequest(true)
+    stream?.pauseRequest(true)
   }
 
   func requestUnblocked() {
     cluster?.stats.add(.flowControlDrained)
-    stream.pauseRequest(false)
+    stream?.pauseRequest(false)
   }
 
   func pauseResponse(_ pause: Bool) {
@@ -281,20 +296,24 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     releaseEndpoint()
   }
 
+  @inline(__always)
   private func releaseEndpoint() {
-    endpoint?.stats.subtract(.requestActive)
-    endpoint = nil
+    guard let endpoint else { return }
+    endpoint.stats.subtract(.requestActive)
+    self.endpoint = nil
   }
 
   func destroy() {
-    abandon()
-    pendingBody.clear(worker.loop.bufferPool)
-    pendingTrailers = nil
+    if connection != nil || ticket != nil || endpoint != nil { abandon() }
+    if !pendingBody.isEmpty, let stream { pendingBody.clear(stream.worker.loop.bufferPool) }
+    if pendingTrailers != nil { pendingTrailers = nil }
     action = nil
-    guard isCounted, let cluster else { return }
-    isCounted = false
-    cluster.stats.subtract(.requestActive)
-    cluster.identity.breaker.requests.leave()
+    guard let cluster else { return }
+    if isCounted {
+      isCounted = false
+      cluster.stats.subtract(.requestActive)
+      cluster.breaker.requests.leave()
+    }
     self.cluster = nil
   }
 }

@@ -4,8 +4,8 @@ import Synchronization
 
 /// A block of whole lines on its way from a worker to a file, or an empty one on its way back. Whoever holds it owns its
 /// memory.
+// SAFETY: a chunk is handed over, never shared: a worker fills it, then the writer's thread alone reads it.
 struct AccessLogChunk: @unchecked Sendable {
-  // SAFETY: a chunk is handed over, never shared: a worker fills it, then the writer's thread alone reads it.
   let base: UnsafeMutablePointer<UInt8>
   let capacity: Int
   /// Bytes of lines.
@@ -32,22 +32,28 @@ public final class AccessLogFile: Sendable {
   let stats: AccessLogStats
   private let writer: AccessLogWriter
 
+  private enum Item {
+    case lines(AccessLogChunk)
+    /// What follows goes to the path's file anew.
+    case reopening
+  }
+
   private struct Queue {
-    var waiting: [AccessLogChunk] = []
+    var waiting: [Item] = []
     var free: [AccessLogChunk] = []
-    /// Bytes in `waiting`, and in what the writer has taken and not yet written.
+    /// Bytes in `waiting`, and in what the writer has taken but not written yet.
     var pending = 0
     /// The writer knows that there is something to write.
     var isScheduled = false
-    /// Lines dropped since the file could last be written.
+    /// Lines dropped that the log has not told of.
     var dropped = 0
   }
 
   /// The writer's side; only its thread takes this lock, and holds it while it writes.
   private struct Output {
     let file: AppendFile
-    /// Taken from the queue and not yet written; the first of them up to `offset`.
-    var taken: [AccessLogChunk] = []
+    /// Taken from the queue; what is before `index` is done, and of what is there `offset` bytes.
+    var taken: [Item] = []
     var index = 0
     var offset = 0
     var isStalled = false
@@ -69,11 +75,11 @@ public final class AccessLogFile: Sendable {
 
   deinit {
     queue.withLock { queue in
-      for chunk in queue.waiting { chunk.free() }
+      for case .lines(let chunk) in queue.waiting { chunk.free() }
       for chunk in queue.free { chunk.free() }
     }
     output.withLock { output in
-      for chunk in output.taken[output.index...] { chunk.free() }
+      for case .lines(let chunk) in output.taken[output.index...] { chunk.free() }
     }
   }
 
@@ -90,7 +96,7 @@ public final class AccessLogFile: Sendable {
         queue.dropped += chunk.lines
         return chunk
       }
-      queue.waiting.append(chunk)
+      queue.waiting.append(.lines(chunk))
       queue.pending += chunk.count
       if !queue.isScheduled {
         queue.isScheduled = true
@@ -111,6 +117,16 @@ public final class AccessLogFile: Sendable {
     return empty
   }
 
+  /// Opens the path again, so that the file can be rotated: lines handed over before are in the old file, later ones in
+  /// the new; a file that cannot be opened stays the old one. Returns at once.
+  public func reopen() {
+    queue.withLock { queue in
+      if case .reopening? = queue.waiting.last {} else { queue.waiting.append(.reopening) }
+      queue.isScheduled = true
+    }
+    if !writer.schedule(self) { queue.withLock { $0.isScheduled = false } }
+  }
+
   // MARK: The writer's side
 
   /// Writes what waits. On the writer's thread.
@@ -118,88 +134,100 @@ public final class AccessLogFile: Sendable {
   func drain() -> Bool { output.withLock { drain(&$0) } }
 
   private func drain(_ output: inout Output) -> Bool {
-    while true {
-      if output.index == output.taken.count {
-        output.taken.removeAll(keepingCapacity: true)
-        output.index = 0
-        queue.withLock { queue in
-          swap(&queue.waiting, &output.taken)
-          if output.taken.isEmpty { queue.isScheduled = false }
-        }
-        if output.taken.isEmpty { return true }
+    while refill(&output) {
+      guard case .lines(let chunk) = output.taken[output.index] else {
+        output.index += 1
+        reopen(&output)
+        continue
       }
-      let chunk = output.taken[output.index]
       let rest = Bytes(start: chunk.base, count: chunk.count).slice(output.offset, chunk.count - output.offset)
       let written = min(output.file.write(rest), rest.count)
       output.offset += written
-      guard written == rest.count else {
-        stats.record { lane in
-          lane.add(.writeFailed)
-          lane.subtract(.writeTotalBuffered, Int64(written))
-        }
-        queue.withLock { $0.pending -= written }
+      if written == rest.count {
+        output.index += 1
+        output.offset = 0
+        recycle(chunk, written: written)
+        output.isStalled = false
+        continue
+      }
+      stats.record { lane in
+        lane.add(.writeFailed)
+        lane.subtract(.writeTotalBuffered, Int64(written))
+      }
+      queue.withLock { $0.pending -= written }
+      // Perhaps the file was moved because it cannot be written.
+      if forgetReopening(&output) {
+        reopen(&output)
+      } else {
         stall(&output)
         return false
       }
-      output.index += 1
-      output.offset = 0
-      recycle(chunk, written: written)
-      if output.isStalled { recover(&output) }
     }
+    return true
+  }
+
+  /// Whether there is something to do at `index`, taken from the queue if need be.
+  private func refill(_ output: inout Output) -> Bool {
+    if output.index < output.taken.count { return true }
+    output.taken.removeAll(keepingCapacity: true)
+    output.index = 0
+    queue.withLock { queue in
+      swap(&queue.waiting, &output.taken)
+      if output.taken.isEmpty { queue.isScheduled = false }
+    }
+    return !output.taken.isEmpty
+  }
+
+  private func reopen(_ output: inout Output) {
+    do { try output.file.reopen() } catch {
+      stats.record { $0.add(.reopenFailed) }
+      Self.log.error("access log: \(error); the old file stays in use")
+    }
+  }
+
+  /// Whether the file was to be reopened after lines that are still here. It no longer is.
+  private func forgetReopening(_ output: inout Output) -> Bool {
+    func isReopening(_ item: Item) -> Bool { if case .reopening = item { true } else { false } }
+    output.taken.removeSubrange(..<output.index)
+    output.index = 0
+    let before = output.taken.count
+    output.taken.removeAll(where: isReopening)
+    let later = queue.withLock { queue in
+      let before = queue.waiting.count
+      queue.waiting.removeAll(where: isReopening)
+      return before - queue.waiting.count
+    }
+    return before - output.taken.count + later > 0
   }
 
   private func recycle(_ chunk: AccessLogChunk, written: Int) {
     var empty = chunk
     empty.count = 0
     empty.lines = 0
-    let isKept = queue.withLock { queue in
+    let (isKept, dropped) = queue.withLock { queue in
       queue.pending -= written
+      defer { queue.dropped = 0 }
       // A block that one long line has made large is given back.
-      guard queue.free.count < Self.maximumFree, chunk.capacity <= 2 * SubstitutionOutput.blockSize else {
-        return false
-      }
-      queue.free.append(empty)
-      return true
+      let isKept = queue.free.count < Self.maximumFree && chunk.capacity <= 2 * SubstitutionOutput.blockSize
+      if isKept { queue.free.append(empty) }
+      return (isKept, queue.dropped)
     }
     if !isKept { chunk.free() }
     stats.record { lane in
       lane.add(.writeCompleted)
       lane.subtract(.writeTotalBuffered, Int64(written))
     }
+    if dropped > 0 { Self.log.warning("access log \(path) is written too slowly: \(dropped) lines were dropped") }
   }
 
   private func stall(_ output: inout Output) {
     guard !output.isStalled else { return }
     output.isStalled = true
-    Log.io.warning(
+    Self.log.warning(
       "access log \(path) cannot be written (the disk is full, or the reader is slow or gone); trying again, and "
         + "keeping at most \(Self.maximumPending >> 20) MiB meanwhile")
   }
 
-  private func recover(_ output: inout Output) {
-    output.isStalled = false
-    let dropped = queue.withLock { queue in
-      defer { queue.dropped = 0 }
-      return queue.dropped
-    }
-    Log.io.info("access log \(path) is written again; \(dropped) lines were lost")
-  }
-
-  /// Opens the path again, after what has been handed over so far is in the old file. If that fails the old file stays
-  /// in use. On the writer's thread.
-  /// - Returns: false if there is still something to be written.
-  func reopenNow() -> Bool {
-    output.withLock { output in
-      _ = drain(&output)
-      do { try output.file.reopen() } catch {
-        stats.record { $0.add(.reopenFailed) }
-        Log.io.error("access log: \(error); the old file stays in use")
-      }
-      return drain(&output)
-    }
-  }
-
-  /// Opens the path again, so that the file can be rotated: lines handed over before are in the old file, later ones in
-  /// the new. Returns at once.
-  public func reopen() { writer.reopen(self) }
+  /// Only the writer's thread speaks: a worker must not wait for the process log, which may be as slow.
+  private static let log = RateLimitedLog(Log.io, perSecond: 2)
 }

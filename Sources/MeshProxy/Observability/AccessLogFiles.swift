@@ -79,6 +79,7 @@ public final class AccessLogFiles: Sendable {
   /// - Returns: false if that took longer than `limit`, because a file cannot be written.
   @discardableResult
   public func flushAndWait(upTo limit: Nanoseconds = .seconds(2)) -> Bool {
+    guard writer.isStarted else { return true }
     final class Waiting { var isOver = false }
     let waiting = Waiting()
     let mailbox = Mailbox<Waiting>()

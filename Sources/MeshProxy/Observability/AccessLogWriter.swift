@@ -21,18 +21,14 @@ final class AccessLogWriter: Sendable {
   /// - Returns: false if there is no thread to do it.
   func schedule(_ file: AccessLogFile) -> Bool { post { $0.write(file) } }
 
-  func reopen(_ file: AccessLogFile) { _ = post { $0.reopen(file) } }
-
   /// Calls `done` on the writer's thread once everything handed over before is written.
   /// - Returns: false if there is no thread to do it; `done` is then not called.
   func whenWritten(_ done: @escaping @Sendable () -> Void) -> Bool {
-    guard running.withLock({ $0.thread != nil }) else {
-      // Nothing was ever handed over.
-      done()
-      return true
-    }
-    return post { $0.whenWritten(done) }
+    post { $0.whenWritten(done) }
   }
+
+  /// Whether anything was ever handed over.
+  var isStarted: Bool { running.withLock { $0.thread != nil } }
 
   /// Ends the thread after what has been posted so far, without waiting for files that cannot be written, and waits for
   /// its end.
@@ -96,14 +92,11 @@ final class AccessLogWriterLoop: TimerTarget {
     retry = Timer(loop, self)
   }
 
-  func write(_ file: AccessLogFile) { if !file.drain() { stall(file) } }
-
-  func reopen(_ file: AccessLogFile) {
-    if file.reopenNow() {
+  func write(_ file: AccessLogFile) {
+    guard file.drain() else { return stall(file) }
+    if !stalled.isEmpty {
       stalled.removeAll { $0 === file }
       settle()
-    } else {
-      stall(file)
     }
   }
 

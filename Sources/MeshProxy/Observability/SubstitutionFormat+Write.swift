@@ -7,13 +7,15 @@ extension SubstitutionFormat {
   @inline(__always)
   func write<Source: SubstitutionSource>(_ source: Source, into output: inout SubstitutionOutput) {
     let program = self.program
+    let request = source.requestHeaders
+    let response = source.responseHeaders
     program.texts.withUnsafeBufferPointer { texts in
       program.steps.withUnsafeBufferPointer { steps in
         for step in steps {
           if let operation = step.operation {
-            Self.write(operation, step, program, source, &output)
+            Self.write(operation, step, program, source, request, response, &output)
           } else if let base = texts.baseAddress {
-            output.appendBlocks(base + Int(step.index), Int(step.length))
+            output.appendText(base + Int(step.index), Int(step.length))
           }
         }
       }
@@ -22,15 +24,15 @@ extension SubstitutionFormat {
 
   @inline(__always)
   private static func write<Source: SubstitutionSource>(
-    _ operation: SubstitutionOperator, _ step: Step, _ program: Program, _ source: Source,
-    _ output: inout SubstitutionOutput
+    _ operation: SubstitutionOperator, _ step: Step, _ program: Program, _ source: Source, _ request: HeaderMap,
+    _ response: HeaderMap?, _ output: inout SubstitutionOutput
   ) {
     switch operation {
     // The default line first.
-    case .requestHeader: writeHeader(source.requestHeaders, step, program, &output)
+    case .requestHeader: writeHeader(request, step, program, &output)
     case .responseHeader:
-      if let headers = source.responseHeaders {
-        writeResponseHeader(headers, step, program, source.info.responseCode, &output)
+      if let response {
+        writeResponseHeader(response, step, program, source.info.responseCode, &output)
       } else {
         output.append(0x2d)
       }

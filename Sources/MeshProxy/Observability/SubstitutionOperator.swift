@@ -47,7 +47,7 @@ enum SubstitutionOperator: UInt8, CaseIterable, Sendable {
   case upstreamRequestAttemptCount
   case routeName
   case downstreamLocalAddress, downstreamLocalAddressWithoutPort, downstreamLocalPort
-  /// The client: the one that trusted headers name, else the socket's other end.
+  /// The client: the socket's other end.
   case downstreamRemoteAddress, downstreamRemoteAddressWithoutPort, downstreamRemotePort
   /// The socket's other end.
   case downstreamDirectRemoteAddress, downstreamDirectRemoteAddressWithoutPort, downstreamDirectRemotePort

@@ -10,7 +10,8 @@ public struct SubstitutionOutput: ~Copyable {
   /// The memory the first line brings with it: a block that is handed over at 64 KiB, and room for the line that fills it.
   static let blockSize = 68 * 1024
 
-  private var base: UnsafeMutablePointer<UInt8>?
+  /// Memory of its own only where `capacity` is not zero.
+  private var base: UnsafeMutablePointer<UInt8>
   private var capacity = 0
   /// Bytes written.
   public private(set) var count = 0
@@ -18,24 +19,27 @@ public struct SubstitutionOutput: ~Copyable {
   private let stamp: UnsafeMutablePointer<UInt8>
   private var stampSecond: UInt64 = .max
 
-  public init() { stamp = .allocate(capacity: 32) }
+  public init() {
+    stamp = .allocate(capacity: 32)
+    base = stamp
+  }
 
   deinit {
-    base?.deallocate()
+    if capacity > 0 { base.deallocate() }
     stamp.deallocate()
   }
 
   /// What was written; valid until the next mutation.
-  public var bytes: Bytes { Bytes(start: base.map { UnsafePointer($0) }, count: count) }
+  public var bytes: Bytes { Bytes(start: base, count: count) }
 
   /// Forgets what was written and keeps the memory.
   public mutating func removeAll() { count = 0 }
 
   /// Gives the memory with what was written away; nil if nothing was.
   mutating func takeChunk(lines: Int) -> AccessLogChunk? {
-    guard let base, count > 0 else { return nil }
+    guard count > 0 else { return nil }
     let chunk = AccessLogChunk(base: base, capacity: capacity, count: count, lines: lines)
-    self.base = nil
+    base = stamp
     capacity = 0
     count = 0
     return chunk
@@ -43,7 +47,7 @@ public struct SubstitutionOutput: ~Copyable {
 
   /// Takes the memory of a chunk over, to write from its beginning.
   mutating func adopt(_ chunk: AccessLogChunk) {
-    base?.deallocate()
+    if capacity > 0 { base.deallocate() }
     base = chunk.base
     capacity = chunk.capacity
     count = 0
@@ -54,7 +58,7 @@ public struct SubstitutionOutput: ~Copyable {
   /// Room for `size` more bytes at the tail: write there, then `commit`.
   @inline(__always)
   mutating func reserve(_ size: Int) -> UnsafeMutablePointer<UInt8> {
-    if let base, capacity &- count >= size { return base + count }
+    if capacity &- count >= size { return base + count }
     return grow(size)
   }
 
@@ -65,7 +69,7 @@ public struct SubstitutionOutput: ~Copyable {
   private mutating func grow(_ size: Int) -> UnsafeMutablePointer<UInt8> {
     let needed = max(count + size, capacity * 2, Self.blockSize)
     let block = UnsafeMutablePointer<UInt8>.allocate(capacity: needed)
-    if let base {
+    if capacity > 0 {
       block.update(from: base, count: count)
       base.deallocate()
     }
@@ -91,43 +95,52 @@ public struct SubstitutionOutput: ~Copyable {
   @inline(__always)
   mutating func append(_ literal: StaticString) { append(Bytes(literal)) }
 
-  /// Appends `length` bytes of a run in blocks of 16; up to 15 bytes behind the run are read as well.
+  /// Appends `length` bytes, most often few: 16 are read in any case.
   @inline(__always)
-  mutating func appendBlocks(_ source: UnsafePointer<UInt8>, _ length: Int) {
+  mutating func appendText(_ source: UnsafePointer<UInt8>, _ length: Int) {
     let target = UnsafeMutableRawPointer(reserve(length &+ 16))
     let source = UnsafeRawPointer(source)
-    var at = 0
-    while at < length {
-      target.storeBytes(
-        of: source.loadUnaligned(fromByteOffset: at, as: Vector.self), toByteOffset: at, as: Vector.self)
-      at &+= 16
-    }
+    target.storeBytes(of: source.loadUnaligned(as: Vector.self), as: Vector.self)
+    if length > 16 { (target + 16).copyMemory(from: source + 16, byteCount: length &- 16) }
     commit(length)
   }
 
   /// Appends a number in decimal digits.
   @inline(__always)
   mutating func append(decimal value: UInt64) {
-    if value < 10 { append(0x30 &+ UInt8(truncatingIfNeeded: value)) } else { appendDigits(value) }
+    if value < 10 {
+      append(0x30 &+ UInt8(truncatingIfNeeded: value))
+    } else if value < 1_000 {
+      appendFewDigits(UInt32(truncatingIfNeeded: value))
+    } else {
+      appendDigits(value)
+    }
+  }
+
+  /// Two or three digits, which most status codes, durations and sizes are.
+  @inline(__always)
+  private mutating func appendFewDigits(_ value: UInt32) {
+    var target = reserve(4)
+    let isLong = value >= 100
+    target.pointee = 0x30 &+ UInt8(truncatingIfNeeded: value / 100)
+    if isLong { target += 1 }
+    target[0] = 0x30 &+ UInt8(truncatingIfNeeded: value / 10 % 10)
+    target[1] = 0x30 &+ UInt8(truncatingIfNeeded: value % 10)
+    commit(isLong ? 3 : 2)
   }
 
   private mutating func appendDigits(_ value: UInt64) {
-    var length = 1
-    var bound: UInt64 = 10
-    // 10^19 is the last power of ten that fits.
-    while length < 20, value >= bound {
-      length &+= 1
-      bound = length == 20 ? .max : bound &* 10
-    }
-    let target = reserve(20)
+    // From the last digit to the first, at the end of what was reserved; then to where it belongs.
+    let target = reserve(40)
     var rest = value
-    var at = length
-    while at > 0 {
+    var at = 40
+    repeat {
       at &-= 1
       target[at] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
       rest /= 10
-    }
-    commit(length)
+    } while rest > 0
+    target.update(from: target + at, count: 40 &- at)
+    commit(40 &- at)
   }
 
   /// Appends an address with its port (`127.0.0.1:80`, `[::1]:80`, a path) or without.
@@ -172,12 +185,23 @@ public struct SubstitutionOutput: ~Copyable {
 
   private typealias Vector = SIMD16<UInt8>
 
-  /// Whether any of the 16 bytes must not be written as it is.
+  @inline(__always) private static var ones: UInt64 { 0x0101_0101_0101_0101 }
+  @inline(__always) private static var harmless: UInt64 { 0x6161_6161_6161_6161 }
+
+  /// Has a bit of 0x80… set if any of the eight bytes must not be written as it is. (Comparing vectors would be fewer
+  /// operations, but the compiler takes them apart here, byte by byte.)
   @inline(__always)
-  private static func needsEscape(_ v: Vector) -> Bool {
-    let mask = ((v &- 0x20) .> 0x5e) .| (v .== 0x22) .| (v .== 0x5c)
-    let words = unsafeBitCast(mask, to: SIMD2<UInt64>.self)
-    return words[0] | words[1] != 0
+  private static func escapes(_ x: UInt64) -> UInt64 {
+    let quote = x ^ (ones &* 0x22)
+    let backslash = x ^ (ones &* 0x5c)
+    // Above 0x7e; below 0x20; the two characters. Each is exact for whether there is one.
+    return x | (x &+ ones) | ((x &- (ones &* 0x20)) & ~x) | ((quote &- ones) & ~quote)
+      | ((backslash &- ones) & ~backslash)
+  }
+
+  @inline(__always)
+  private static func needsEscape(_ first: UInt64, _ second: UInt64) -> Bool {
+    (escapes(first) | escapes(second)) & (ones &* 0x80) != 0
   }
 
   @inline(__always)
@@ -195,18 +219,27 @@ public struct SubstitutionOutput: ~Copyable {
       var at = 0
       while at < length {
         let offset = min(at, length &- 16)
-        let v = source.loadUnaligned(fromByteOffset: offset, as: Vector.self)
-        if Self.needsEscape(v) { return appendBytewise(bytes) }
-        target.storeBytes(of: v, toByteOffset: offset, as: Vector.self)
+        let first = source.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+        let second = source.loadUnaligned(fromByteOffset: offset &+ 8, as: UInt64.self)
+        if Self.needsEscape(first, second) { return appendBytewise(bytes) }
+        target.storeBytes(of: first, toByteOffset: offset, as: UInt64.self)
+        target.storeBytes(of: second, toByteOffset: offset &+ 8, as: UInt64.self)
         at &+= 16
       }
     } else if length >= 8 {
       let back = length &- 8
       let head = source.loadUnaligned(as: UInt64.self)
       let tail = source.loadUnaligned(fromByteOffset: back, as: UInt64.self)
-      if Self.needsEscape(unsafeBitCast(SIMD2(head, tail), to: Vector.self)) { return appendBytewise(bytes) }
+      if Self.needsEscape(head, tail) { return appendBytewise(bytes) }
       target.storeBytes(of: head, as: UInt64.self)
       target.storeBytes(of: tail, toByteOffset: back, as: UInt64.self)
+    } else if length >= 4 {
+      let back = length &- 4
+      let head = source.loadUnaligned(as: UInt32.self)
+      let tail = source.loadUnaligned(fromByteOffset: back, as: UInt32.self)
+      if Self.needsEscape(UInt64(head) << 32 | UInt64(tail), Self.harmless) { return appendBytewise(bytes) }
+      target.storeBytes(of: head, as: UInt32.self)
+      target.storeBytes(of: tail, toByteOffset: back, as: UInt32.self)
     } else {
       return appendBytewise(bytes)
     }

@@ -9,7 +9,7 @@ enum RequestRewrite {
   @inline(__always)
   static func apply(to headers: HeaderMap, route: RouteEntry, action: ForwardAction, announcesTimeout: Bool) {
     if announcesTimeout, action.timeout != .zero {
-      headers.set(.xEnvoyExpectedRequestTimeout, number: action.timeout.wholeMilliseconds)
+      action.timeoutDigits.withUnsafeBufferPointer { headers.set(.xEnvoyExpectedRequestTimeout, $0) }
     }
     if action.prefixRewrite != nil { rewritePath(headers, action) }
     if !route.requestHeaders.isEmpty { mutate(headers, route.requestHeaders) }

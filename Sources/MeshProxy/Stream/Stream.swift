@@ -50,9 +50,9 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   // MARK: Beginning and end
 
-  /// Makes this the stream of a new request. The caller has attached it to its connection.
+  /// Makes this the stream of a new request. The caller has attached it to its codec.
   func begin(
-    _ manager: ConnectionManager, _ sender: any ResponseSender, _ connection: ServerConnection, _ headers: HeaderMap,
+    _ manager: ConnectionManager, _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap,
     _ start: RequestStart
   ) {
     generation &+= 1
@@ -69,7 +69,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     let now = worker.loop.now
     info.startedAt = now
     info.startedAtWallClock = worker.loop.wallClock
-    info.connection = connection.info
+    info.connection = connection
     if start.endStream { info.requestCompleteAt = now }
 
     let configuration = manager.configuration
@@ -160,6 +160,9 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   /// Whether the client has sent all of its request.
   var isRequestComplete: Bool { info.requestCompleteAt != nil }
+
+  @inline(__always)
+  func count(_ stat: ConnectionManagerStat) { manager?.stats.add(stat) }
 
   // MARK: Flow control
 

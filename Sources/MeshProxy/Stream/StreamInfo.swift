@@ -58,6 +58,14 @@ public struct StreamInfo {
 
   public init() {}
 
+  /// The router tries an endpoint.
+  @inline(__always)
+  mutating func beginAttempt(_ endpoint: Endpoint, _ now: MonotonicTime) {
+    self.endpoint = endpoint
+    attempts &+= 1
+    if upstreamRequestStartedAt == nil { upstreamRequestStartedAt = now }
+  }
+
   public var downstreamRemoteAddress: SocketAddress? { connection?.remoteAddress }
   public var downstreamLocalAddress: SocketAddress? { connection?.localAddress }
   public var connectionIdentifier: UInt64 { connection?.identifier ?? 0 }

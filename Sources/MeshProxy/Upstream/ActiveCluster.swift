@@ -26,7 +26,10 @@ public final class ActiveCluster {
   let stats: StatLane<ClusterStat>
   let responseCodes: ResponseCodeLane
   let requestTime: HistogramLane
+  let breaker: CircuitBreaker
+  private(set) var limits: CircuitBreaker.Limits
   private(set) var endpoints: [ActiveEndpoint] = []
+  private var known: [WeightedEndpoint] = []
   private var balancer = RoundRobinBalancer()
   private let worker: Worker
 
@@ -39,14 +42,18 @@ public final class ActiveCluster {
     stats = identity.stats.lane(worker.index)
     responseCodes = identity.responseCodes.lane(worker.index)
     requestTime = identity.requestTime.lane(worker.index)
+    breaker = identity.breaker
+    limits = configuration.limits
   }
 
   /// Takes new endpoints. Connections to those that stay are kept; those to the others end when their request does.
   func update(endpoints new: [WeightedEndpoint]) {
-    var known: [ObjectIdentifier: ActiveEndpoint] = [:]
-    for old in endpoints { known[ObjectIdentifier(old.endpoint)] = old }
+    if new == known { return }
+    known = new
+    var old: [ObjectIdentifier: ActiveEndpoint] = [:]
+    for endpoint in endpoints { old[ObjectIdentifier(endpoint.endpoint)] = endpoint }
     endpoints = new.map { configured in
-      if let kept = known.removeValue(forKey: ObjectIdentifier(configured.endpoint)) {
+      if let kept = old.removeValue(forKey: ObjectIdentifier(configured.endpoint)) {
         kept.weight = configured.weight
         kept.isHealthy = configured.isHealthy
         return kept
@@ -54,13 +61,14 @@ public final class ActiveCluster {
       let pool = ConnectionPool(worker: worker, cluster: self, endpoint: configured.endpoint)
       return ActiveEndpoint(configured, pool: pool, lane: worker.index)
     }
-    for gone in known.values { gone.pool.drain() }
+    for gone in old.values { gone.pool.drain() }
     balancer.update(endpoints, random: worker.random.next())
   }
 
   /// Takes a changed configuration under the same name. New connections follow it; those in use finish as they are.
   func update(configuration new: ClusterConfiguration) {
     configuration = new
+    limits = new.limits
     for endpoint in endpoints { endpoint.pool.replaceConnections() }
   }
 
@@ -73,6 +81,7 @@ public final class ActiveCluster {
     for endpoint in endpoints { endpoint.pool.drain() }
     // Ends the cycle of cluster and pools; a pool lives as long as its connections.
     endpoints = []
+    known = []
     balancer.update([], random: 0)
   }
 }

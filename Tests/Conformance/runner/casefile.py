@@ -43,14 +43,16 @@ WORDS = {
                  "answers", "flushed"},
 }
 MARK = re.compile(r"([cu])([<>])([|~]?)(?: (.*)|())$")
-REPEAT = re.compile(r"\\\{(.*?)\*(\d+)\}")
+REPEAT = re.compile(r"\\\{((?:(?!\\\{).)*?)\*(\d+)\}")  # one that has none within it
+BEGINS = {"client": re.compile(r"(\d{3}|closed)(\|(\d{3}|closed))*( to HEAD)?"), "upstream": re.compile(r"\S+ \S+ HTTP/1\.1")}
 ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)")
 SIMPLE = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 
 
 def unescape(text, where):
     """Bytes of a text with \\r \\n \\t \\0 \\xHH \\\\ and \\{text*COUNT}, in which %d is the number of the repetition."""
-    text = REPEAT.sub(lambda m: "".join(m[1].replace("%d", str(i)) for i in range(int(m[2]))), text)
+    while REPEAT.search(text):
+        text = REPEAT.sub(lambda m: "".join(m[1].replace("%d", str(i)) for i in range(int(m[2]))), text)
 
     def replace(match):
         code = match[1]
@@ -125,7 +127,8 @@ def add_step(case, last, line, number, where):
         case.steps.append(Step(number, "body", actor, data=data))
         return case.steps[-1]
     head_only = mark[3] == "~"
-    if last and last.actor == actor and last.verb == verb and last.head_only == head_only:
+    begins = BEGINS[actor].fullmatch(text)
+    if last and not begins and last.actor == actor and last.verb == verb and last.head_only == head_only:
         if text:
             last.lines.append(unescape(text, where).decode("latin-1"))
         return last

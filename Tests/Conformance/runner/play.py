@@ -60,7 +60,7 @@ class Play:
         except TimeoutError:
             return f"{self.where(step)}: nothing happened for {self.deadline:g} s{self.state()}"
         except (Failed, wire.Malformed, wire.Truncated, OSError) as error:
-            return f"{self.where(step)}: {error or type(error).__name__}"
+            return f"{self.where(step)}: {error or type(error).__name__}{self.state()}"
         finally:
             for endpoint in self.clients + self.upstreams:
                 endpoint.close()
@@ -71,10 +71,13 @@ class Play:
         return f"{name}:{step.line}: {step.actor} {step.verb}" if step else f"{name}:{self.case.line}: after the last step"
 
     def state(self):
-        client = bytes(self.client.buffer[:300]) if self.client else b""
-        waiting = [bytes(endpoint.buffer[:300]) for endpoint in self.upstreams if endpoint.buffer]
-        ended = " (ended)" if self.client and self.client.ended else ""
-        return f"; unread at the client{ended}: {client!r}; at the upstream: {waiting!r}"
+        """What has arrived and no step has taken yet."""
+        ends = []
+        for name, endpoints in (("client", self.clients), ("upstream", self.upstreams)):
+            for number, endpoint in enumerate(endpoints, 1):
+                how = "reset" if endpoint.reset else "ended" if endpoint.ended else "open"
+                ends.append(f"{name} {number} {how}, unread {bytes(endpoint.buffer[:300])!r}")
+        return "\n          " + "\n          ".join(ends)
 
     # The two ends
 

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import tempfile
 from pathlib import Path
 
 TYPES = "type.googleapis.com/envoy.extensions"
-START_DEADLINE = 60.0
+START_DEADLINE = 30.0
 
 
 def typed(name, path, **fields):
@@ -126,19 +127,22 @@ class Proxy:
         with open(self.log_path, "wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 self.path, "-c", str(self.folder / "proxy.yaml"), "--concurrency", "1", "--disable-hot-restart",
-                "-l", self.log_level, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+                "--drain-time-s", "1", "-l", self.log_level, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         asyncio.create_task(self._watch())
-        async with asyncio.timeout(START_DEADLINE):
-            while not self.ended.is_set():
-                try:
-                    if (await self.get("/ready"))[0] == 200:
-                        return True
-                except OSError:
-                    pass
-                try:
-                    await asyncio.wait_for(self.ended.wait(), 0.05)
-                except TimeoutError:
-                    pass
+        try:
+            async with asyncio.timeout(START_DEADLINE):
+                while not self.ended.is_set():
+                    try:
+                        if (await self.get("/ready"))[0] == 200:
+                            return True
+                    except (OSError, ValueError):
+                        pass
+                    try:
+                        await asyncio.wait_for(self.ended.wait(), 0.05)
+                    except TimeoutError:
+                        pass
+        except TimeoutError:
+            pass
         return False
 
     async def _watch(self):
@@ -175,12 +179,13 @@ class Proxy:
 
     async def stop(self):
         if self.process and self.process.returncode is None:
-            self.process.terminate()
+            # Not the process object's own methods: they may take the exit status from the task that waits for it.
+            os.kill(self.process.pid, signal.SIGTERM)
             try:
-                await asyncio.wait_for(self.process.wait(), 3)
+                await asyncio.wait_for(self.ended.wait(), 3)
             except TimeoutError:
-                self.process.kill()
-                await self.process.wait()
+                os.kill(self.process.pid, signal.SIGKILL)
+                await self.ended.wait()
 
     def log(self, lines):
         text = self.log_path.read_text(errors="replace").splitlines() if self.log_path.exists() else []

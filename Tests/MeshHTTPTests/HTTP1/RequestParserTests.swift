@@ -273,7 +273,7 @@ struct AcceptedRequest: Sendable, CustomTestStringConvertible {
       "GET / HTTP/1.1\r\nHost: a\r\n" + String(repeating: "X: y\r\n", count: count - 1) + "\r\n"
     }
     #expect(parseRequest(head(100)).error == nil)
-    #expect(parseRequest(head(101)) == .invalid(.tooManyFields))
+    for count in [101, 102, 110, 200] { #expect(parseRequest(head(count)) == .invalid(.tooManyFields)) }
     var limits = HTTP1Limits()
     limits.maxFields = 2
     #expect(parseRequest(head(2), limits: limits).error == nil)

@@ -126,6 +126,8 @@ private let post = "POST / HTTP/1.1\r\nHost: a\r\n"
     .init(.invalidFieldValue, get + "X: \u{0c}\r\n\r\n"),
     .init(.invalidFieldValue, get + "X: a\u{7f}\r\n\r\n"),
     .init(.invalidFieldValue, get + "X: a\u{1b}[2J\r\n\r\n"),
+    .init(.invalidFieldValue, get + "X: \u{7f}ab\r\n\r\n"),
+    .init(.invalidFieldValue, get + "X: \u{7f}\r\n\r\n"),
     .init(.invalidFieldValue, get + "X:\u{00}\r\n\r\n"),
     // RFC 9112 §3.2
     .init(.missingHost, "GET / HTTP/1.1\r\n\r\n"),

@@ -224,6 +224,19 @@ import Testing
     #expect(map.fields == [Field("via", "y")])
   }
 
+  @Test func pseudoHeadersAreNeverLines() {
+    let map = HeaderMap()
+    map.add(lowercased: Bytes(":authority"), Bytes("a"))
+    map.add(lowercased: Bytes(":protocol"), Bytes("websocket"))
+    map.add(lowercased: Bytes(":path"), Bytes("/"))
+    map.add(lowercased: Bytes(""), Bytes("x"))
+    map.add(HeaderName(":protocol"), Bytes("websocket"))
+    map.set(HeaderName(":protocol"), Bytes("websocket"))
+    #expect(map.fields == [Field("host", "a"), Field(":path", "/")])
+    let head = encoded { HTTP1Encoder.requestHead(map, framing: .none, into: &$0, pool: $1) }
+    #expect(head == "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+  }
+
   @Test func combine() {
     let map = HeaderMap()
     map.add(.xForwardedFor, "")

@@ -195,7 +195,8 @@ final class ConnectionPool: ClientConnectionOwner {
     }
     if connection.wasBusy {
       stats.add(.connectionDestroyWithActiveRequest)
-      stats.add(reason == .remote ? .connectionDestroyRemoteWithActiveRequest : .connectionDestroyLocalWithActiveRequest)
+      stats.add(
+        reason == .remote ? .connectionDestroyRemoteWithActiveRequest : .connectionDestroyLocalWithActiveRequest)
     }
     if let position = idle.lastIndex(where: { $0 === connection }) { idle.remove(at: position) }
     let last = connections.count - 1
