@@ -240,17 +240,23 @@ struct EventLoopTests {
     mailbox.post { _ in Issue.record("delivered after detach") }
   }
 
-  @Test("a mailbox whose owner is gone drops its posts")
-  func mailboxWithoutOwner() throws {
+  @Test("a mailbox that is detached by one of its messages delivers no other")
+  func mailboxDetached() throws {
     let loop = try EventLoop()
     let mailbox = Mailbox<ClosureHandler>()
-    do {
-      let owner = ClosureHandler()
-      try mailbox.attach(to: loop, owner: owner)
+    let owner = ClosureHandler()
+    try mailbox.attach(to: loop, owner: owner)
+    var delivered = 0
+    owner.onFlush = {
+      delivered += 1
+      mailbox.detach(from: loop)
     }
-    mailbox.post { _ in Issue.record("delivered to nobody") }
+    mailbox.post { $0.flush() }
+    mailbox.post { $0.flush() }
     loop.turn()
-    mailbox.detach(from: loop)
+    mailbox.post { $0.flush() }
+    loop.turn()
+    #expect(delivered == 1)
     #expect(loop.registrations == 0)
   }
 

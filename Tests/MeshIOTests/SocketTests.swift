@@ -114,10 +114,11 @@ struct SocketTests {
       func round() throws {
         let loop = try EventLoop()
         let mailbox = Mailbox<ClosureHandler>()
-        try mailbox.attach(to: loop, owner: ClosureHandler())
+        let owner = ClosureHandler()
+        try mailbox.attach(to: loop, owner: owner)
         mailbox.detach(from: loop)
         let attached = Mailbox<ClosureHandler>()
-        try attached.attach(to: loop, owner: ClosureHandler())
+        try attached.attach(to: loop, owner: owner)
         let sockets = ListenSockets(loop)
         let fds = try sockets.acquire(SocketAddress(.loopbackV4, port: 0), workers: 3)
         guard let address = Socket.localAddress(fds[0]) else { exit(3) }

@@ -1,13 +1,13 @@
 import Glibc
 
 /// A value behind a lock, whose changes can be waited for.
-final class Monitor<State>: @unchecked Sendable {
+public final class Monitor<State>: @unchecked Sendable {
   // SAFETY: `state` is touched only while `mutex` is held.
   private var state: State
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let changed: UnsafeMutablePointer<pthread_cond_t>
 
-  init(_ state: State) {
+  public init(_ state: State) {
     self.state = state
     mutex = .allocate(capacity: 1)
     changed = .allocate(capacity: 1)
@@ -23,14 +23,14 @@ final class Monitor<State>: @unchecked Sendable {
   }
 
   /// Looks at the value.
-  func read<R>(_ body: (State) throws -> R) rethrows -> R {
+  public func read<R>(_ body: (State) throws -> R) rethrows -> R {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     return try body(state)
   }
 
   /// Changes the value and wakes those who wait.
-  func change<R>(_ body: (inout State) throws -> R) rethrows -> R {
+  public func change<R>(_ body: (inout State) throws -> R) rethrows -> R {
     pthread_mutex_lock(mutex)
     defer {
       pthread_cond_broadcast(changed)
@@ -40,7 +40,7 @@ final class Monitor<State>: @unchecked Sendable {
   }
 
   /// Blocks until `condition` gives something; nil when the deadline has passed before.
-  func wait<R>(_ deadline: Deadline, _ condition: (State) throws -> R?) rethrows -> R? {
+  public func wait<R>(_ deadline: Deadline, _ condition: (State) throws -> R?) rethrows -> R? {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     while true {

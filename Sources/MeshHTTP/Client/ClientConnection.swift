@@ -308,7 +308,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
         if count > 0 { input.commit(count) }
       }
       guard count > 0 else {
-        if count == -Socket.wouldBlock { return }
+        if count == Socket.wouldBlock { return }
         return endOfStream(isReset: count < 0)
       }
       responseBytesReceived += count

@@ -33,7 +33,7 @@ extension ServerConnection {
       }
       guard count > 0 else {
         if count == 0 { return endOfStream() }
-        if count == -Socket.wouldBlock { return }
+        if count == Socket.wouldBlock { return }
         return close(.remote)
       }
       handler.connectionTransferred(received: count, sent: 0)

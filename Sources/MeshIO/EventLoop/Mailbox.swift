@@ -30,7 +30,8 @@ public final class Mailbox<Owner: AnyObject>: Sendable {
     }
   }
 
-  /// Starts delivering on `loop`, to `owner`, which is not kept alive and must live until `detach` or the loop's end. On the loop's thread; once.
+  /// Starts delivering on `loop`, to `owner`, which is not kept alive and must live until `detach` or the loop's end.
+  /// On the loop's thread; once.
   public func attach(to loop: EventLoop, owner: Owner) throws(SystemError) {
     let fd = clinux_eventfd()
     if fd < 0 { throw SystemError("eventfd", result: fd) }
@@ -61,6 +62,8 @@ public final class Mailbox<Owner: AnyObject>: Sendable {
     if fd >= 0 { loop.close(fd) }
   }
 
+  fileprivate var isClosed: Bool { state.withLock { $0.closed } }
+
   fileprivate func take(_ room: inout [@Sendable (Owner) -> Void]) {
     state.withLock { swap(&$0.waiting, &room) }
   }
@@ -81,7 +84,11 @@ private final class MailboxReceiver<Owner: AnyObject>: IOHandler {
   func ready(_ events: IOEvents) {
     guard let mailbox else { return }
     mailbox.take(&room)
-    for body in room { body(owner) }
+    for body in room {
+      // One of them may detach, and the owner may be gone then.
+      if mailbox.isClosed { break }
+      body(owner)
+    }
     room.removeAll(keepingCapacity: true)
   }
 }

@@ -43,7 +43,7 @@ public struct KeepAlive: Hashable, Sendable {
 /// System calls on sockets. All sockets are non-blocking and close-on-exec. Calls on the request path return a count or
 /// `-errno`; would-block is a value.
 public enum Socket {
-  /// What a call returns when it would have to wait: `-EAGAIN`.
+  /// What a call returns when it would have to wait: `-EAGAIN`, so negative already; compare results with it as it is.
   @inlinable public static var wouldBlock: Int { -11 }
   /// `-EINTR`.
   @inlinable public static var interrupted: Int { -4 }

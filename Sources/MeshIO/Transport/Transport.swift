@@ -46,7 +46,7 @@ public struct Transport: ~Copyable {
     let result = Socket.receive(descriptor, buffer, capacity)
     if result > 0 {
       if result < capacity && !peerClosed { isReadable = false }
-    } else if result == -Socket.wouldBlock {
+    } else if result == Socket.wouldBlock {
       isReadable = false
     }
     return result
@@ -61,9 +61,10 @@ public struct Transport: ~Copyable {
     }
     let waiting = output.count
     let wanted = waiting + bytes.count
-    let result = waiting == 0
+    let result =
+      waiting == 0
       ? Socket.send(descriptor, bytes) : Socket.sendv(descriptor, output.bytes, bytes)
-    if result < 0 && result != -Socket.wouldBlock { return false }
+    if result < 0 && result != Socket.wouldBlock { return false }
     let taken = max(result, 0)
     if taken < wanted { isWritable = false }
     if taken >= waiting {
@@ -88,7 +89,7 @@ public struct Transport: ~Copyable {
     }
     isWritable = false
     if result > 0 { output.drop(result, pool) }
-    return result >= 0 || result == -Socket.wouldBlock
+    return result >= 0 || result == Socket.wouldBlock
   }
 
   /// Ends the sending direction (FIN); reading goes on.

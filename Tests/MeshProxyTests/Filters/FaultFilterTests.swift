@@ -1,0 +1,166 @@
+import MeshPrimitives
+import Testing
+
+@testable import MeshProxy
+
+@Suite("The fault filter")
+struct FaultFilterTests {
+  private func fixture(_ fault: String, routes: String? = nil) throws -> WorkerFixture {
+    try WorkerFixture(
+      routes: routes ?? #"[{match: {prefix: "/"}, direct_response: {status: 200, body: {inline_string: hi}}}]"#,
+      httpFilters: """
+        - name: envoy.filters.http.fault
+                  typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault, \(fault)}
+        """)
+  }
+
+  private func count(_ fixture: WorkerFixture, _ stat: FaultStat) -> Int64 {
+    fixture.store.scope("http.test.fault", prometheus: PrometheusScope("envoy_http_fault"), FaultStat.self).total(stat)
+  }
+
+  @Test("aborts with its status, its text and FI")
+  func abort() throws {
+    let fixture = try fixture("abort: {http_status: 418, percentage: {numerator: 100}}")
+    let response = fixture.open()
+    #expect(response.status == 418)
+    #expect(response.text == "fault filter abort")
+    #expect(count(fixture, .abortsInjected) == 1)
+    #expect(count(fixture, .active) == 0)
+  }
+
+  @Test("no percentage is no fault")
+  func noPercentage() throws {
+    let fixture = try fixture("abort: {http_status: 418}")
+    #expect(fixture.open().status == 200)
+  }
+
+  @Test("delays, then lets the request go on")
+  func delay() throws {
+    let fixture = try fixture("delay: {fixed_delay: 0.02s, percentage: {numerator: 100}}")
+    let response = fixture.open()
+    #expect(response.status == nil)
+    #expect(count(fixture, .active) == 1)
+    #expect(fixture.turn { response.isEnded })
+    #expect(response.status == 200)
+    #expect(count(fixture, .delaysInjected) == 1)
+    #expect(count(fixture, .active) == 0)
+  }
+
+  @Test("delays first, aborts then")
+  func both() throws {
+    let fixture = try fixture(
+      "delay: {fixed_delay: 0.02s, percentage: {numerator: 100}}, abort: {http_status: 503, percentage: {numerator: 100}}")
+    let response = fixture.open()
+    #expect(response.status == nil)
+    #expect(fixture.turn { response.isEnded })
+    #expect(response.status == 503)
+  }
+
+  @Test("a client that leaves during the delay takes the fault with it")
+  func cancelled() throws {
+    let fixture = try fixture("delay: {fixed_delay: 3600s, percentage: {numerator: 100}}")
+    let response = fixture.open()
+    response.stream?.requestReset(.connectionTermination)
+    #expect(count(fixture, .active) == 0)
+  }
+
+  @Test("at most max_active_faults at once")
+  func maximum() throws {
+    let fixture = try fixture("max_active_faults: 1, delay: {fixed_delay: 3600s, percentage: {numerator: 100}}")
+    let first = fixture.open()
+    #expect(first.status == nil)
+    #expect(fixture.open().status == 200)
+    #expect(count(fixture, .overflow) == 1)
+    first.stream?.requestReset(.connectionTermination)
+  }
+
+  @Test("only requests with the headers it names")
+  func headers() throws {
+    let fixture = try fixture(
+      "headers: [{name: x-test, string_match: {exact: yes}}], abort: {http_status: 503, percentage: {numerator: 100}}")
+    #expect(fixture.open().status == 200)
+    #expect(fixture.open("GET", "/", [("x-test", "yes")]).status == 503)
+  }
+
+  @Test("about as many as the percentage says")
+  func percentage() throws {
+    let fixture = try fixture("abort: {http_status: 503, percentage: {numerator: 25}}")
+    let hits = (0..<4000).count { _ in fixture.open().status == 503 }
+    #expect((850...1150).contains(hits))
+  }
+
+  @Test("a route's own fault replaces the listener's")
+  func perRoute() throws {
+    let fixture = try fixture(
+      "abort: {http_status: 503, percentage: {numerator: 100}}",
+      routes: """
+        [{match: {prefix: /kind}, direct_response: {status: 200}, typed_per_filter_config: {envoy.filters.http.fault: \
+        {"@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault}}}, \
+        {match: {prefix: /}, direct_response: {status: 200}}]
+        """)
+    #expect(fixture.open("GET", "/kind").status == 200)
+    #expect(fixture.open("GET", "/other").status == 503)
+  }
+}
+
+@Suite("The buffer filter")
+struct BufferFilterTests {
+  private func fixture(routes: String? = nil, _ script: ScriptedFilter.Script) throws -> WorkerFixture {
+    let buffer = BufferFilter.Configuration(maximumRequest: 8)
+    return try WorkerFixture(
+      routes: routes ?? #"[{match: {prefix: "/"}, direct_response: {status: 200}}]"#, filters: [buffer, script])
+  }
+
+  @Test("the next filter sees a request when all of it is here, with its length")
+  func whole() throws {
+    let script = ScriptedFilter.Script("next", ScriptedFilter.Journal())
+    var length: String?
+    script.onRequestHeaders = { _, headers, _ in
+      length = headers.value(.contentLength)?.text
+      return .stop
+    }
+    let response = try fixture(script).open("POST", "/", endStream: false)
+    response.data("12", endStream: false)
+    response.data("345", endStream: false)
+    #expect(script.journal.lines.isEmpty)
+    response.data("678", endStream: true)
+    #expect(script.journal.lines == ["next request headers", "next request data 12345678 end", ])
+    #expect(length == "8")
+  }
+
+  @Test("one byte too many is answered by 413")
+  func tooLarge() throws {
+    for pieces in [["123456789"], ["12345678", "9"], ["1234", "56789"]] {
+      let script = ScriptedFilter.Script("next", ScriptedFilter.Journal())
+      let response = try fixture(script).open("POST", "/", endStream: false)
+      for (index, piece) in pieces.enumerated() { response.data(piece, endStream: index == pieces.count - 1) }
+      #expect(response.status == 413)
+      #expect(!script.journal.lines.contains("next request headers"))
+    }
+  }
+
+  @Test("a request without a body passes")
+  func empty() throws {
+    let script = ScriptedFilter.Script("next", ScriptedFilter.Journal())
+    #expect(try fixture(script).open().status == 200)
+  }
+
+  @Test("a route may switch it off or give another size")
+  func perRoute() throws {
+    let script = ScriptedFilter.Script("next", ScriptedFilter.Journal())
+    let type = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
+    let fixture = try fixture(
+      routes: """
+        [{match: {prefix: /off}, direct_response: {status: 200}, typed_per_filter_config: {envoy.filters.http.buffer: \
+        {"@type": \(type), disabled: true}}}, \
+        {match: {prefix: /small}, direct_response: {status: 200}, typed_per_filter_config: {envoy.filters.http.buffer: \
+        {"@type": \(type), buffer: {max_request_bytes: 2}}}}]
+        """, script)
+    let off = fixture.open("POST", "/off", endStream: false)
+    #expect(script.journal.lines.first == "next request headers")
+    #expect(off.status == 200)
+    let small = fixture.open("POST", "/small", endStream: false)
+    small.data("123", endStream: true)
+    #expect(small.status == 413)
+  }
+}

@@ -1,0 +1,178 @@
+import MeshConfig
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+import MeshRouting
+
+@testable import MeshProxy
+
+/// A worker without threads or sockets of its own: requests are put in where a codec would, answers are caught where a
+/// codec would send them, and the loop is turned by the test.
+final class WorkerFixture {
+  let worker: Worker
+  let manager: ConnectionManager
+  let store = StatsStore(lanes: 2)
+
+  /// - Parameters:
+  ///   - routes: the virtual host's routes, as YAML of one line.
+  ///   - clusters: the clusters, as YAML of one line.
+  ///   - manager: further fields of the connection manager.
+  ///   - filters: instances before the router, in place of configured ones.
+  init(
+    routes: String, clusters: String = "[]", manager fields: String = "", filters: [any FilterConfiguration]? = nil,
+    httpFilters: String = "", bufferLimit: Int = 1 << 20
+  ) throws {
+    let yaml = """
+      static_resources:
+        listeners:
+        - address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+          per_connection_buffer_limit_bytes: \(bufferLimit)
+          filter_chains:
+          - filters:
+            - name: envoy.filters.network.http_connection_manager
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+                stat_prefix: test
+                \(fields)
+                route_config:
+                  name: test
+                  virtual_hosts: [{name: all, domains: ["*"], routes: \(routes)}]
+                http_filters:
+                \(httpFilters)
+                - name: envoy.filters.http.router
+                  typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+        clusters: \(clusters)
+      """
+    let identities = Identities(store: store, accessLogFiles: AccessLogFiles(opensFiles: false))
+    var builder = SnapshotBuilder(identities: identities)
+    let bootstrap = try ConfigurationReader.readBootstrap(path: nil, yaml: yaml).bootstrap
+    guard let snapshot = builder.build(bootstrap) else {
+      throw FixtureError(problems: builder.problems.map { "\($0.path): \($0.message)" })
+    }
+    worker = try Worker(index: 0, seed: 1)
+    var endpoints: [String: [WeightedEndpoint]] = [:]
+    for entry in snapshot.clusters {
+      endpoints[entry.configuration.name] = entry.configuration.endpoints.compactMap { configured in
+        SocketAddress(ip: configured.host, port: configured.port).map {
+          WeightedEndpoint(
+            endpoint: identities.endpoint($0, hostname: "", cluster: entry.configuration.name),
+            weight: configured.weight, isHealthy: configured.isHealthy, locality: configured.locality)
+        }
+      }
+    }
+    worker.apply(
+      WorkerUpdate(
+        snapshot: ConfigurationSnapshot(listeners: [], clusters: snapshot.clusters), sockets: [:], endpoints: endpoints))
+    let listener = snapshot.listeners[0]
+    let configuration = filters.map { listener.configuration.manager.replacing(filters: $0) }
+    manager = ConnectionManager(
+      worker: worker, configuration: configuration ?? listener.configuration.manager,
+      identity: listener.identity.manager)
+  }
+
+  /// Puts a request in. `headers` are field lines; `host` is set unless it is among them.
+  @discardableResult
+  func open(
+    _ method: String = "GET", _ path: String = "/", _ headers: [(String, String)] = [], endStream: Bool = true
+  ) -> CaughtResponse {
+    let map = worker.headerMaps.take()
+    Self.set(map, .method, method)
+    Self.set(map, .path, path)
+    if !headers.contains(where: { $0.0 == "host" }) { Self.set(map, .host, "test") }
+    for (name, value) in headers {
+      Array(value.utf8).withUnsafeBufferPointer { map.add(HeaderName(name), $0) }
+    }
+    let response = CaughtResponse()
+    let info = ConnectionInfo(
+      remoteAddress: SocketAddress(ip: "127.0.0.1", port: 1)!, localAddress: SocketAddress(ip: "127.0.0.1", port: 2)!,
+      identifier: 1)
+    let start = RequestStart(
+      method: Array(method.utf8).withUnsafeBufferPointer { HTTPMethod($0) }, expectsContinue: false,
+      asksForUpgrade: false, endStream: endStream)
+    manager.open(response, info, map, start)
+    return response
+  }
+
+  /// A map with these trailers.
+  func trailers(_ name: String, _ value: String) -> HeaderMap {
+    let map = worker.headerMaps.take()
+    Array(value.utf8).withUnsafeBufferPointer { map.add(HeaderName(name), $0) }
+    return map
+  }
+
+  /// Turns the loop until `condition` holds; false if it does not within the deadline.
+  func turn(until condition: () -> Bool, within seconds: UInt64 = 10) -> Bool {
+    let deadline = ProcessClock.monotonic() + .seconds(seconds)
+    while !condition() {
+      if ProcessClock.monotonic() > deadline { return false }
+      worker.loop.turn(upTo: .milliseconds(50))
+    }
+    return true
+  }
+
+  func count(_ stat: ConnectionManagerStat) -> Int64 { manager.stats.value(stat) }
+
+  private static func set(_ map: HeaderMap, _ id: HeaderID, _ value: String) {
+    Array(value.utf8).withUnsafeBufferPointer { map.set(id, $0) }
+  }
+}
+
+struct FixtureError: Error { let problems: [String] }
+
+/// What a codec would have sent.
+final class CaughtResponse: ResponseSender {
+  private(set) var stream: (any RequestReceiver)?
+  private(set) var informational: [Int] = []
+  private(set) var status: Int?
+  private(set) var headers: [String: String] = [:]
+  private(set) var body: [UInt8] = []
+  private(set) var trailers: [String: String]?
+  private(set) var isEnded = false
+  private(set) var isReset = false
+  private(set) var closes = false
+  private(set) var pauses = 0
+
+  var text: String { String(decoding: body, as: UTF8.self) }
+
+  func attach(_ stream: any RequestReceiver) { self.stream = stream }
+  func sendInformational(status: Int, _ headers: HeaderMap) { informational.append(status) }
+
+  func sendHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
+    self.status = status
+    headers.forEach { _, name, value in self.headers[name.text] = value.text }
+    isEnded = endStream
+  }
+
+  func sendData(_ bytes: Bytes, endStream: Bool) {
+    body += bytes
+    isEnded = endStream
+  }
+
+  func sendTrailers(_ trailers: HeaderMap) {
+    var caught: [String: String] = [:]
+    trailers.forEach { _, name, value in caught[name.text] = value.text }
+    self.trailers = caught
+    isEnded = true
+  }
+
+  func resetStream() { isReset = true }
+  func pauseRequest(_ pause: Bool) { pauses += pause ? 1 : -1 }
+  func closeAfterResponse() { closes = true }
+
+  /// Sends a run of the request's body.
+  func data(_ text: String, endStream: Bool) {
+    Array(text.utf8).withUnsafeBufferPointer { stream?.receiveData($0, endStream: endStream) }
+  }
+}
+
+extension ConnectionManagerConfiguration {
+  func replacing(filters: [any FilterConfiguration]) -> ConnectionManagerConfiguration {
+    ConnectionManagerConfiguration(
+      statPrefix: statPrefix, serverName: serverName, serverHeader: serverHeader, usesRemoteAddress: usesRemoteAddress,
+      generatesRequestID: generatesRequestID, preservesExternalRequestID: preservesExternalRequestID,
+      setsRequestIDInResponse: setsRequestIDInResponse, streamIdleTimeout: streamIdleTimeout,
+      requestTimeout: requestTimeout, maximumStreamDuration: maximumStreamDuration, bufferLimit: bufferLimit,
+      connection: connection, router: router, filters: filters, routeFilters: routeFilters, routes: routes,
+      routeConfigurationName: routeConfigurationName, accessLogs: accessLogs)
+  }
+}
