@@ -103,7 +103,7 @@ extension ServerConnection {
   private func beginHead() {
     phase = .head
     phaseStartedAt = loop.now
-    if let limit = settings.headersTimeout { timer?.arm(at: phaseStartedAt + limit) }
+    armHead()
   }
 
   private func begin(_ headers: HeaderMap, _ head: HTTP1RequestHead) {
