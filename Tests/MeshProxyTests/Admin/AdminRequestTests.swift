@@ -1,6 +1,7 @@
 import MeshHTTP
 import MeshPrimitives
 import MeshTesting
+import SwiftProtobuf
 import Testing
 
 @testable import MeshProxy
@@ -62,6 +63,19 @@ struct AdminRequestTests {
       try #expect(admin.calls.count == Self.sameSite.count)
       // Looking is allowed: a page of another site may ask, but does not get to read the answer.
       try #expect(admin.request("GET", "/help", headers: ["origin: http://evil.example"]).status == 200)
+    }
+  }
+
+  @Test("messages are laid out anew: strings as they are, whole numbers without a fraction")
+  func messages() throws {
+    var writer = JSONWriter()
+    let text = #"{"a":1.0,"b":[10.0,1.5,-2.0,"1.0","x\"}],:\\",null,true],"c":{},"d":[],"e":1e30}"#
+    writer.message(try Google_Protobuf_Struct(jsonString: text))
+    let value = try Google_Protobuf_Struct(jsonString: String(decoding: writer.output, as: UTF8.self))
+    #expect(try value == Google_Protobuf_Struct(jsonString: text))
+    let lines = String(decoding: writer.output, as: UTF8.self).split(separator: "\n").map { $0.drop { $0 == " " } }
+    for line in ["\"a\": 1,", "10,", "1.5,", "-2,", "\"1.0\",", #""x\"}],:\\","#, "null,", "true"] {
+      #expect(lines.contains { $0 == line }, "\(line)")
     }
   }
 

@@ -61,9 +61,11 @@ struct AdminTransportTests {
       let head = try slow.receive(through: "\r\n\r\n")
       #expect(head.contains("transfer-encoding: chunked"))
       for _ in 0..<20 { try #expect(admin.get("/ready").text == "LIVE\n") }
-      // The last cluster was not written yet: its value is read when the client has made room for it.
-      try admin.onLoop { host in
-        host.context.clusters.last?.endpoints.first?.endpoint.stats.lane(0).add(.connectionTotal, 12_345)
+      // However many turns the loop takes, the last cluster is not written before the client has made room for it.
+      try admin.onLoop { Self.skipTurns($0, 1_000) }
+      let deadline = Deadline()
+      while try admin.onLoop({ $0.turns }) == nil {
+        if deadline.hasPassed { throw TestFailure("the loop does not turn") }
       }
       let expected = try admin.get("/clusters").body
       #expect(expected.count > 10_000_000)
@@ -80,6 +82,15 @@ struct AdminTransportTests {
       let isSame = body == expected
       #expect(body.count == expected.count)
       #expect(isSame)
+    }
+  }
+
+  /// Lets the loop turn, then counts a connection on the last cluster's endpoint.
+  private static func skipTurns(_ host: RunningAdmin.Host, _ count: Int) {
+    host.loop.defer { [unowned host] in
+      guard count == 0 else { return skipTurns(host, count - 1) }
+      host.turns = 1_000
+      host.context.clusters.last?.endpoints.first?.endpoint.stats.lane(0).add(.connectionTotal, 12_345)
     }
   }
 
