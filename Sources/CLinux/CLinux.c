@@ -441,9 +441,11 @@ int clinux_spawn(const char *path, char *const *arguments, char *const *environm
 // MARK: files
 
 int clinux_open(const char *path, int mode) {
-  int flags = O_CLOEXEC | (mode == CLINUX_OPEN_APPEND      ? O_WRONLY | O_APPEND | O_CREAT
-                           : mode == CLINUX_OPEN_DIRECTORY ? O_RDONLY | O_DIRECTORY
-                                                           : O_RDONLY);
+  // Nothing here waits for the other end of a pipe.
+  int flags = O_CLOEXEC | O_NONBLOCK;
+  flags |= mode == CLINUX_OPEN_APPEND      ? O_WRONLY | O_APPEND | O_CREAT
+           : mode == CLINUX_OPEN_DIRECTORY ? O_RDONLY | O_DIRECTORY
+                                           : O_RDONLY;
   RETURN(open(path, flags, 0644));
 }
 int64_t clinux_read(int fd, void *bytes, size_t count) { RETURN(read(fd, bytes, count)); }

@@ -51,11 +51,14 @@ extension Proxy: AdminContext {
   }
 
   public func drainListeners(graceful: Bool, inboundOnly: Bool, skipExit: Bool) {
-    let manner: Worker.DrainManner = skipExit ? .connectionsOnly : graceful ? .graceful : .immediate
-    let drainTime = Nanoseconds.seconds(UInt64(options.drainSeconds))
-    for worker in workers {
-      worker.mailbox.post { $0.drainListeners(manner, inboundOnly: inboundOnly, drainTime: drainTime) }
-    }
+    let chosen = (snapshot?.listeners ?? []).filter { !inboundOnly || $0.configuration.direction == .inbound }
+    let keys = Set(chosen.map { ListenerKey($0.configuration) })
+    for worker in workers { worker.mailbox.post { $0.beginDraining(keys) } }
+    if skipExit { return }
+    guard graceful else { return closeListeners(keys) }
+    let drain = listenerDrain ?? ListenerDrain(self)
+    listenerDrain = drain
+    drain.start(keys, after: .seconds(UInt64(options.drainSeconds)))
   }
 
   public func failHealthCheck(_ fail: Bool) {

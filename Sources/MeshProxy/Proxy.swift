@@ -42,6 +42,12 @@ public final class Proxy {
   let discovery: EndpointDiscovery
   private var admin: AdminServer?
   private(set) var shutdown: ShutdownSequence?
+  /// `POST /drain_listeners?graceful`.
+  var listenerDrain: ListenerDrain?
+  /// From the reading of a file to the last worker's word that its configuration is in place.
+  private var isReloading = false
+  /// SIGHUP came while starting or reloading.
+  private var isReloadWanted = false
   private var exitCode: Int32 = 0
   let log = Log.main
 
@@ -238,6 +244,7 @@ public final class Proxy {
       state = .live
       serverStats.set(.live, 1)
       log.info("all workers are serving; ready after \(loop.now.since(startedAt).wholeMilliseconds) ms")
+      reloadIfWanted()
     }
   }
 
@@ -253,19 +260,24 @@ public final class Proxy {
   private func push(
     _ snapshot: ConfigurationSnapshot, endpoints: [String: [WeightedEndpoint]], _ done: @escaping () -> Void
   ) {
-    let acknowledgements = Countdown(workers.count, done)
-    pendingPushes[ObjectIdentifier(acknowledgements)] = acknowledgements
-    let identifier = ObjectIdentifier(acknowledgements)
-    for (index, worker) in workers.enumerated() {
-      let update = WorkerUpdate(
+    let updates = workers.indices.map { index in
+      WorkerUpdate(
         snapshot: snapshot,
-        sockets: sockets.mapValues {
-          .init(descriptors: $0.share(of: index, of: concurrency), address: $0.address)
-        },
+        sockets: sockets.mapValues { .init(descriptors: $0.share(of: index, of: concurrency), address: $0.address) },
         endpoints: endpoints)
-      let main = mailbox
+    }
+    atAllWorkers({ $0.apply(updates[$0.index]) }, done)
+  }
+
+  /// Runs `body` on every worker's thread, then `done` here.
+  func atAllWorkers(_ body: @escaping @Sendable (Worker) -> Void, _ done: @escaping () -> Void) {
+    let acknowledgements = Countdown(workers.count, done)
+    let identifier = ObjectIdentifier(acknowledgements)
+    pendingPushes[identifier] = acknowledgements
+    let main = mailbox
+    for worker in workers {
       worker.mailbox.post { worker in
-        worker.apply(update)
+        body(worker)
         main.post { $0.acknowledged(identifier) }
       }
     }
@@ -315,6 +327,24 @@ public final class Proxy {
     sequence.begin()
   }
 
+  /// Closes listeners while the process goes on: what the kernel has accepted is answered, then there is nobody.
+  func closeListeners(_ keys: Set<ListenerKey>) {
+    let gone = retire { keys.contains($0) }
+    atAllWorkers({ $0.endListeners(keys) }) { [unowned self] in
+      for bound in gone { listenSockets.release(bound.address) }
+    }
+  }
+
+  /// Takes sockets from the list. No handshake begins at their addresses any more, unless another listener has the
+  /// address too. They are to be released when the workers have emptied and left them.
+  private func retire(_ isGone: (ListenerKey) -> Bool) -> [BoundListener] {
+    let gone = sockets.filter { isGone($0.key) }
+    for key in gone.keys { sockets[key] = nil }
+    let inUse = Set(sockets.values.map(\.address))
+    for bound in gone.values where !inUse.contains(bound.address) { listenSockets.stopRouting(bound.address) }
+    return Array(gone.values)
+  }
+
   func releaseSockets() {
     for bound in sockets.values { listenSockets.release(bound.address) }
     sockets.removeAll()
@@ -322,13 +352,18 @@ public final class Proxy {
 
   // MARK: Reload
 
-  /// Reads the configuration again. What is wrong is logged and the old configuration stays.
+  /// Reads the configuration again. What is wrong is logged and the old configuration stays. One at a time: what is asked
+  /// for meanwhile follows.
   func reload() {
-    guard shutdown == nil, let path = options.configPath else { return }
-    guard state == .live else {
-      log.warning("still starting: SIGHUP ignored")
+    guard shutdown == nil else { return }
+    guard let path = options.configPath else {
+      return log.warning("there is no configuration file to read again")
+    }
+    guard state == .live, !isReloading else {
+      isReloadWanted = true
       return
     }
+    isReloading = true
     log.info("reading \(path) again")
     let loaded: LoadedBootstrap
     do {
@@ -358,21 +393,31 @@ public final class Proxy {
   private func rejectReload() {
     serverStats.add(.reloadFailure)
     log.error("the new configuration is not used; the old one stays")
+    isReloading = false
+    reloadIfWanted()
+  }
+
+  private func reloadIfWanted() {
+    guard isReloadWanted else { return }
+    isReloadWanted = false
+    reload()
   }
 
   private func install(_ next: ConfigurationSnapshot, _ bootstrap: Bootstrap) {
+    // Names were waited for; the process may have been told to end meanwhile.
+    guard shutdown == nil else { return }
     snapshot = next
     self.bootstrap = bootstrap
     configuredAt = ProcessClock.wall()
     let kept = Set(next.listeners.map { ListenerKey($0.configuration) })
-    let gone = sockets.filter { !kept.contains($0.key) }
-    for key in gone.keys { sockets[key] = nil }
+    let gone = retire { !kept.contains($0) }
     push(next, endpoints: discovery.all) { [unowned self] in
-      // The workers have emptied and left the sockets of listeners that are gone.
-      for bound in gone.values { listenSockets.release(bound.address) }
+      for bound in gone { listenSockets.release(bound.address) }
       discovery.forgetOldEndpoints()
       serverStats.add(.reloadSuccess)
       log.info("the new configuration is in use")
+      isReloading = false
+      reloadIfWanted()
     }
   }
 }

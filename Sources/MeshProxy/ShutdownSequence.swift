@@ -8,9 +8,12 @@ final class ShutdownSequence: TimerTarget {
   enum Manner {
     /// With the lame-duck time: whoever sends us traffic gets to see that `/ready` fails.
     case graceful
-    /// Without.
+    /// Without, and without waiting for what idle clients may send.
     case prompt
   }
+
+  /// How long a prompt end waits for requests that may be on their way on idle connections.
+  private static let promptPatience = Nanoseconds.milliseconds(200)
 
   private enum Step: UInt8 { case lameDuck, deadline }
 
@@ -49,13 +52,15 @@ final class ShutdownSequence: TimerTarget {
   }
 
   private func stopListening() {
-    // From here on the kernel begins no new handshake with us; what it has completed is accepted by the workers.
+    // From here on the kernel begins no new handshake with us; what it has completed is accepted by the workers. Then the
+    // sockets close: whoever comes now is refused at once, or is our successor's.
     for bound in proxy.sockets.values { proxy.listenSockets.stopRouting(bound.address) }
     remaining = proxy.workers.count
     let main = proxy.mailbox
-    for worker in proxy.workers {
-      worker.mailbox.post { worker in worker.stopListening { main.post { $0.workerDrained() } } }
-    }
+    let patience = manner == .prompt ? Self.promptPatience : nil
+    proxy.atAllWorkers({ worker in
+      worker.stopListening(idleFor: patience) { main.post { $0.workerDrained() } }
+    }) { [unowned proxy] in proxy.releaseSockets() }
   }
 
   /// One worker has no connection left.
@@ -63,7 +68,6 @@ final class ShutdownSequence: TimerTarget {
     remaining -= 1
     guard remaining == 0 else { return }
     Log.main.info("drained")
-    proxy.releaseSockets()
     proxy.loop.stop()
   }
 }

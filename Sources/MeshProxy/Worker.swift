@@ -127,10 +127,12 @@ public final class Worker {
       clusters[name] = nil
     }
 
-    var old = listeners
+    // Those that go are first: another listener may have the same address, and so the same sockets.
+    let kept = Set(snapshot.listeners.map { ListenerKey($0.configuration) })
+    endListeners(Set(listeners.keys.filter { !kept.contains($0) }))
     for entry in snapshot.listeners {
       let key = ListenerKey(entry.configuration)
-      if let listener = old.removeValue(forKey: key) {
+      if let listener = listeners[key] {
         listener.update(entry.configuration, identity: entry.identity)
       } else if let socket = update.sockets[key] {
         let listener = ActiveListener(
@@ -140,20 +142,23 @@ public final class Worker {
         listener.startAccepting()
       }
     }
-    for (key, listener) in old {
-      listeners[key] = nil
-      end(listener)
+  }
+
+  /// Ends some listeners: what the kernel has accepted is served, idle connections end after their drain time.
+  func endListeners(_ keys: Set<ListenerKey>) {
+    for key in keys {
+      if let listener = listeners.removeValue(forKey: key) { end(listener) }
     }
   }
 
   /// The endpoints of one cluster changed; nothing else did.
   func update(endpoints: [WeightedEndpoint], of cluster: String) { clusters[cluster]?.update(endpoints: endpoints) }
 
-  private func end(_ listener: ActiveListener) {
+  private func end(_ listener: ActiveListener, idleFor patience: Nanoseconds? = nil) {
     listener.stopAccepting()
     guard listener.connectionCount > 0 else { return }
     endingListeners[ObjectIdentifier(listener)] = listener
-    listener.drainConnections()
+    listener.drainConnections(idleFor: patience)
   }
 
   // MARK: The end
@@ -164,41 +169,25 @@ public final class Worker {
   /// `POST /healthcheck/fail` and `/ok`.
   func setHealthCheckFailed(_ failed: Bool) { isHealthCheckFailed = failed }
 
-  /// How `POST /drain_listeners` drains.
-  enum DrainManner: Sendable {
-    /// The listeners close now; responses in flight are their connections' last.
-    case immediate
-    /// Responses say `connection: close` from now on; the listeners close after the drain time.
-    case graceful
-    /// Responses say `connection: close` from now on; the listeners stay.
-    case connectionsOnly
-  }
-
-  func drainListeners(_ manner: DrainManner, inboundOnly: Bool, drainTime: Nanoseconds) {
-    let chosen = listeners.filter { !inboundOnly || $0.value.configuration.direction == .inbound }
-    for listener in chosen.values { listener.beginDraining() }
-    guard manner != .connectionsOnly else { return }
-    let close = { [self] in
-      for (key, listener) in chosen where listeners[key] === listener {
-        listeners[key] = nil
-        end(listener)
-      }
-    }
-    if manner == .immediate { close() } else { after(drainTime, close) }
-  }
+  /// Responses to these listeners' clients are their connections' last from now on. Connections are still accepted.
+  func beginDraining(_ keys: Set<ListenerKey>) { for key in keys { listeners[key]?.beginDraining() } }
 
   /// Accepts what the kernel holds, then no more; idle connections close, the others after their response. `done` is
   /// called when the last is gone.
-  func stopListening(_ done: @escaping @Sendable () -> Void) {
+  /// - Parameter patience: how long idle connections may stay; nil for what the listener's configuration says.
+  func stopListening(idleFor patience: Nanoseconds?, _ done: @escaping @Sendable () -> Void) {
     drainObserver = done
     isEnding = true
-    for listener in listeners.values { end(listener) }
+    for listener in listeners.values { end(listener, idleFor: patience) }
     listeners.removeAll()
     reportIfDrained()
   }
 
   /// The deadline has passed: what is left ends now.
-  func closeConnections() { for listener in endingListeners.values { listener.closeConnections() } }
+  func closeConnections() {
+    for listener in listeners.values { listener.closeConnections() }
+    for listener in endingListeners.values { listener.closeConnections() }
+  }
 
   func listenerBecameEmpty(_ listener: ActiveListener) {
     guard endingListeners[ObjectIdentifier(listener)] != nil else { return }

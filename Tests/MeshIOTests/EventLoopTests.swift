@@ -125,6 +125,20 @@ struct EventLoopTests {
     close(pipe.write)
   }
 
+  @Test("a loop that is stopped before it runs does not run, once")
+  func stoppedBefore() throws {
+    let loop = try EventLoop()
+    loop.stop()
+    loop.run()
+    var ran = false
+    loop.defer {
+      ran = true
+      loop.stop()
+    }
+    loop.run()
+    #expect(ran)
+  }
+
   @Test("a timer wakes an idle loop after its deadline and not before")
   func timerWakes() throws {
     let loop = try EventLoop()

@@ -37,7 +37,7 @@ extension RawConnection {
     var response = RawResponse(statusLine: statusLine, status: status, headers: lines.map(Self.field), body: [])
     if toHead || status < 200 || status == 204 || status == 304 { return response }
     if response.values("transfer-encoding").contains("chunked") {
-      try receiveChunks(&response, deadline)
+      (response.body, response.trailers) = try receiveChunks(within: deadline)
     } else if let length = response.value("content-length").flatMap({ Int($0) }) {
       response.body = try receive(count: length, within: deadline)
     } else {
@@ -46,24 +46,27 @@ extension RawConnection {
     return response
   }
 
-  private func receiveChunks(_ response: inout RawResponse, _ deadline: Deadline) throws {
+  /// Receives a chunked body with its trailers.
+  func receiveChunks(within deadline: Deadline) throws -> (body: [UInt8], trailers: [(name: String, value: String)]) {
+    var body: [UInt8] = []
     while true {
       let line = try receive(through: "\r\n", within: deadline)
       guard let size = Int(line.prefix { $0.isHexDigit }, radix: 16) else {
         throw TestFailure("no chunk size: \(line)")
       }
       if size == 0 { break }
-      response.body += try receive(count: size, within: deadline)
+      body += try receive(count: size, within: deadline)
       guard try receive(count: 2, within: deadline) == [13, 10] else { throw TestFailure("no CRLF after a chunk") }
     }
+    var trailers: [(name: String, value: String)] = []
     while true {
       let line = try receive(through: "\r\n", within: deadline)
-      if line == "\r\n" { return }
-      response.trailers.append(Self.field(String(line.dropLast(1))))
+      if line == "\r\n" { return (body, trailers) }
+      trailers.append(Self.field(String(line.dropLast(1))))
     }
   }
 
-  private static func field(_ line: String) -> (name: String, value: String) {
+  static func field(_ line: String) -> (name: String, value: String) {
     guard let colon = line.firstIndex(of: ":") else { return (line, "") }
     return (String(line[..<colon]), line[line.index(after: colon)...].drop { $0 == " " }.description)
   }

@@ -41,7 +41,8 @@ public final class TemporaryDirectory: Sendable {
   /// The contents of a file in the directory; empty if it is missing.
   public func read(_ name: String) -> String { Self.contents(file(name)) }
 
-  static func contents(_ path: String) -> String {
+  /// The contents of any file; empty if it cannot be read.
+  public static func contents(_ path: String) -> String {
     let fd = open(path, O_RDONLY | O_CLOEXEC)
     guard fd >= 0 else { return "" }
     defer { close(fd) }
@@ -54,19 +55,25 @@ public final class TemporaryDirectory: Sendable {
     }
   }
 
+  /// What is in a directory, without `.` and `..`; empty if it cannot be read.
+  public static func names(_ path: String) -> [String] {
+    guard let directory = opendir(path) else { return [] }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if name != ".", name != ".." { names.append(name) }
+    }
+    return names
+  }
+
   private static func remove(_ path: String) {
     var status = stat()
     guard lstat(path, &status) == 0 else { return }
-    if status.st_mode & S_IFMT == S_IFDIR, let directory = opendir(path) {
-      var names: [String] = []
-      while let entry = readdir(directory) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) {
-          $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-        }
-        if name != ".", name != ".." { names.append(name) }
-      }
-      closedir(directory)
-      for name in names { remove("\(path)/\(name)") }
+    if status.st_mode & S_IFMT == S_IFDIR {
+      for name in names(path) { remove("\(path)/\(name)") }
       rmdir(path)
     } else {
       unlink(path)

@@ -269,10 +269,12 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
 
   private func writeOut() {
     let waiting = transport.output.count
-    guard waiting > 0 else { return }
-    let sound = transport.flush(loop.bufferPool)
-    noteSent(waiting - transport.output.count)
-    guard sound else { return noteBroken() }
+    if waiting > 0 {
+      let sound = transport.flush(loop.bufferPool)
+      noteSent(waiting - transport.output.count)
+      guard sound else { return noteBroken() }
+    }
+    // Also when nothing waited: a large run may have gone out, and all before it, while the stream was writing.
     if isBlocked, transport.output.count <= settings.highWatermark / 2 {
       isBlocked = false
       receiver?.requestUnblocked()

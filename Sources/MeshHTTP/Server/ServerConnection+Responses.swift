@@ -27,6 +27,9 @@ extension ServerConnection {
     }
     responseFraming = framing
     responsePhase = .body
+    // An answer that overtakes its request may end before it: the rest of the request would have to be read for
+    // nothing. The client is told, or it would lose what it sends next (as Envoy does).
+    if phase == .body { keepAlive = false }
     HTTP1Encoder.responseHead(
       status: status, headers, framing: framing, close: !keepAlive, into: &transport.output, pool: loop.bufferPool)
     scheduleFlush()

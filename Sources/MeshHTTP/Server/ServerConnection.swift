@@ -147,7 +147,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     case .idle:
       if let drainDeadline, now >= drainDeadline { return close(.local) }
       if let limit = settings.idleTimeout, now >= phaseStartedAt + limit { return close(.idleTimeout) }
-      if let maximum = settings.maximumDuration, now >= openedAt + maximum { beginDraining() }
+      if let maximum = settings.maximumDuration, now >= openedAt + maximum { beginDraining(settings.drainTimeout) }
       armIdle()
     case .head:
       if let limit = settings.idleTimeout, now >= phaseStartedAt + limit { return close(.idleTimeout) }
@@ -163,16 +163,17 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     }
   }
 
-  /// The next response is the connection's last; without a request it closes after `drainTimeout`. A request that is on
-  /// its way when the decision falls is so answered, not lost.
-  public func drain() {
-    beginDraining()
+  /// The next response is the connection's last; without a request it closes after `patience`. A request that is on its
+  /// way when the decision falls is so answered, not lost.
+  /// - Parameter patience: nil for the settings' `drainTimeout`.
+  public func drain(idleFor patience: Nanoseconds? = nil) {
+    beginDraining(patience ?? settings.drainTimeout)
     if phase == .idle { armIdle() }
   }
 
-  private func beginDraining() {
+  private func beginDraining(_ patience: Nanoseconds) {
     keepAlive = false
-    if drainDeadline == nil { drainDeadline = loop.now + settings.drainTimeout }
+    drainDeadline = min(drainDeadline ?? .never, loop.now + patience)
   }
 
   // MARK: Phases
@@ -230,12 +231,14 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
 
   func writeOut() {
     let waiting = transport.output.count
-    guard waiting > 0 else { return }
-    let sound = transport.flush(loop.bufferPool)
-    let sent = waiting - transport.output.count
-    handler.connectionTransferred(received: 0, sent: sent)
-    guard sound else { return close(.remote) }
-    if endsAfterFlush, sent > 0 { phaseStartedAt = loop.now }
+    if waiting > 0 {
+      let sound = transport.flush(loop.bufferPool)
+      let sent = waiting - transport.output.count
+      handler.connectionTransferred(received: 0, sent: sent)
+      guard sound else { return close(.remote) }
+      if endsAfterFlush, sent > 0 { phaseStartedAt = loop.now }
+    }
+    // Also when nothing waited: a large run may have gone out, and all before it, while the stream was writing.
     afterWrite()
   }
 

@@ -146,11 +146,11 @@ public final class EventLoop {
 
   // MARK: Running
 
-  /// Handles events until `stop()`. The calling thread becomes the loop's thread.
+  /// Handles events until `stop()`; not at all if that was called before. The calling thread becomes the loop's thread.
   public func run() {
-    stopping = false
     updateNow()
     while !stopping { runOnce(timeout: waitTime()) }
+    stopping = false
   }
 
   /// Handles what is ready, waiting at most `limit` for it; for tests and for start-up before `run()`.
@@ -161,7 +161,7 @@ public final class EventLoop {
     runOnce(timeout: wait < 0 ? limit : min(wait, limit))
   }
 
-  /// Makes `run()` return after the current batch. On the loop's thread.
+  /// Makes `run()` return after the current batch, or at once when it is called next. On the loop's thread.
   public func stop() { stopping = true }
 
   /// Runs `body` after the current batch of events and timers, before the next wait.

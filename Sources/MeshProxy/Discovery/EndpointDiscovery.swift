@@ -47,7 +47,9 @@ final class EndpointDiscovery: TimerTarget {
         watched[configuration.name] = nil
         publish(configuration, addresses: [:])
       case .strictDNS:
-        watched[configuration.name] = NameWatch(self, configuration)
+        // What was known of the names stays known until they are resolved anew.
+        let known = watched[configuration.name]?.addresses ?? [:]
+        watched[configuration.name] = NameWatch(self, configuration, known: known)
         waiting.insert(configuration.name)
       }
     }
@@ -131,15 +133,17 @@ private final class NameWatch: TimerTarget {
   private let configuration: ClusterConfiguration
   private let names: [String]
   /// Addresses as they were last known; kept while DNS fails.
-  private var addresses: [String: [IPAddress]] = [:]
+  private(set) var addresses: [String: [IPAddress]]
   private var outstanding = 0
   private var failures: [String] = []
   private var timer: Timer?
 
-  init(_ discovery: EndpointDiscovery, _ configuration: ClusterConfiguration) {
+  init(_ discovery: EndpointDiscovery, _ configuration: ClusterConfiguration, known: [String: [IPAddress]]) {
     self.discovery = discovery
     self.configuration = configuration
-    names = Array(Set(configuration.endpoints.map(\.host).filter { IPAddress($0) == nil })).sorted()
+    let names = Set(configuration.endpoints.map(\.host).filter { IPAddress($0) == nil })
+    self.names = names.sorted()
+    addresses = known.filter { names.contains($0.key) }
   }
 
   func start() {

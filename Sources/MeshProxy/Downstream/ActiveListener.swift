@@ -7,9 +7,9 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   let worker: Worker
   private(set) var configuration: ListenerConfiguration
   private(set) var manager: ConnectionManager
-  private let stats: StatLane<ListenerStat>
+  private var stats: StatLane<ListenerStat>
   /// Keeps the lane above alive.
-  private let identity: ListenerIdentity
+  private var identity: ListenerIdentity
   /// Usually one; more when this process inherited more sockets than it has workers.
   private let descriptors: [Int32]
   private let address: SocketAddress
@@ -45,9 +45,20 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   /// others.
   func update(_ new: ListenerConfiguration, identity: ListenerIdentity) {
     let isDraining = manager.isDraining
+    countConnections(-connections.count)
     configuration = new
     manager = ConnectionManager(worker: worker, configuration: new.manager, identity: identity.manager)
     manager.isDraining = isDraining
+    stats = identity.stats.lane(worker.index)
+    self.identity = identity
+    // The open connections now count under the names of the new configuration.
+    countConnections(connections.count)
+  }
+
+  private func countConnections(_ change: Int) {
+    stats.add(.connectionActive, Int64(change))
+    manager.stats.add(.connectionActive, Int64(change))
+    manager.stats.add(.connectionHTTP1Active, Int64(change))
   }
 
   /// From now on every response is its connection's last.
@@ -61,8 +72,11 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     for descriptor in descriptors { worker.loop.deregister(descriptor) }
   }
 
-  /// Idle connections close now; the others after their response.
-  func drainConnections() { for connection in connections { connection.drain() } }
+  /// Every connection closes after its next response; idle ones without, after `patience` (nil: the configured
+  /// `drain_timeout`).
+  func drainConnections(idleFor patience: Nanoseconds?) {
+    for connection in connections { connection.drain(idleFor: patience) }
+  }
 
   /// Ends what is left.
   func closeConnections() { for connection in connections { connection.close(.local) } }

@@ -1,17 +1,14 @@
 import Glibc
-import MeshTesting
 
-@testable import MeshIO
-
-/// A DNS server on 127.0.0.1 over UDP that answers from a script.
-final class ScriptedNameServer: Sendable {
-  struct Question: Sendable {
-    var name: String
+/// A DNS server on a loopback address over UDP that answers from a script.
+public final class ScriptedNameServer: Sendable {
+  public struct Question: Sendable {
+    public var name: String
     /// 1 is A, 28 is AAAA.
-    var type: UInt16
+    public var type: UInt16
   }
 
-  enum Answer: Sendable {
+  public enum Answer: Sendable {
     /// Addresses as their wire bytes (4 or 16), each with its time to live, after an optional alias with its own.
     case addresses([(bytes: [UInt8], ttl: UInt32)], alias: UInt32?)
     /// A response code: 2 server failure, 3 no such name.
@@ -21,42 +18,47 @@ final class ScriptedNameServer: Sendable {
     case silence
   }
 
-  let port: UInt16
+  public let port: UInt16
   private let fd: Int32
-  private let questions = Locked<[Question]>([])
-  private let thread: LoopThread
+  private let questions = Monitor<[Question]>([])
 
-  init(_ script: @escaping @Sendable (Question) -> Answer) throws {
+  /// - Parameter port: 0 for one that the kernel chooses.
+  public init(
+    host: String = "127.0.0.1", port: UInt16 = 0, _ script: @escaping @Sendable (Question) -> Answer
+  ) throws {
     let fd = socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    address.sin_port = port.bigEndian
+    inet_pton(AF_INET, host, &address.sin_addr)
     var length = socklen_t(MemoryLayout<sockaddr_in>.size)
     let bound = withUnsafeMutablePointer(to: &address) {
       $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
         bind(fd, raw, length) == 0 && getsockname(fd, raw, &length) == 0
       }
     }
-    guard bound else { throw TestFailure("cannot bind") }
+    guard bound else {
+      close(fd)
+      throw TestFailure("cannot bind \(host):\(port): errno \(errno)")
+    }
     self.fd = fd
-    port = UInt16(bigEndian: address.sin_port)
-    thread = try LoopThread.start(name: "name server") { [questions] in
+    self.port = UInt16(bigEndian: address.sin_port)
+    startThread { [questions] in
       Self.serve(fd) { packet in
         guard let (question, end) = Self.question(packet) else { return nil }
-        questions.withLock { $0.append(question) }
+        questions.change { $0.append(question) }
         return Self.response(packet, questionEnd: end, script(question), question.type)
       }
+      close(fd)
     }
   }
 
   deinit {
-    // Wakes the receive.
+    // Wakes the receive; the thread then closes the socket.
     shutdown(fd, Int32(SHUT_RDWR))
-    thread.join()
-    close(fd)
   }
 
-  var asked: [Question] { questions.withLock { $0 } }
+  public var asked: [Question] { questions.read { $0 } }
 
   private static func serve(_ fd: Int32, _ handle: ([UInt8]) -> [UInt8]?) {
     var buffer = [UInt8](repeating: 0, count: 4096)
