@@ -75,6 +75,13 @@ public final class Worker {
     return buffer
   }
 
+  /// Lets go of files that no connection manager writes to any more; the last one to hold a buffer hands over its lines.
+  private func forgetUnusedAccessLogs() {
+    for key in Array(accessLogBuffers.keys) where isKnownUniquelyReferenced(&accessLogBuffers[key]) {
+      accessLogBuffers[key] = nil
+    }
+  }
+
   /// Runs `body` once, after `span`.
   func after(_ span: Nanoseconds, _ body: @escaping () -> Void) {
     let alarm = Alarm(self, body)

@@ -70,6 +70,8 @@ final class ConnectionManager {
 
   /// Bytes that are no request: answered, counted and logged like one.
   func refuse(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ reply: LocalReply) {
+    // What was read of it is not to be trusted, not even by the log.
+    headers.removeAll()
     stats.add(.requestTotal)
     stats.add(.requestHTTP1Total)
     stats.add(.requestActive)
