@@ -149,6 +149,7 @@ public final class Worker {
         listener.startAccepting()
       }
     }
+    forgetUnusedAccessLogs()
   }
 
   /// Ends some listeners: what the kernel has accepted is served, idle connections end after their drain time.
