@@ -73,8 +73,11 @@ struct AdminRequestTests {
     writer.message(try Google_Protobuf_Struct(jsonString: text))
     let value = try Google_Protobuf_Struct(jsonString: String(decoding: writer.output, as: UTF8.self))
     #expect(try value == Google_Protobuf_Struct(jsonString: text))
-    let lines = String(decoding: writer.output, as: UTF8.self).split(separator: "\n").map { $0.drop { $0 == " " } }
-    for line in ["\"a\": 1,", "10,", "1.5,", "-2,", "\"1.0\",", #""x\"}],:\\","#, "null,", "true"] {
+    // The members of a free structure come in any order.
+    let lines = String(decoding: writer.output, as: UTF8.self).split(separator: "\n").map { line in
+      line.drop { $0 == " " }.dropLast(line.hasSuffix(",") ? 1 : 0)
+    }
+    for line in ["\"a\": 1", "10", "1.5", "-2", "\"1.0\"", #""x\"}],:\\""#, "null", "true"] {
       #expect(lines.contains { $0 == line }, "\(line)")
     }
   }
