@@ -33,7 +33,8 @@ let package = Package(
     .target(name: "MeshRouting", dependencies: ["MeshAPI", "MeshPrimitives"], swiftSettings: dataPlane),
     .target(name: "MeshHTTP", dependencies: ["MeshIO", "MeshPrimitives"], swiftSettings: dataPlane),
     .target(
-      name: "MeshProxy", dependencies: ["MeshConfig", "MeshRouting", "MeshHTTP", "MeshIO", "MeshAPI", "MeshPrimitives"],
+      name: "MeshProxy",
+      dependencies: ["MeshConfig", "MeshRouting", "MeshHTTP", "MeshIO", "MeshAPI", "MeshPrimitives"],
       swiftSettings: dataPlane),
 
     // 5: programs.
@@ -49,7 +50,8 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "MeshHTTPTests", dependencies: ["MeshHTTP", "FuzzChecks", "MeshTesting"], swiftSettings: strict),
-    .testTarget(name: "MeshRoutingTests", dependencies: ["MeshRouting", "MeshConfig", "MeshTesting"], swiftSettings: strict),
+    .testTarget(
+      name: "MeshRoutingTests", dependencies: ["MeshRouting", "MeshConfig", "MeshTesting"], swiftSettings: strict),
     .testTarget(name: "MeshProxyTests", dependencies: ["MeshProxy", "MeshTesting"], swiftSettings: strict),
     .testTarget(name: "IntegrationTests", dependencies: ["MeshTesting"], swiftSettings: strict),
   ]

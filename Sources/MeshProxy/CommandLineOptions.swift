@@ -118,7 +118,8 @@ public struct CommandLineOptions: Sendable, Equatable {
         $0.concurrency = count
         return nil
       },
-      Flag(names: ["--service-cluster"], placeholder: "<name>", help: "node.cluster, where the configuration has none") {
+      Flag(names: ["--service-cluster"], placeholder: "<name>", help: "node.cluster, where the configuration has none")
+      {
         $0.serviceCluster = $1
         return nil
       },
@@ -151,7 +152,9 @@ public struct CommandLineOptions: Sendable, Equatable {
         let problem = set(&$0.fileFlushMilliseconds, $1)
         return problem ?? ($0.fileFlushMilliseconds == 0 ? "must be at least 1" : nil)
       },
-      Flag(names: ["--disable-hot-restart"], placeholder: nil, help: "accepted for Envoy's sake, has no effect") { _, _ in nil },
+      Flag(names: ["--disable-hot-restart"], placeholder: nil, help: "accepted for Envoy's sake, has no effect") {
+        _, _ in nil
+      },
       Flag(names: ["--base-id"], placeholder: "<n>", help: "accepted for Envoy's sake, has no effect") { _, _ in nil },
       Flag(names: ["--version"], placeholder: nil, help: "print the version and exit") { options, _ in
         options.showsVersion = true

@@ -5,7 +5,16 @@ import MeshPrimitives
 /// What the admin interface is told, and what it can do.
 extension Proxy: AdminContext {
   public var version: String { Self.versionText }
-  public var stats: StatsStore { store }
+  /// Brought up to date first: what nobody counts is read when it is asked for.
+  public var stats: StatsStore {
+    serverStats.set(.uptime, Int64(loop.now.since(startedAt).rawValue / 1_000_000_000))
+    serverStats.set(.memoryAllocated, Int64(clamping: CurrentProcess.memory.resident))
+    serverStats.set(.totalConnections, identities.activeConnections)
+    serverStats.set(.staleEvents, Int64(clamping: loop.staleEvents))
+    let states: [State] = [.live, .draining, .preInitializing, .initializing]
+    serverStats.set(.state, Int64(states.firstIndex(of: state) ?? 0))
+    return store
+  }
 
   public var node: Node {
     var node = bootstrap.node

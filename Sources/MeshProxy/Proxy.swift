@@ -21,6 +21,7 @@ public final class Proxy {
   let loop: EventLoop
   let mailbox = Mailbox<Proxy>()
   let store: StatsStore
+  private let serverBlock: StatBlock<ServerStat>
   let serverStats: StatLane<ServerStat>
   let identities: Identities
   let accessLogFiles: AccessLogFiles
@@ -129,7 +130,8 @@ public final class Proxy {
     loop = try EventLoop()
     startedAt = ProcessClock.monotonic()
     store = StatsStore(lanes: concurrency + 1)
-    serverStats = store.scope("server", prometheus: PrometheusScope("envoy_server"), ServerStat.self).lane(concurrency)
+    serverBlock = store.scope("server", prometheus: PrometheusScope("envoy_server"))
+    serverStats = serverBlock.lane(concurrency)
     accessLogFiles = AccessLogFiles(
       flushInterval: .milliseconds(UInt64(options.fileFlushMilliseconds)), stats: store)
     identities = Identities(store: store, accessLogFiles: accessLogFiles)
@@ -182,9 +184,10 @@ public final class Proxy {
       let mailbox = Mailbox<Worker>()
       let seed = UInt64.random(in: .min ... .max)
       let main = self.mailbox
+      let serverBlock = self.serverBlock
       let thread = try LoopThread.start(name: "worker-\(index)") {
         do {
-          let worker = try Worker(index: index, seed: seed)
+          let worker = try Worker(index: index, seed: seed, serverStats: serverBlock)
           try mailbox.attach(to: worker.loop, owner: worker)
           withExtendedLifetime(worker) { worker.loop.run() }
         } catch {

@@ -18,6 +18,7 @@ public final class Worker {
   var isDraining: Bool { isEnding || isHealthCheckFailed }
   private var isEnding = false
   private var isHealthCheckFailed = false
+  private let serverStats: StatBlock<ServerStat>?
 
   private var listeners: [ListenerKey: ActiveListener] = [:]
   /// Listeners that accept no more and whose connections are ending.
@@ -30,8 +31,10 @@ public final class Worker {
   private var accessLogBuffers: [ObjectIdentifier: AccessLogBuffer] = [:]
   private var drainObserver: (@Sendable () -> Void)?
 
-  init(index: Int, seed: UInt64) throws(SystemError) {
+  /// - Parameter serverStats: this worker's lane of the `server` statistics, if there are any.
+  init(index: Int, seed: UInt64, serverStats: StatBlock<ServerStat>? = nil) throws(SystemError) {
     self.index = index
+    self.serverStats = serverStats
     loop = try EventLoop()
     random = Random(seed: seed)
     dateBuffer = .allocate(capacity: HTTPDate.length)
@@ -55,6 +58,9 @@ public final class Worker {
     return Bytes(start: dateBuffer, count: HTTPDate.length)
   }
 
+  /// Shows what the loop has dropped. Called now and then, by whoever accepts a connection.
+  func publishStaleEvents() { serverStats?.lane(index).set(.staleEvents, Int64(clamping: loop.staleEvents)) }
+
   /// Unique in this process: the worker's number and a count.
   func nextConnectionIdentifier() -> UInt64 {
     connectionCounter &+= 1
@@ -67,6 +73,13 @@ public final class Worker {
     let buffer = AccessLogBuffer(file: file, loop: loop)
     accessLogBuffers[key] = buffer
     return buffer
+  }
+
+  /// Lets go of files that no connection manager writes to any more; the last one to hold a buffer hands over its lines.
+  private func forgetUnusedAccessLogs() {
+    for key in Array(accessLogBuffers.keys) where isKnownUniquelyReferenced(&accessLogBuffers[key]) {
+      accessLogBuffers[key] = nil
+    }
   }
 
   /// Runs `body` once, after `span`.
@@ -136,6 +149,7 @@ public final class Worker {
         listener.startAccepting()
       }
     }
+    forgetUnusedAccessLogs()
   }
 
   /// Ends some listeners: what the kernel has accepted is served, idle connections end after their drain time.

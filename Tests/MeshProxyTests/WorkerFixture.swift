@@ -62,7 +62,8 @@ final class WorkerFixture {
     }
     worker.apply(
       WorkerUpdate(
-        snapshot: ConfigurationSnapshot(listeners: [], clusters: snapshot.clusters), sockets: [:], endpoints: endpoints))
+        snapshot: ConfigurationSnapshot(listeners: [], clusters: snapshot.clusters), sockets: [:], endpoints: endpoints)
+    )
     let listener = snapshot.listeners[0]
     let configuration = filters.map { listener.configuration.manager.replacing(filters: $0) }
     manager = ConnectionManager(

@@ -29,10 +29,16 @@ public func eventually(
   }
 }
 
-/// Runs blocking code on a thread of its own, so that it does not hold one of the few threads that tests share.
+/// Runs blocking code on a thread of its own, so that it does not hold one of the few threads that tests share. It stays
+/// part of the task: what it expects in vain is this test's failure.
 public func blocking<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
-  try await withCheckedThrowingContinuation { continuation in
-    startThread { continuation.resume(with: Result(catching: body)) }
+  try await withTaskExecutorPreference(ThreadForEachJob()) { try body() }
+}
+
+private final class ThreadForEachJob: TaskExecutor {
+  func enqueue(_ job: consuming ExecutorJob) {
+    let job = UnownedJob(job)
+    startThread { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
   }
 }
 

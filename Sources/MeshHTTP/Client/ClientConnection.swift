@@ -57,7 +57,8 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   private var timer: Timer?
   private var idleSince: MonotonicTime = .never
   private var idleLimit: Nanoseconds?
-  private let openedAt: MonotonicTime
+  /// When `connect` was called.
+  public let openedAt: MonotonicTime
   private var phase = Phase.connecting
   private var method = HTTPMethod.get
   private var requestFraming = BodyFraming.none

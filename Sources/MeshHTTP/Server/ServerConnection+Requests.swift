@@ -103,7 +103,7 @@ extension ServerConnection {
   private func beginHead() {
     phase = .head
     phaseStartedAt = loop.now
-    if let limit = settings.headersTimeout { timer?.arm(at: phaseStartedAt + limit) }
+    armHead()
   }
 
   private func begin(_ headers: HeaderMap, _ head: HTTP1RequestHead) {
@@ -166,7 +166,9 @@ extension ServerConnection {
     input.clear(loop.bufferPool)
     stream?.requestReset(.protocolError)
     if phase == .closed { return count }
-    if began { close(.protocolError, reset: true) } else {
+    if began {
+      close(.protocolError, reset: true)
+    } else {
       beginRefusal()
       handler.refuse(self, headerMaps.take(), error)
     }

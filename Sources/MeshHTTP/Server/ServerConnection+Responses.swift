@@ -127,9 +127,7 @@ extension ServerConnection {
       if transport.isReadable || !input.isEmpty { scheduleFlush() }
     } else if phase == .response || phase == .body {
       // An early response ends the request; its unread rest must not be taken for the next one.
-      keepAlive = false
-      endsAfterFlush = true
-      scheduleFlush()
+      endAfterFlush()
     }
   }
 }

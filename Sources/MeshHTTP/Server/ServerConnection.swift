@@ -116,6 +116,8 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     becomeIdle()
   }
 
+  /// Whether a request was in flight when the connection closed.
+  public private(set) var hadRequest = false
   public var isClosed: Bool { phase == .closed }
   /// Between requests: nothing in flight, nothing half received.
   public var isIdle: Bool { phase == .idle && transport.output.isEmpty && input.isEmpty }
@@ -148,15 +150,16 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
       if let maximum = settings.maximumDuration, now >= openedAt + maximum { beginDraining(settings.drainTimeout) }
       armIdle()
     case .head:
-      guard let limit = settings.headersTimeout else { return }
-      if now < phaseStartedAt + limit {
-        timer?.arm(at: phaseStartedAt + limit)
-      } else {
-        beginRefusal()
-        handler.headersTimedOut(self, headerMaps.take())
-      }
+      if let limit = settings.idleTimeout, now >= phaseStartedAt + limit { return close(.idleTimeout) }
+      guard let limit = settings.headersTimeout, now >= phaseStartedAt + limit else { return armHead() }
+      beginRefusal()
+      handler.headersTimedOut(self, headerMaps.take())
     case .lingering: close(.local)
-    case .body, .response, .closed: break
+    case .body, .response:
+      // Only the last response has a timer here; before that the stream has its own.
+      guard endsAfterFlush else { return }
+      now >= phaseStartedAt + Self.flushTimeout ? close(.local) : timer?.arm(at: phaseStartedAt + Self.flushTimeout)
+    case .closed: break
     }
   }
 
@@ -191,6 +194,25 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     timer?.arm(at: deadline)
   }
 
+  /// A head that never comes to an end is an idle connection too.
+  func armHead() {
+    let limits = [settings.headersTimeout, settings.idleTimeout].compactMap { $0 }
+    if let limit = limits.min() { timer?.arm(at: phaseStartedAt + limit) }
+  }
+
+  /// How long the client may take for the next byte of a connection's last response (Envoy's `stream_flush_timeout`,
+  /// which follows `stream_idle_timeout`'s default).
+  static let flushTimeout = Nanoseconds.seconds(300)
+
+  /// The connection ends when the kernel has the rest of the output, or takes nothing of it for `flushTimeout`.
+  func endAfterFlush() {
+    keepAlive = false
+    endsAfterFlush = true
+    phaseStartedAt = loop.now
+    timer?.arm(at: phaseStartedAt + Self.flushTimeout)
+    scheduleFlush()
+  }
+
   /// From here on nothing is read as HTTP; one answer goes out and the connection closes.
   func beginRefusal() {
     phase = .response
@@ -211,8 +233,10 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     let waiting = transport.output.count
     if waiting > 0 {
       let sound = transport.flush(loop.bufferPool)
-      handler.connectionTransferred(received: 0, sent: waiting - transport.output.count)
+      let sent = waiting - transport.output.count
+      handler.connectionTransferred(received: 0, sent: sent)
       guard sound else { return close(.remote) }
+      if endsAfterFlush, sent > 0 { phaseStartedAt = loop.now }
     }
     // Also when nothing waited: a large run may have gone out, and all before it, while the stream was writing.
     afterWrite()
@@ -244,6 +268,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   /// Closes now. The stream in flight, if any, is told that its client is gone.
   public func close(_ reason: CloseReason, reset: Bool = false) {
     guard phase != .closed else { return }
+    hadRequest = receiver != nil
     phase = .closed
     timer = nil
     transport.close(loop, reset: reset)

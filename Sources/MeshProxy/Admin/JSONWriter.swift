@@ -141,7 +141,14 @@ struct JSONWriter {
         }
         index = min(index, compact.count - 1)
         separate()
-        output.append(contentsOf: compact.slice(start, index - start + 1))
+        var token = compact.slice(start, index - start + 1)
+        // A whole number needs no fraction: `1`, as protobuf's own writers have it, and not `1.0`.
+        if byte != UInt8(ascii: "\""), token.count > 2, token[token.count - 2] == UInt8(ascii: "."),
+          token[token.count - 1] == UInt8(ascii: "0")
+        {
+          token = token.slice(0, token.count - 2)
+        }
+        output.append(contentsOf: token)
       }
       index += 1
     }

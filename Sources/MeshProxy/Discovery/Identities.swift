@@ -33,6 +33,9 @@ final class Identities {
     return ListenerIdentity(statName: statName, manager: manager, store: store)
   }
 
+  /// Connections now open to clients, of all listeners.
+  var activeConnections: Int64 { managers.values.reduce(0) { $0 + $1.stats.total(.connectionActive) } }
+
   func endpoint(_ address: SocketAddress, hostname: String, cluster: String) -> Endpoint {
     let key = EndpointKey(cluster: cluster, address: address, hostname: hostname)
     if let known = endpoints[key] { return known }

@@ -22,7 +22,9 @@ struct SnapshotBuilder {
 
   init(identities: Identities) { self.identities = identities }
 
-  private mutating func report(_ path: String, _ message: String) { problems.append(Problem(path: path, message: message)) }
+  private mutating func report(_ path: String, _ message: String) {
+    problems.append(Problem(path: path, message: message))
+  }
 
   /// The snapshot of a bootstrap's static resources; nil if there is a problem.
   mutating func build(_ bootstrap: Bootstrap) -> ConfigurationSnapshot? {
@@ -73,7 +75,9 @@ struct SnapshotBuilder {
       }
       let common = options.commonHTTPProtocolOptions
       if common.hasIdleTimeout { connection.idleTimeout = Nanoseconds(orNever: common.idleTimeout) }
-      if common.hasMaxConnectionDuration { connection.maximumDuration = Nanoseconds(orNever: common.maxConnectionDuration) }
+      if common.hasMaxConnectionDuration {
+        connection.maximumDuration = Nanoseconds(orNever: common.maxConnectionDuration)
+      }
       if common.hasMaxRequestsPerConnection { connection.maximumRequests = common.maxRequestsPerConnection.value }
       if common.hasMaxHeadersCount { connection.limits.maxFields = Int(common.maxHeadersCount.value) }
       if common.hasMaxStreamDuration {
@@ -134,8 +138,9 @@ struct SnapshotBuilder {
 
   private mutating func listener(_ listener: Listener, _ path: String) -> ConfigurationSnapshot.ListenerEntry? {
     let socket = listener.address.socketAddress
-    guard let address = MeshPrimitives.SocketAddress(
-      ip: socket.address, port: UInt16(truncatingIfNeeded: socket.portValue))
+    guard
+      let address = MeshPrimitives.SocketAddress(
+        ip: socket.address, port: UInt16(truncatingIfNeeded: socket.portValue))
     else {
       report("\(path).address.socket_address.address", "\"\(socket.address)\" is no IP address")
       return nil
@@ -181,14 +186,15 @@ struct SnapshotBuilder {
     guard let table else { return nil }
     if table.validatesClusters {
       for (name, use) in zip(table.clusterNames, table.clusterPaths) where !clusterNames.contains(name) {
-        report("\(path).route_config.\(use)", unknownCluster(name))
+        report(use, unknownCluster(name))
       }
     }
     let routeFilters = routeConfigurations(table, "\(path).route_config")
     guard problems.count == before else { return nil }
     let common = manager.commonHTTPProtocolOptions
     return ConnectionManagerConfiguration(
-      statPrefix: manager.statPrefix, serverName: Array((manager.serverName.isEmpty ? "envoy" : manager.serverName).utf8),
+      statPrefix: manager.statPrefix,
+      serverName: Array((manager.serverName.isEmpty ? "envoy" : manager.serverName).utf8),
       serverHeader: .init(manager.serverHeaderTransformation), usesRemoteAddress: manager.useRemoteAddress.value,
       generatesRequestID: !manager.hasGenerateRequestID || manager.generateRequestID.value,
       preservesExternalRequestID: manager.preserveExternalRequestID,
@@ -215,7 +221,9 @@ struct SnapshotBuilder {
     if common.hasIdleTimeout { settings.idleTimeout = Nanoseconds(orNever: common.idleTimeout) }
     if common.hasMaxConnectionDuration { settings.maximumDuration = Nanoseconds(orNever: common.maxConnectionDuration) }
     if common.hasMaxRequestsPerConnection { settings.maximumRequests = common.maxRequestsPerConnection.value }
-    if manager.hasRequestHeadersTimeout { settings.headersTimeout = Nanoseconds(orNever: manager.requestHeadersTimeout) }
+    if manager.hasRequestHeadersTimeout {
+      settings.headersTimeout = Nanoseconds(orNever: manager.requestHeadersTimeout)
+    }
     if manager.hasDrainTimeout { settings.drainTimeout = Nanoseconds(manager.drainTimeout) }
     if manager.hasDelayedCloseTimeout {
       settings.delayedCloseTimeout = Nanoseconds(orNever: manager.delayedCloseTimeout)
@@ -273,7 +281,8 @@ struct SnapshotBuilder {
         guard let make = FilterRegistry.registration(named: name)?.makeForRoute else {
           report(
             configPath,
-            "no filter of this name can be configured by routes (\(FilterRegistry.all.map(\.name).joined(separator: ", ")))")
+            "no filter of this name can be configured by routes (\(FilterRegistry.all.map(\.name).joined(separator: ", ")))"
+          )
           continue
         }
         do { result[ObjectIdentifier(entry), default: [:]][name] = try make(config) } catch {

@@ -8,6 +8,8 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   private(set) var configuration: ListenerConfiguration
   private(set) var manager: ConnectionManager
   private var stats: StatLane<ListenerStat>
+  /// Keeps the lane above alive.
+  private var identity: ListenerIdentity
   /// Usually one; more when this process inherited more sockets than it has workers.
   private let descriptors: [Int32]
   private let address: SocketAddress
@@ -24,6 +26,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     self.worker = worker
     self.configuration = configuration
     self.descriptors = descriptors
+    self.identity = identity
     self.address = address
     manager = ConnectionManager(worker: worker, configuration: configuration.manager, identity: identity.manager)
     stats = identity.stats.lane(worker.index)
@@ -48,6 +51,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     manager = ConnectionManager(worker: worker, configuration: new.manager, identity: identity.manager)
     manager.isDraining = isDraining
     stats = identity.stats.lane(worker.index)
+    self.identity = identity
     // The open connections now count under the names of the new configuration.
     countConnections(connections.count)
   }
@@ -78,7 +82,10 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   /// Ends what is left.
   func closeConnections() { for connection in connections { connection.close(.local) } }
 
-  func ready(_ events: IOEvents) { accept(everything: false) }
+  func ready(_ events: IOEvents) {
+    accept(everything: false)
+    worker.publishStaleEvents()
+  }
 
   private func accept(everything: Bool) {
     for descriptor in descriptors {
@@ -166,6 +173,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     manager.stats.subtract(.connectionHTTP1Active)
     manager.stats.add(.connectionDestroy)
     manager.stats.add(reason == .remote ? .connectionDestroyRemote : .connectionDestroyLocal)
+    if connection.hadRequest { manager.stats.add(.connectionDestroyActiveRequest) }
     if reason == .idleTimeout { manager.stats.add(.connectionIdleTimeout) }
     if connections.isEmpty { worker.listenerBecameEmpty(self) }
   }

@@ -28,6 +28,8 @@ final class ConnectionManager {
   /// Its listener is ending: every response says `connection: close`.
   var isDraining = false
   let stats: StatLane<ConnectionManagerStat>
+  /// Keeps the lanes below alive.
+  private let identity: ConnectionManagerIdentity
   private let responseCodes: ResponseCodeLane
   private let requestTime: HistogramLane
   private let accessLogs: [AccessLogLane]
@@ -35,6 +37,7 @@ final class ConnectionManager {
   init(worker: Worker, configuration: ConnectionManagerConfiguration, identity: ConnectionManagerIdentity) {
     self.worker = worker
     self.configuration = configuration
+    self.identity = identity
     routes = RouteBinding(configuration.routes, worker)
     stats = identity.stats.lane(worker.index)
     responseCodes = identity.responseCodes.lane(worker.index)
@@ -67,6 +70,8 @@ final class ConnectionManager {
 
   /// Bytes that are no request: answered, counted and logged like one.
   func refuse(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ reply: LocalReply) {
+    // What was read of it is not to be trusted, not even by the log.
+    headers.removeAll()
     stats.add(.requestTotal)
     stats.add(.requestHTTP1Total)
     stats.add(.requestActive)

@@ -70,7 +70,9 @@ final class FaultFilter: StreamFilter, TimerTarget {
   func timerFired(_ tag: UInt8) { if !abortIfHit() { callbacks.resumeRequest() } }
 
   private func abortIfHit() -> Bool {
-    guard let status = settings.abortStatus, settings.abortChance.hits(callbacks.random()), enter() else { return false }
+    guard let status = settings.abortStatus, settings.abortChance.hits(callbacks.random()), enter() else {
+      return false
+    }
     stats.add(.abortsInjected)
     callbacks.sendLocalReply(
       LocalReply(

@@ -49,7 +49,6 @@ public final class AccessLogBuffer: TimerTarget {
 
   @inline(never)
   private func handOver(byTimer: Bool) {
-    timer?.disarm()
     // A format may be empty, and write nothing.
     if let chunk = output.takeChunk(lines: lines), let empty = file.handOver(chunk, byTimer: byTimer) {
       output.adopt(empty)

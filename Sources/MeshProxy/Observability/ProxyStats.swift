@@ -169,7 +169,7 @@ public enum FaultStat: Int, StatSet {
   }
 }
 
-/// `server.…`, set by the main thread alone.
+/// `server.…`: the main thread's, but for `stale_events`, to which every loop adds its own.
 public enum ServerStat: Int, StatSet {
   case live, state, uptime, concurrency, memoryAllocated, totalConnections, reloadSuccess, reloadFailure
   case staleEvents

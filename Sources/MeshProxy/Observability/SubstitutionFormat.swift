@@ -28,7 +28,7 @@ protocol SubstitutionSource: AnyObject {
 extension Stream: SubstitutionSource {}
 
 /// The format of an access log's lines: text with operators (`%REQ(:METHOD)%`), compiled once, in Envoy's language
-/// (`envoy.config.core.v3.SubstitutionFormatString.text_format_source`). `docs/configuration.md` lists the operators.
+/// (`envoy.config.core.v3.SubstitutionFormatString.text_format_source`). `docs/access-log.md` lists the operators.
 ///
 /// Nothing is appended to what the text says: it ends with its own line feed. A value that is not known is written as
 /// `-`, an empty one as nothing. What peers say is escaped; see `SubstitutionOutput`. Immutable; shared by all threads.

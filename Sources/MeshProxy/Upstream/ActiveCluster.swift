@@ -26,6 +26,7 @@ public final class ActiveCluster {
   let stats: StatLane<ClusterStat>
   let responseCodes: ResponseCodeLane
   let requestTime: HistogramLane
+  let connectTime: HistogramLane
   let breaker: CircuitBreaker
   private(set) var limits: CircuitBreaker.Limits
   private(set) var endpoints: [ActiveEndpoint] = []
@@ -42,6 +43,7 @@ public final class ActiveCluster {
     stats = identity.stats.lane(worker.index)
     responseCodes = identity.responseCodes.lane(worker.index)
     requestTime = identity.requestTime.lane(worker.index)
+    connectTime = identity.connectTime.lane(worker.index)
     breaker = identity.breaker
     limits = configuration.limits
   }

@@ -35,21 +35,21 @@ struct AdminEndpointTests {
       #expect(response.value("x-content-type-options") == "nosniff")
       #expect(response.value("server") == "envoy")
       #expect(response.value("date")?.hasSuffix(" GMT") == true)
-      #expect(try admin.get("/server_info").value("content-type") == "application/json")
-      #expect(try admin.get("/").value("content-type") == "text/html; charset=UTF-8")
+      try #expect(admin.get("/server_info").value("content-type") == "application/json")
+      try #expect(admin.get("/").value("content-type") == "text/html; charset=UTF-8")
     }
   }
 
   @Test("health checks can be failed and mended; /ready and /server_info follow")
   func healthCheck() async throws {
     try await withAdmin { admin in
-      #expect(try admin.post("/healthcheck/fail").text == "OK\n")
-      #expect(try admin.get("/ready").status == 503)
-      #expect(try admin.get("/ready").text == "DRAINING\n")
-      #expect(try admin.get("/server_info").text.contains("\"state\": \"DRAINING\""))
-      #expect(try admin.post("/healthcheck/ok").text == "OK\n")
-      #expect(try admin.get("/ready").status == 200)
-      #expect(try admin.calls == ["failHealthCheck true", "failHealthCheck false"])
+      try #expect(admin.post("/healthcheck/fail").text == "OK\n")
+      try #expect(admin.get("/ready").status == 503)
+      try #expect(admin.get("/ready").text == "DRAINING\n")
+      try #expect(admin.get("/server_info").text.contains("\"state\": \"DRAINING\""))
+      try #expect(admin.post("/healthcheck/ok").text == "OK\n")
+      try #expect(admin.get("/ready").status == 200)
+      try #expect(admin.calls == ["failHealthCheck true", "failHealthCheck false"])
     }
   }
 
@@ -60,6 +60,7 @@ struct AdminEndpointTests {
         ("concurrency", .integer(2)), ("config_path", .string("a \"b\"\n")), ("disable_hot_restart", .bool(true)),
         ("disabled_extensions", .array([])), ("stats_tag", .array([.string("x")])),
       ]
+      context.startedAt = .never
       context.node.id = "node-1"
       context.node.cluster = "front"
       context.node.locality.subZone = "rack"
@@ -101,7 +102,9 @@ struct AdminEndpointTests {
       let started = context.startedAt.nanoseconds
       context.startedAt = MonotonicTime(nanoseconds: started - min(started, 61_500_000_000))
     } serving: { admin in
-      #expect(try admin.get("/server_info").text.contains("\"uptime_all_epochs\": \"61s\""))
+      let value = try Google_Protobuf_Value(jsonString: admin.get("/server_info").text).structValue
+      let uptime = value.fields["uptime_all_epochs"]?.stringValue ?? ""
+      #expect((61..<120).contains(Int(uptime.dropLast()) ?? 0) && uptime.hasSuffix("s"), "\(uptime)")
     }
   }
 
@@ -112,7 +115,7 @@ struct AdminEndpointTests {
       for name in ["allocated", "heap_size", "total_physical_bytes"] {
         #expect((UInt64(value.structValue.fields[name]?.stringValue ?? "") ?? 0) > 100_000, "\(name)")
       }
-      #expect(try admin.get("/hot_restart_version").text == "disabled")
+      try #expect(admin.get("/hot_restart_version").text == "disabled")
     }
   }
 
@@ -125,9 +128,9 @@ struct AdminEndpointTests {
         AdminListener(name: "unix", address: SocketAddress(unixPath: "/run/x") ?? .unnamedUnix),
       ]
     } serving: { admin in
-      #expect(try admin.get("/listeners").text == "front::127.0.0.1:8000\nsix::[::1]:8001\nunix::/run/x\n")
-      #expect(
-        try admin.get("/listeners?format=json").text == """
+      try #expect(admin.get("/listeners").text == "front::127.0.0.1:8000\nsix::[::1]:8001\nunix::/run/x\n")
+      try #expect(
+        admin.get("/listeners?format=json").text == """
           {
            "listener_statuses": [
             {
@@ -160,17 +163,17 @@ struct AdminEndpointTests {
           }
 
           """)
-      #expect(try admin.get("/listeners?format=xml").status == 400)
+      try #expect(admin.get("/listeners?format=xml").status == 400)
     }
   }
 
   @Test("/listeners and /clusters of a proxy with nothing are empty objects")
   func nothing() async throws {
     try await withAdmin { admin in
-      #expect(try admin.get("/listeners").text == "")
-      #expect(try admin.get("/clusters").text == "")
-      #expect(try admin.get("/listeners?format=json").text == "{}\n")
-      #expect(try admin.get("/clusters?format=json").text == "{}\n")
+      try #expect(admin.get("/listeners").text == "")
+      try #expect(admin.get("/clusters").text == "")
+      try #expect(admin.get("/listeners?format=json").text == "{}\n")
+      try #expect(admin.get("/clusters?format=json").text == "{}\n")
     }
   }
 
@@ -178,10 +181,10 @@ struct AdminEndpointTests {
   func drain() async throws {
     try await withAdmin { admin in
       for query in ["", "?graceful", "?inboundonly&graceful", "?skip_exit=true", "?graceful=false"] {
-        #expect(try admin.post("/drain_listeners" + query).text == "OK\n")
+        try #expect(admin.post("/drain_listeners" + query).text == "OK\n")
       }
-      #expect(
-        try admin.calls == [
+      try #expect(
+        admin.calls == [
           "drain graceful=false inboundOnly=false skipExit=false",
           "drain graceful=true inboundOnly=false skipExit=false",
           "drain graceful=true inboundOnly=true skipExit=false",
@@ -196,12 +199,12 @@ struct AdminEndpointTests {
     try await withAdmin { context in
       context.addCluster("a").identity.stats.lane(0).add(.connectionTotal, 7)
     } serving: { admin in
-      #expect(try admin.post("/quitquitquit").text == "OK\n")
-      #expect(try admin.post("/reopen_logs").text == "OK\n")
-      #expect(try admin.calls == ["quit", "reopenLogs"])
-      #expect(try admin.get("/stats?filter=a.upstream_cx_total").text == "cluster.a.upstream_cx_total: 7\n")
-      #expect(try admin.post("/reset_counters").text == "OK\n")
-      #expect(try admin.get("/stats?filter=a.upstream_cx_total").text == "cluster.a.upstream_cx_total: 0\n")
+      try #expect(admin.post("/quitquitquit").text == "OK\n")
+      try #expect(admin.post("/reopen_logs").text == "OK\n")
+      try #expect(admin.calls == ["quit", "reopenLogs"])
+      try #expect(admin.get("/stats?filter=a.upstream_cx_total").text == "cluster.a.upstream_cx_total: 7\n")
+      try #expect(admin.post("/reset_counters").text == "OK\n")
+      try #expect(admin.get("/stats?filter=a.upstream_cx_total").text == "cluster.a.upstream_cx_total: 0\n")
     }
   }
 
@@ -215,16 +218,16 @@ struct AdminEndpointTests {
         #expect(response.text == "Method \(method) not allowed, POST required.")
         #expect(response.value("allow") == "POST")
       }
-      #expect(try admin.request("HEAD", path).status == 405)
-      #expect(try admin.calls == [])
+      try #expect(admin.request("HEAD", path).status == 405)
+      try #expect(admin.calls == [])
     }
   }
 
   @Test("what only shows something takes GET, HEAD and POST")
   func readingMethods() async throws {
     try await withAdmin { admin in
-      #expect(try admin.post("/ready").text == "LIVE\n")
-      #expect(try admin.request("HEAD", "/ready").status == 200)
+      try #expect(admin.post("/ready").text == "LIVE\n")
+      try #expect(admin.request("HEAD", "/ready").status == 200)
       for method in ["PUT", "DELETE", "TRACE", "PATCH"] {
         let response = try admin.request(method, "/ready")
         #expect(response.status == 405)
@@ -255,7 +258,7 @@ struct AdminEndpointTests {
       #expect(lines.contains("  /quitquitquit (POST): exit the server"))
       #expect(lines.contains("  /ready: print server state, return 200 if LIVE, otherwise return 503"))
       #expect(lines.contains("      format: File format to use; One of (text, json)"))
-      #expect(try admin.get("/nope").text == "invalid path. " + text)
+      try #expect(admin.get("/nope").text == "invalid path. " + text)
     }
   }
 

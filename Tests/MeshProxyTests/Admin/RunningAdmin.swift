@@ -20,6 +20,8 @@ final class RunningAdmin: @unchecked Sendable {
     let server: AdminServer
     let sockets: ListenSockets
     let address: MeshPrimitives.SocketAddress
+    /// What a test has counted.
+    var turns: Int?
 
     init(_ context: FakeAdminContext, _ limits: AdminLimits) throws {
       loop = try EventLoop()

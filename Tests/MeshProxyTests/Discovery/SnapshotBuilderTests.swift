@@ -96,13 +96,15 @@ struct CommandLineOptionsTests {
 
   @Test("every mistake at once, each with what is allowed")
   func mistakes() {
-    #expect(throws: CommandLineOptions.Problems(messages: [
-      "--concurency: unknown flag, did you mean --concurrency? (see --help)",
-      "--mode: unknown mode \"run\" (serve, validate)",
-      "--concurrency: \"0\" is no number of threads (1 to 1024)",
-      "--disable-hot-restart: takes no value",
-      "-c: needs a value (<file>)",
-    ])) {
+    #expect(
+      throws: CommandLineOptions.Problems(messages: [
+        "--concurency: unknown flag, did you mean --concurrency? (see --help)",
+        "--mode: unknown mode \"run\" (serve, validate)",
+        "--concurrency: \"0\" is no number of threads (1 to 1024)",
+        "--disable-hot-restart: takes no value",
+        "-c: needs a value (<file>)",
+      ])
+    ) {
       try CommandLineOptions.parse([
         "--concurency=2", "--mode", "run", "--concurrency", "0", "--disable-hot-restart=1", "-c",
       ])

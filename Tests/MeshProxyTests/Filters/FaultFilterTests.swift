@@ -9,8 +9,8 @@ struct FaultFilterTests {
     try WorkerFixture(
       routes: routes ?? #"[{match: {prefix: "/"}, direct_response: {status: 200, body: {inline_string: hi}}}]"#,
       httpFilters: """
-        - name: envoy.filters.http.fault
-                  typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault, \(fault)}
+        - {name: envoy.filters.http.fault, typed_config: \
+        {"@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault, \(fault)}}
         """)
   }
 
@@ -49,7 +49,8 @@ struct FaultFilterTests {
   @Test("delays first, aborts then")
   func both() throws {
     let fixture = try fixture(
-      "delay: {fixed_delay: 0.02s, percentage: {numerator: 100}}, abort: {http_status: 503, percentage: {numerator: 100}}")
+      "delay: {fixed_delay: 0.02s, percentage: {numerator: 100}}, abort: {http_status: 503, percentage: {numerator: 100}}"
+    )
     let response = fixture.open()
     #expect(response.status == nil)
     #expect(fixture.turn { response.isEnded })
@@ -119,12 +120,13 @@ struct BufferFilterTests {
       length = headers.value(.contentLength)?.text
       return .stop
     }
+    script.onRequestData = { _, _ in .stopAndBuffer }
     let response = try fixture(script).open("POST", "/", endStream: false)
     response.data("12", endStream: false)
     response.data("345", endStream: false)
     #expect(script.journal.lines.isEmpty)
     response.data("678", endStream: true)
-    #expect(script.journal.lines == ["next request headers", "next request data 12345678 end", ])
+    #expect(script.journal.lines.prefix(2) == ["next request headers", "next request data 12345678 end"])
     #expect(length == "8")
   }
 

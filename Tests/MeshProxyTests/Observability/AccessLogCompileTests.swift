@@ -1,3 +1,4 @@
+import MeshIO
 import MeshTesting
 import Testing
 
@@ -79,6 +80,20 @@ import Testing
   @Test func everySupportedOperatorIsNamed() {
     let message = Self.problem("%NOPE%")?.message ?? ""
     for operation in SubstitutionOperator.allCases { #expect(message.contains(operation.name)) }
+  }
+
+  @Test func everyOperatorAndStatisticIsInTheManual() throws {
+    let here = #filePath
+    let root = try #require(here.firstRange(of: "/Tests/")).lowerBound
+    let manual = try FileContents.text("\(here[..<root])/docs/access-log.md")
+    for operation in SubstitutionOperator.allCases {
+      #expect(manual.contains("`\(operation.name)`") || manual.contains("`\(operation.name)("), "\(operation.name)")
+    }
+    for stat in FileSystemStat.allCases { #expect(manual.contains("`filesystem.\(stat.definition.name)`")) }
+    for specifier in SubstitutionTimeFormat.supported.split(separator: " ") where specifier != "…" {
+      #expect(manual.contains(specifier))
+    }
+    #expect(manual.contains(SubstitutionFormat.defaultText))
   }
 
   @Test func nothingIsBothOursAndUnsupported() {

@@ -314,6 +314,75 @@ import Testing
     #expect(files.statistics.total(.writeDropped) == 0)
   }
 
+  /// A pipe that takes a part of what it is given (a standard output that its owner has made non-blocking): what is left
+  /// is written later, and no line is torn.
+  @Test func partsOfABlockAreMadeWhole() async throws {
+    let path = directory.file("pipe")
+    mkfifo(path, 0o600)
+    let reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    try #require(reader >= 0)
+    defer { close(reader) }
+    let files = AccessLogFiles()
+    let file = try files.file(path)
+    try #require(makeWriterNonBlocking(path))
+    let loop = try EventLoop()
+    let buffer = AccessLogBuffer(file: file, loop: loop)
+    var expected = ""
+    for number in 0..<3_000 {
+      let line = "\(number) \(String(repeating: "p", count: number % 173))\n"
+      buffer.append(line)
+      expected += line
+    }
+    buffer.flush()
+    // Tried again, and again.
+    try await eventually("three attempts") { files.statistics.total(.writeFailed) >= 3 }
+    #expect(files.statistics.total(.writeTotalBuffered) > 0)
+    let received = try await blocking { [expected] in
+      var received: [UInt8] = []
+      var chunk = [UInt8](repeating: 0, count: 5_000)
+      let deadline = Deadline()
+      while received.count < expected.utf8.count, !deadline.hasPassed {
+        var ready = pollfd(fd: reader, events: Int16(POLLIN), revents: 0)
+        guard poll(&ready, 1, deadline.milliseconds) > 0 else { break }
+        let count = read(reader, &chunk, chunk.count)
+        guard count > 0 else { break }
+        received += chunk[..<count]
+      }
+      return received
+    }
+    #expect(received == Array(expected.utf8))
+    #expect(try await blocking { files.flushAndWait() })
+    #expect(files.statistics.total(.writeTotalBuffered) == 0)
+  }
+
+  /// Finds the descriptor by which this process writes to a pipe.
+  private func makeWriterNonBlocking(_ path: String) -> Bool {
+    for descriptor in Int32(3)..<1024 {
+      var target = [CChar](repeating: 0, count: 4096)
+      let length = readlink("/proc/self/fd/\(descriptor)", &target, target.count)
+      guard length > 0, String(decoding: target[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self) == path else {
+        continue
+      }
+      let flags = fcntl(descriptor, F_GETFL)
+      if flags & O_ACCMODE == O_WRONLY { return fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0 }
+    }
+    return false
+  }
+
+  /// The bound is on what waits, not on what was ever written.
+  @Test func aFileThatKeepsUpLosesNothing() async throws {
+    let files = AccessLogFiles()
+    let loop = try EventLoop()
+    let buffer = AccessLogBuffer(file: try files.file("/dev/null"), loop: loop)
+    let line = String(repeating: "l", count: 1023) + "\n"
+    for _ in 0..<40 {
+      for _ in 0..<1_024 { buffer.append(line) }
+      #expect(try await blocking { files.flushAndWait() })
+    }
+    #expect(files.statistics.total(.writeDropped) == 0)
+    #expect(files.statistics.total(.writeTotalBuffered) == 0)
+  }
+
   /// One file that cannot be written does not keep the others from being written.
   @Test func troubleWithOneFileIsNotTheOthers() async throws {
     symlink("/dev/full", directory.file("bad"))

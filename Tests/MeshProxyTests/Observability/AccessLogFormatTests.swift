@@ -1,3 +1,4 @@
+import Glibc
 import MeshHTTP
 import MeshPrimitives
 import MeshTesting
@@ -234,6 +235,21 @@ import Testing
       if byte >= 0x20 && byte < 0x7f && byte != 0x22 && byte != 0x5c { return [byte] }
       let digits = String(byte, radix: 16, uppercase: true)
       return Array("\\x\(digits.count == 1 ? "0" : "")\(digits)".utf8)
+    }
+  }
+
+  /// What is copied in words stays within the value and within the room that was made for it.
+  @Test func nothingBesideAValueIsTouched() throws {
+    let page = 4096
+    let memory = try #require(mmap(nil, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
+    defer { munmap(memory, 2 * page) }
+    try #require(mprotect(memory + page, page, PROT_NONE) == 0)
+    for length in 0...70 {
+      let value = (memory + page - length).assumingMemoryBound(to: UInt8.self)
+      value.update(repeating: 0x76, count: length)
+      var output = SubstitutionOutput()
+      output.appendEscaped(Bytes(start: value, count: length))
+      #expect(output.bytes.text == String(repeating: "v", count: length))
     }
   }
 

@@ -175,7 +175,8 @@ struct RouterTests {
   func unsolicited() throws {
     let server = try ScriptedServer { connection, _ in
       _ = try connection.receive(through: "\r\n\r\n")
-      try connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
+      try connection.send(
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
       _ = try connection.receiveToEnd()
     }
     defer { server.stop() }

@@ -162,6 +162,7 @@ final class ConnectionPool: ClientConnectionOwner {
 
   func connectionEstablished(_ connection: ClientConnection) {
     connecting -= 1
+    cluster.connectTime.record(worker.loop.now.since(connection.openedAt).rawValue / 1000)
     offer(connection)
   }
 
@@ -195,7 +196,8 @@ final class ConnectionPool: ClientConnectionOwner {
     }
     if connection.wasBusy {
       stats.add(.connectionDestroyWithActiveRequest)
-      stats.add(reason == .remote ? .connectionDestroyRemoteWithActiveRequest : .connectionDestroyLocalWithActiveRequest)
+      stats.add(
+        reason == .remote ? .connectionDestroyRemoteWithActiveRequest : .connectionDestroyLocalWithActiveRequest)
     }
     if let position = idle.lastIndex(where: { $0 === connection }) { idle.remove(at: position) }
     let last = connections.count - 1
