@@ -259,7 +259,7 @@ public nonisolated struct Envoy_Config_Cluster_V3_Cluster: Sendable {
   public nonisolated enum DnsLookupFamily: SwiftProtobuf.Enum, Swift.CaseIterable {
     public typealias RawValue = Int
 
-    /// IPv6; when there is none, IPv4.
+    /// IPv6; when there is none, IPv4. `localhost` the other way round.
     case auto // = 0
 
     /// IPv4 only.

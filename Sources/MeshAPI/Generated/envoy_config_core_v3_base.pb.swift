@@ -117,11 +117,11 @@ public nonisolated struct Envoy_Config_Core_V3_Node: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Name of this proxy, unique within its mesh.
+  /// Name of this proxy, unique within its mesh. `--service-node` replaces it.
   /// Default: empty.
   public var id: String = String()
 
-  /// Name of the service that this proxy stands beside.
+  /// Name of the service that this proxy stands beside. `--service-cluster` replaces it.
   /// Default: empty.
   public var cluster: String = String()
 
@@ -188,8 +188,8 @@ public nonisolated struct Envoy_Config_Core_V3_HeaderValue: Sendable {
   /// Default: required.
   public var key: String = String()
 
-  /// Header value. May hold `%COMMAND%` operators, which are replaced for each request; `%%` is a
-  /// percent sign. Must not hold CR, LF or NUL. At most 16384 bytes.
+  /// Header value. `%%` is a percent sign; `%COMMAND%` operators are refused, as they are not
+  /// supported yet. Must not hold CR, LF or NUL. At most 16384 bytes.
   /// Default: empty.
   public var value: String = String()
 

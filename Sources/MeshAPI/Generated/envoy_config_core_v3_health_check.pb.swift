@@ -41,7 +41,7 @@ public nonisolated enum Envoy_Config_Core_V3_HealthStatus: SwiftProtobuf.Enum, S
   /// Its health check timed out; gets no requests.
   case timeout // = 4
 
-  /// Healthy, but gets requests only when the healthy endpoints do not suffice.
+  /// Healthy, with less capacity; gets requests like the healthy ones.
   case degraded // = 5
   case UNRECOGNIZED(Int)
 

@@ -31,7 +31,7 @@ public nonisolated struct Envoy_Config_Core_V3_HttpProtocolOptions: Sendable {
 
   /// Time after which a connection without active streams is closed. Unit: duration. 0s switches it
   /// off.
-  /// Default: 1h.
+  /// Default: 1h downstream; 3s upstream, so that a pooled connection ends on our side.
   public var idleTimeout: SwiftProtobuf.Google_Protobuf_Duration {
     get {_idleTimeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
     set {_idleTimeout = newValue}
@@ -65,7 +65,8 @@ public nonisolated struct Envoy_Config_Core_V3_HttpProtocolOptions: Sendable {
   /// Clears the value of `maxHeadersCount`. Subsequent reads from it will return its default value.
   public mutating func clearMaxHeadersCount() {self._maxHeadersCount = nil}
 
-  /// Time after which a stream is reset, counted from its first byte. Unit: duration.
+  /// Time after which a request is answered with 408, or reset if its response has begun, counted
+  /// from the end of its head. Unit: duration. Downstream only; for a cluster it is refused.
   /// Default: no limit.
   public var maxStreamDuration: SwiftProtobuf.Google_Protobuf_Duration {
     get {_maxStreamDuration ?? SwiftProtobuf.Google_Protobuf_Duration()}

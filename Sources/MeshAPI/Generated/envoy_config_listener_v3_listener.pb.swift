@@ -68,7 +68,7 @@ public nonisolated struct Envoy_Config_Listener_V3_Listener: Sendable {
   public var trafficDirection: Envoy_Config_Core_V3_TrafficDirection = .unspecified
 
   /// Number of connections that the kernel holds until they are accepted.
-  /// Default: 4096, bounded by net.core.somaxconn.
+  /// Default: the most that net.core.somaxconn allows.
   public var tcpBacklogSize: SwiftProtobuf.Google_Protobuf_UInt32Value {
     get {_tcpBacklogSize ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
     set {_tcpBacklogSize = newValue}

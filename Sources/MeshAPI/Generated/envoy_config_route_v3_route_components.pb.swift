@@ -155,7 +155,7 @@ public nonisolated struct Envoy_Config_Route_V3_RouteMatch: Sendable {
 
   public var pathSpecifier: Envoy_Config_Route_V3_RouteMatch.OneOf_PathSpecifier? = nil
 
-  /// The path begins with this text. `/` matches every path.
+  /// The path, without the query, begins with this text. `/` matches every path.
   /// Default: none.
   public var prefix: String {
     get {
@@ -204,7 +204,7 @@ public nonisolated struct Envoy_Config_Route_V3_RouteMatch: Sendable {
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_PathSpecifier: Equatable, Sendable {
-    /// The path begins with this text. `/` matches every path.
+    /// The path, without the query, begins with this text. `/` matches every path.
     /// Default: none.
     case prefix(String)
     /// The path, without the query, is exactly this text.
@@ -293,7 +293,8 @@ public nonisolated struct Envoy_Config_Route_V3_HeaderMatcher: Sendable {
     set {headerMatchSpecifier = .containsMatch(newValue)}
   }
 
-  /// A condition on the value. Several lines of one header are joined with commas first.
+  /// A condition on the value. Of several lines of one header each is judged by itself: one that
+  /// fulfils it is enough, and inverted, none may.
   /// Default: none.
   public var stringMatch: Envoy_Type_Matcher_V3_StringMatcher {
     get {
@@ -334,7 +335,8 @@ public nonisolated struct Envoy_Config_Route_V3_HeaderMatcher: Sendable {
     ///
     /// NOTE: This field was marked as deprecated in the .proto file.
     case containsMatch(String)
-    /// A condition on the value. Several lines of one header are joined with commas first.
+    /// A condition on the value. Of several lines of one header each is judged by itself: one that
+    /// fulfils it is enough, and inverted, none may.
     /// Default: none.
     case stringMatch(Envoy_Type_Matcher_V3_StringMatcher)
 
@@ -372,7 +374,7 @@ public nonisolated struct Envoy_Config_Route_V3_RouteAction: Sendable {
   }
 
   /// Text that replaces the matched prefix (or the whole matched path, with `path`) before the
-  /// request is sent upstream. Must not hold CR, LF or NUL.
+  /// request is sent upstream. Must begin with `/` and not hold CR, LF or NUL.
   /// Default: the path stays.
   public var prefixRewrite: String = String()
 

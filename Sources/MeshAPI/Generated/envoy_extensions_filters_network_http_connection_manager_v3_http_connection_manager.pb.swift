@@ -356,7 +356,8 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
   /// Default: false.
   public var isOptional: Bool = false
 
-  /// Whether the filter is off unless a route's `typed_per_filter_config` switches it on.
+  /// Whether the filter is checked, but left out of the chain. A route cannot switch it on yet: one
+  /// that configures it is an error.
   /// Default: false.
   public var disabled: Bool = false
 

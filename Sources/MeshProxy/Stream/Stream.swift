@@ -140,7 +140,8 @@ public final class Stream: RequestReceiver, TimerTarget {
   public func requestReset(_ reason: StreamResetReason) {
     guard !isOver else { return }
     info.flags.insert(.downstreamConnectionTermination)
-    info.details = .init(reason == .localReset ? "downstream_local_disconnect" : "downstream_remote_disconnect")
+    info.details = .init("downstream_remote_disconnect")
+    if reason == .localReset { info.details = .init("downstream_local_disconnect") }
     manager?.stats.add(.requestReceivedReset)
     finish()
   }
