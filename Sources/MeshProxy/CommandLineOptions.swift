@@ -118,12 +118,11 @@ public struct CommandLineOptions: Sendable, Equatable {
         $0.concurrency = count
         return nil
       },
-      Flag(names: ["--service-cluster"], placeholder: "<name>", help: "node.cluster, where the configuration has none")
-      {
+      Flag(names: ["--service-cluster"], placeholder: "<name>", help: "node.cluster, in place of the configuration's") {
         $0.serviceCluster = $1
         return nil
       },
-      Flag(names: ["--service-node"], placeholder: "<name>", help: "node.id, where the configuration has none") {
+      Flag(names: ["--service-node"], placeholder: "<name>", help: "node.id, in place of the configuration's") {
         $0.serviceNode = $1
         return nil
       },

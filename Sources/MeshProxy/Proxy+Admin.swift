@@ -18,8 +18,8 @@ extension Proxy: AdminContext {
 
   public var node: Node {
     var node = bootstrap.node
-    if node.id.isEmpty { node.id = options.serviceNode ?? "" }
-    if node.cluster.isEmpty { node.cluster = options.serviceCluster ?? "" }
+    if let name = options.serviceNode { node.id = name }
+    if let name = options.serviceCluster { node.cluster = name }
     return node
   }
 

@@ -68,7 +68,8 @@ struct AccessLogTests {
       text = place == "file" ? directory.read("access.log") : proxy.program.output
       return text.hasSuffix("\n")
     }
-    let line = #/
+    let line =
+      #/
       \[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\]\x20"POST\x20\/some\/path\?a=b\x20HTTP\/1\.1"\x20200\x20-\x205\x20(\d+)\x20\d+\x20\d+
       \x20"-"\x20"agent\/1"\x20"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"\x20"some\.host"
       \x20"127\.0\.0\.1:(\d+)"

@@ -78,7 +78,8 @@ struct CommandLineTests {
     #expect(result.output.isEmpty)
     let lines = result.errors.split(separator: "\n").map(String.init)
     for line in lines {
-      #expect(line.hasPrefix(path + ":") && line.dropFirst(path.count).prefixMatch(of: /:\d+:\d+: \S+: ./) != nil, "\(line)")
+      #expect(
+        line.hasPrefix(path + ":") && line.dropFirst(path.count).prefixMatch(of: /:\d+:\d+: \S+: ./) != nil, "\(line)")
     }
     #expect(lines.count == 3, "\(result.errors)")
     #expect(result.errors.contains("\(path):6:5: static_resources.listeners[0].per_connection_bufer_limit_bytes: "))
@@ -91,7 +92,8 @@ struct CommandLineTests {
     try directory.write("proxy.yaml", references.yaml)
     let unresolved = try await run(["--mode", "validate", "-c", path])
     #expect(unresolved.status == .exited(1))
-    #expect(unresolved.errors.contains("unknown cluster \"bakend\" (did you mean \"backend\"?)"), "\(unresolved.errors)")
+    #expect(
+      unresolved.errors.contains("unknown cluster \"bakend\" (did you mean \"backend\"?)"), "\(unresolved.errors)")
     #expect(unresolved.errors.contains("unknown cluster \"nowhere\""))
     // Serving ends the same way.
     let serving = try await run(["-c", path])

@@ -83,7 +83,11 @@ struct FaultTests {
       }
     case "paused upload":
       try client.send("POST / HTTP/1.1\r\ncontent-length: 100000000\r\n" + start)
-      let sending = Task { try await blocking { try client.send([UInt8](repeating: 0, count: 100_000_000), within: Deadline(.seconds(60))) } }
+      let sending = Task {
+        try await blocking {
+          try client.send([UInt8](repeating: 0, count: 100_000_000), within: Deadline(.seconds(60)))
+        }
+      }
       defer { sending.cancel() }
       try await eventually("the client has to wait") {
         try await proxy.stat("http.main.downstream_flow_control_paused_reading_total") > 0

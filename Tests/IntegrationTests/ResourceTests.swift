@@ -17,9 +17,14 @@ struct ResourceTests {
       "http.main.downstream_cx_active", "http.main.downstream_rq_active", "cluster.backend.upstream_cx_active",
       "cluster.backend.upstream_rq_active", "cluster.backend.upstream_rq_pending_active",
     ]
-    try await eventually("gauges are back at zero", within: Deadline(.seconds(30))) {
-      for gauge in gauges where try await proxy.stat(gauge) != 0 { return false }
-      return true
+    do {
+      try await eventually("gauges are back at zero", within: Deadline(.seconds(30))) {
+        for gauge in gauges where try await proxy.stat(gauge) != 0 { return false }
+        return true
+      }
+    } catch {
+      for gauge in gauges { print("\(gauge): \(try await proxy.stat(gauge))") }
+      throw error
     }
   }
 

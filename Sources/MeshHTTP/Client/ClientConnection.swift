@@ -259,8 +259,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
       return false
     }
     guard events.contains(.writable) else { return false }
-    phase = .idle
-    timer?.disarm()
+    becomeIdle()
     transport.connected()
     localAddress = Socket.localAddress(transport.descriptor)
     owner.connectionEstablished(self)
@@ -429,11 +428,16 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     guard keepAlive, !isLast, !transport.peerClosed, transport.output.isEmpty else {
       return close(isLast ? .maximumRequests : .local)
     }
-    phase = .idle
-    idleSince = loop.now
-    if let limit = idleLimit { timer?.arm(at: idleSince + limit) }
+    becomeIdle()
     // Bytes behind the response would otherwise be taken for the next request's answer: look at all that was read first.
     if isProcessing { isReleasePending = true } else { release() }
+  }
+
+  /// From here on the idle time runs: also for a new connection whose request has gone elsewhere meanwhile.
+  private func becomeIdle() {
+    phase = .idle
+    idleSince = loop.now
+    timer?.arm(at: idleLimit.map { idleSince + $0 } ?? .never)
   }
 
   private func release() {

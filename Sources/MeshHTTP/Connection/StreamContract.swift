@@ -82,7 +82,10 @@ public protocol RequestReceiver: AnyObject {
   func receiveData(_ bytes: Bytes, endStream: Bool)
   /// The trailer section; ends the request. The map now belongs to the receiver.
   func receiveTrailers(_ trailers: HeaderMap)
-  /// The client went away or broke the protocol: nothing more comes, nothing more can be sent.
+  /// The body broke its framing: nothing more comes. The receiver answers with this status, or resets the response that
+  /// has begun. `details` says which rule was broken.
+  func requestMalformed(status: Int, _ details: StaticString)
+  /// The client went away, or this side closed the connection (`localReset`): nothing more comes, nothing more can be sent.
   func requestReset(_ reason: StreamResetReason)
   /// The client does not read as fast as the stream writes: stop producing.
   func responseBlocked()

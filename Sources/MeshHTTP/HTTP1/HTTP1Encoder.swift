@@ -22,7 +22,7 @@ public enum HTTP1Encoder {
     out.pointee = 0x20
     out = write(headers.value(.path) ?? Bytes("/"), out + 1)
     out = write(" HTTP/1.1\r\n", out)
-    out = writeFields(headers, except: HeaderIDSet.http1Unsent.adding(.contentLength), out)
+    out = writeFields(headers, except: .contentLength, out)
     switch framing {
     case .none:
       if method.equals("POST") || method.equals("PUT") || method.equals("PATCH") {
@@ -44,10 +44,14 @@ public enum HTTP1Encoder {
   ) {
     let start = queue.reserve(headers.byteCount + overhead + slack, pool)
     var out = writeStatusLine(status, start)
-    var unsent = HeaderIDSet.http1Unsent
-    if framing != .none || status == 204 || status < 200 { unsent.insert(.contentLength) }
-    if close { unsent.insert(.connection) }
-    out = writeFields(headers, except: unsent, out)
+    let sendsLength = framing == .none && status >= 200 && status != 204
+    if close, headers.has(.connection) {
+      var unsent = HeaderIDSet().adding(.connection)
+      if !sendsLength { unsent.insert(.contentLength) }
+      out = writeFields(headers, except: unsent, out)
+    } else {
+      out = writeFields(headers, except: sendsLength ? nil : .contentLength, out)
+    }
     switch framing {
     case .none, .untilClose: break
     case .length(let length): out = writeContentLength(length, out)
@@ -64,7 +68,7 @@ public enum HTTP1Encoder {
   ) {
     let start = queue.reserve((headers?.byteCount ?? 0) + overhead + slack, pool)
     var out = writeStatusLine(status, start)
-    if let headers { out = writeFields(headers, except: HeaderIDSet.http1Unsent.adding(.contentLength), out) }
+    if let headers { out = writeFields(headers, except: .contentLength, out) }
     out = write("\r\n", out)
     queue.commit(out - start)
   }
@@ -99,7 +103,7 @@ public enum HTTP1Encoder {
     let start = queue.reserve((trailers?.byteCount ?? 0) + 5 + slack, pool)
     var out = write("0\r\n", start)
     if let trailers {
-      out = writeFields(trailers, except: HeaderIDSet.http1Unsent.adding(.contentLength).adding(.host), out)
+      out = writeFields(trailers, except: HeaderIDSet().adding(.contentLength).adding(.host), out)
     }
     out = write("\r\n", out)
     queue.commit(out - start)
@@ -107,21 +111,39 @@ public enum HTTP1Encoder {
 
   // MARK: Parts
 
-  /// Writes the lines of all fields but `unsent`.
+  /// Writes the lines of all fields but those of one name.
   @inline(__always)
+  private static func writeFields(
+    _ headers: HeaderMap, except unsent: HeaderID?, _ start: UnsafeMutablePointer<UInt8>
+  ) -> UnsafeMutablePointer<UInt8> {
+    // No id has this value.
+    let unsent = unsent?.rawValue ?? .max
+    return writeFields(headers, start) { $0.id.rawValue == unsent }
+  }
+
+  /// Writes the lines of all fields but `unsent`.
+  @inline(never)
   private static func writeFields(
     _ headers: HeaderMap, except unsent: HeaderIDSet, _ start: UnsafeMutablePointer<UInt8>
   ) -> UnsafeMutablePointer<UInt8> {
+    writeFields(headers, start) { unsent.contains($0.id) }
+  }
+
+  @inline(__always)
+  private static func writeFields(
+    _ headers: HeaderMap, _ start: UnsafeMutablePointer<UInt8>, _ isUnsent: (HeaderMap.Entry) -> Bool
+  ) -> UnsafeMutablePointer<UInt8> {
     var out = start
     let arena = UnsafePointer(headers.arena)
+    let entries = UnsafePointer(headers.entries)
+    let count = headers.entryCount
     var runStart = 0
     var runEnd = 0
     var index = 0
-    let count = headers.entryCount
     while index < count {
-      let entry = headers.entries[index]
+      let entry = entries[index]
       index &+= 1
-      if !entry.isLive || unsent.contains(entry.id) { continue }
+      if entry.kind != .line || isUnsent(entry) { continue }
       let offset = Int(entry.offset)
       if offset != runEnd {
         ByteScan.copyBlocks(out, arena + runStart, runEnd &- runStart)

@@ -157,7 +157,7 @@ public struct HTTP1ResponseParser {
       // Such a server may send the body it speaks of: the connection is not used again.
       if hasBody { head.keepAlive = false }
       headers.remove(.contentLength)
-    } else if requestMethod == .connect {
+    } else if requestMethod == .connect, head.status != 304 {
       guard head.status < 300 else { return false }
       headers.remove(.contentLength)
     }

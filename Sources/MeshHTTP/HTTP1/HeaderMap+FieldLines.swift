@@ -73,7 +73,7 @@ extension HeaderMap {
     }
     record(
       HeaderID.identify(UnsafeRawPointer(line), nameLength), offset: used, nameLength: nameLength,
-      valueLength: rest &- 4)
+      valueLength: rest &- 4, kind: .line)
     used &+= size
     return end &+ 2
   }
@@ -167,7 +167,7 @@ extension HeaderMap {
     }
     record(
       HeaderID.identify(UnsafeRawPointer(line), nameLength), offset: used, nameLength: nameLength,
-      valueLength: valueLength)
+      valueLength: valueLength, kind: .line)
     used &+= size
     return .end(lineEnd &+ 2)
   }

@@ -158,7 +158,7 @@ extension HeaderMap {
   private func discard(_ index: Int) {
     deadBytes &+= entries[index].lineLength
     deadEntries &+= 1
-    entries[index].isLive = false
+    entries[index].kind = .removed
   }
 
   // MARK: Writing a value in place
@@ -200,7 +200,7 @@ extension HeaderMap {
     UnsafeMutableRawPointer(line + nameLength).storeBytes(of: 0x203a, as: UInt16.self)
     ByteScan.copyBlocks(line + nameLength + 2, value, length)
     UnsafeMutableRawPointer(line + nameLength + 2 + length).storeBytes(of: 0x0a0d, as: UInt16.self)
-    record(id, offset: used, nameLength: nameLength, valueLength: length)
+    record(id, offset: used, nameLength: nameLength, valueLength: length, kind: .unsent)
     used &+= size
   }
 
@@ -226,15 +226,16 @@ extension HeaderMap {
     ByteScan.copyExactly(start, value, length)
     if !isChecked { sanitize(start, length) }
     UnsafeMutableRawPointer(start + length).storeBytes(of: 0x0a0d, as: UInt16.self)
-    record(id, offset: used, nameLength: nameLength, valueLength: length)
+    let kind: Entry.Kind = HeaderIDSet.http1Unsent.contains(id) ? .unsent : .line
+    record(id, offset: used, nameLength: nameLength, valueLength: length, kind: kind)
     used &+= nameLength &+ length &+ 4
   }
 
   /// Adds the entry of a line that is in the arena; the caller advances `used`.
   @inline(__always)
-  func record(_ id: HeaderID, offset: Int, nameLength: Int, valueLength: Int) {
+  func record(_ id: HeaderID, offset: Int, nameLength: Int, valueLength: Int, kind: Entry.Kind) {
     if entryCount == entryCapacity { growEntries() }
-    entries[entryCount] = Entry(offset: offset, nameLength: nameLength, valueLength: valueLength, id: id)
+    entries[entryCount] = Entry(offset: offset, nameLength: nameLength, valueLength: valueLength, id: id, kind: kind)
     if id != .other {
       if presence.contains(id) {
         repeated.insert(id)

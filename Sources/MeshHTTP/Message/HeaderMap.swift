@@ -17,16 +17,29 @@ public final class HeaderMap {
     @usableFromInline var nameLength: UInt32
     @usableFromInline var valueLength: UInt32
     @usableFromInline var id: HeaderID
-    @usableFromInline var isLive: Bool
+    @usableFromInline var kind: Kind
+
+    /// What a serialiser makes of an entry.
+    @usableFromInline
+    enum Kind: UInt8 {
+      /// A field that was removed.
+      case removed
+      /// A line of a head.
+      case line
+      /// A pseudo header or Transfer-Encoding: never a line, whatever the message.
+      case unsent
+    }
 
     @inline(__always)
-    init(offset: Int, nameLength: Int, valueLength: Int, id: HeaderID) {
+    init(offset: Int, nameLength: Int, valueLength: Int, id: HeaderID, kind: Kind) {
       self.offset = UInt32(truncatingIfNeeded: offset)
       self.nameLength = UInt32(truncatingIfNeeded: nameLength)
       self.valueLength = UInt32(truncatingIfNeeded: valueLength)
       self.id = id
-      isLive = true
+      self.kind = kind
     }
+
+    @inlinable @inline(__always) var isLive: Bool { kind != .removed }
 
     @inlinable @inline(__always) var lineLength: Int { Int(nameLength) &+ Int(valueLength) &+ 4 }
     @inlinable @inline(__always) var valueOffset: Int { Int(offset) &+ Int(nameLength) &+ 2 }

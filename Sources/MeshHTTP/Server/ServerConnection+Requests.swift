@@ -157,21 +157,13 @@ extension ServerConnection {
     return bytes.count - rest.count
   }
 
-  /// The body broke its framing. Nothing after it can be trusted: the upstream sees a request that never ended, and the
-  /// client gets its 400 if no response has begun.
+  /// The body broke its framing. Nothing after it can be trusted: nothing more is read as HTTP, the upstream sees a
+  /// request that never ended, and the client gets its 400 if no response has begun.
   private func failBody(_ count: Int, _ error: HTTP1Error) -> Int {
-    let stream = receiver
-    receiver = nil
-    let began = responsePhase != .none
+    keepAlive = false
+    pauses += 1
     input.clear(loop.bufferPool)
-    stream?.requestReset(.protocolError)
-    if phase == .closed { return count }
-    if began {
-      close(.protocolError, reset: true)
-    } else {
-      beginRefusal()
-      handler.refuse(self, headerMaps.take(), error)
-    }
+    receiver?.requestMalformed(status: error.status, error.details)
     return count
   }
 

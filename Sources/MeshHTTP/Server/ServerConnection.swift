@@ -275,7 +275,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     input.clear(loop.bufferPool)
     if let stream = receiver {
       receiver = nil
-      stream.requestReset(.connectionTermination)
+      stream.requestReset(reason == .local ? .localReset : .connectionTermination)
     }
     handler.connectionClosed(self, reason)
   }

@@ -59,6 +59,8 @@ final class AdminStream: RequestReceiver {
 
   func bodyTimedOut() { refuse(status: 408) }
 
+  func requestMalformed(status: Int, _ details: StaticString) { refuse(status: status) }
+
   func requestReset(_ reason: StreamResetReason) {
     isOver = true
     report = nil

@@ -172,11 +172,13 @@ private final class NameWatch: TimerTarget {
   private func answered(_ name: String, _ result: Result<ResolvedAddresses, ResolveError>) {
     switch result {
     case .success(let answer):
-      if answer.addresses.isEmpty { discovery.stats(configuration).add(.updateEmpty) }
       addresses[name] = answer.addresses
     case .failure(let error):
       failures.append("\(error)")
-      if error.kind == .notFound { addresses[name] = [] }
+      if error.kind == .notFound {
+        addresses[name] = []
+        discovery.stats(configuration).add(.updateEmpty)
+      }
     }
     outstanding -= 1
     guard outstanding == 0 else { return }

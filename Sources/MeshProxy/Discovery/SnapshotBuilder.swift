@@ -94,7 +94,7 @@ struct SnapshotBuilder {
       if threshold.hasMaxPendingRequests { limits.pendingRequests = Int(threshold.maxPendingRequests.value) }
       if threshold.hasMaxRequests { limits.requests = Int(threshold.maxRequests.value) }
     }
-    let statName = cluster.altStatName.isEmpty ? cluster.name : cluster.altStatName
+    let statName = (cluster.altStatName.isEmpty ? cluster.name : cluster.altStatName).replacingColons
     let configuration = ClusterConfiguration(
       name: cluster.name, statName: statName,
       discovery: cluster.type == .strictDns ? .strictDNS : .staticAddresses,
@@ -189,7 +189,7 @@ struct SnapshotBuilder {
         report(use, unknownCluster(name))
       }
     }
-    let routeFilters = routeConfigurations(table, "\(path).route_config")
+    let routeFilters = routeConfigurations(table, "\(path).route_config", chain.filters)
     guard problems.count == before else { return nil }
     let common = manager.commonHTTPProtocolOptions
     return ConnectionManagerConfiguration(
@@ -203,7 +203,7 @@ struct SnapshotBuilder {
       requestTimeout: manager.hasRequestTimeout ? Nanoseconds(orNever: manager.requestTimeout) : nil,
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
       bufferLimit: bufferLimit, connection: connectionSettings(manager, bufferLimit), router: chain.router,
-      filters: chain.filters, routeFilters: routeFilters, routes: table,
+      filters: chain.filters.map(\.configuration), routeFilters: routeFilters, routes: table,
       routeConfigurationName: manager.routeConfig.name, accessLogs: logs)
   }
 
@@ -233,8 +233,8 @@ struct SnapshotBuilder {
 
   private mutating func filters(
     _ manager: HttpConnectionManager, _ path: String
-  ) -> (filters: [any FilterConfiguration], router: RouterFilter.Configuration) {
-    var result: [any FilterConfiguration] = []
+  ) -> (filters: [NamedFilter], router: RouterFilter.Configuration) {
+    var result: [NamedFilter] = []
     var router: RouterFilter.Configuration?
     let context = FilterBuildContext(statPrefix: manager.statPrefix, store: identities.store)
     for (index, filter) in manager.httpFilters.enumerated() {
@@ -252,7 +252,9 @@ struct SnapshotBuilder {
       } else if let registration = FilterRegistry.registration(forType: filter.typedConfig.messageName) {
         do {
           let configuration = try registration.make(filter.typedConfig, context)
-          if !filter.disabled { result.append(configuration) }
+          if !filter.disabled {
+            result.append(NamedFilter(name: filter.name, registration: registration, configuration: configuration))
+          }
         } catch {
           let below = error.path.isEmpty ? "" : ".\(error.path)"
           report("\(filterPath).typed_config\(below)", error.message)
@@ -270,22 +272,31 @@ struct SnapshotBuilder {
     return (result, router ?? .init())
   }
 
+  /// A filter of the chain under the name the configuration gives it, by which routes speak to it.
+  private struct NamedFilter {
+    let name: String
+    let registration: FilterRegistration
+    let configuration: any FilterConfiguration
+  }
+
   private mutating func routeConfigurations(
-    _ table: RouteTable, _ tablePath: String
-  ) -> [ObjectIdentifier: [String: any RouteFilterConfiguration]] {
-    var result: [ObjectIdentifier: [String: any RouteFilterConfiguration]] = [:]
+    _ table: RouteTable, _ tablePath: String, _ filters: [NamedFilter]
+  ) -> [ObjectIdentifier: [Int: any RouteFilterConfiguration]] {
+    var result: [ObjectIdentifier: [Int: any RouteFilterConfiguration]] = [:]
     for entry in table.entries where !entry.typedPerFilterConfig.isEmpty {
       let path = "\(tablePath).virtual_hosts[\(entry.virtualHostIndex)].routes[\(entry.routeIndex)]"
       for (name, config) in entry.typedPerFilterConfig {
         let configPath = "\(path).typed_per_filter_config[\"\(name)\"]"
-        guard let make = FilterRegistry.registration(named: name)?.makeForRoute else {
+        guard let index = filters.firstIndex(where: { $0.name == name }),
+          let make = filters[index].registration.makeForRoute
+        else {
+          let names = filters.filter { $0.registration.makeForRoute != nil }.map(\.name).joined(separator: ", ")
           report(
             configPath,
-            "no filter of this name can be configured by routes (\(FilterRegistry.all.map(\.name).joined(separator: ", ")))"
-          )
+            "no enabled filter of this name can be configured by routes (\(names.isEmpty ? "there is none" : names))")
           continue
         }
-        do { result[ObjectIdentifier(entry), default: [:]][name] = try make(config) } catch {
+        do { result[ObjectIdentifier(entry), default: [:]][index] = try make(config) } catch {
           report(configPath, error.message)
         }
       }

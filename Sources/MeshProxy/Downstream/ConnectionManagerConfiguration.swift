@@ -24,8 +24,8 @@ public final class ConnectionManagerConfiguration: Sendable {
   let router: RouterFilter.Configuration
   /// The filters before the router.
   public let filters: [any FilterConfiguration]
-  /// What routes say to filters, by route and filter name.
-  public let routeFilters: [ObjectIdentifier: [String: any RouteFilterConfiguration]]
+  /// What routes say to filters, by route and the filter's place in `filters`.
+  public let routeFilters: [ObjectIdentifier: [Int: any RouteFilterConfiguration]]
   public let routes: RouteTable
   public let routeConfigurationName: String
   public let accessLogs: [AccessLogConfiguration]
@@ -36,7 +36,7 @@ public final class ConnectionManagerConfiguration: Sendable {
     streamIdleTimeout: Nanoseconds?, requestTimeout: Nanoseconds?, maximumStreamDuration: Nanoseconds?,
     bufferLimit: Int, connection: ServerConnectionSettings, router: RouterFilter.Configuration,
     filters: [any FilterConfiguration],
-    routeFilters: [ObjectIdentifier: [String: any RouteFilterConfiguration]], routes: RouteTable,
+    routeFilters: [ObjectIdentifier: [Int: any RouteFilterConfiguration]], routes: RouteTable,
     routeConfigurationName: String, accessLogs: [AccessLogConfiguration]
   ) {
     self.statPrefix = statPrefix

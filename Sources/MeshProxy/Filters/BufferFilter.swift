@@ -33,7 +33,7 @@ final class BufferFilter: StreamFilter {
   }
 
   func requestHeaders(_ headers: HeaderMap, endStream: Bool) -> FilterStatus {
-    switch callbacks.routeConfiguration(Self.name) as? RouteConfiguration {
+    switch callbacks.routeConfiguration() as? RouteConfiguration {
     case .disabled: isActive = false
     case .maximumRequest(let bytes): maximumRequest = bytes
     case nil: break

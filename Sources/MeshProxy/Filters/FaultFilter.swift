@@ -55,7 +55,7 @@ final class FaultFilter: StreamFilter, TimerTarget {
   }
 
   func requestHeaders(_ headers: HeaderMap, endStream: Bool) -> FilterStatus {
-    if let route = callbacks.routeConfiguration(Self.name) as? RouteConfiguration { settings = route.settings }
+    if let route = callbacks.routeConfiguration() as? RouteConfiguration { settings = route.settings }
     guard settings.headers.matches(RoutingView(headers)) else { return .proceed }
     if let delay = settings.delay, settings.delayChance.hits(callbacks.random()), enter() {
       stats.add(.delaysInjected)

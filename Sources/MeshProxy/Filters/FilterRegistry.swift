@@ -13,7 +13,7 @@ struct FilterBuildContext {
 
 /// One kind of HTTP filter: its type and how its configuration is made. `make` reports what is wrong by throwing words.
 struct FilterRegistration: Sendable {
-  /// The canonical name, by which routes configure it.
+  /// The canonical name.
   let name: String
   /// The message of `typed_config`.
   let typeName: String
@@ -64,7 +64,6 @@ enum FilterRegistry {
   ]
 
   static func registration(forType typeName: String) -> FilterRegistration? { all.first { $0.typeName == typeName } }
-  static func registration(named name: String) -> FilterRegistration? { all.first { $0.name == name } }
 
   private static func unpack<M: Message>(_ config: TypedConfig) throws(FilterProblem) -> M {
     do { return try config.unpack() } catch { throw FilterProblem(message: error.description) }

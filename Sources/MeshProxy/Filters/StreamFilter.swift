@@ -78,10 +78,8 @@ public struct StreamFilterCallbacks {
 
   /// The route is chosen again, by the headers as they are then. Call before the router has seen the request.
   public func clearRouteCache() { live?.clearRoute() }
-  /// The configuration that the route has for this filter (`typed_per_filter_config`), if any.
-  public func routeConfiguration(_ filter: String) -> (any RouteFilterConfiguration)? {
-    live?.routeConfiguration(filter)
-  }
+  /// The configuration that the route has for this filter (`typed_per_filter_config` under the filter's name), if any.
+  public func routeConfiguration() -> (any RouteFilterConfiguration)? { live?.routeConfiguration(ofFilterAt: index) }
 
   /// The bytes that wait in the request's buffer.
   public var bufferedRequest: Int { live?.requestPath.buffered ?? 0 }

@@ -56,6 +56,7 @@ public final class AccessLogFile: Sendable {
     var taken: [Item] = []
     var index = 0
     var offset = 0
+    var bytesWritten = 0
     var isStalled = false
   }
 
@@ -133,6 +134,9 @@ public final class AccessLogFile: Sendable {
   /// - Returns: false if not all of it could be written; the writer then comes again.
   func drain() -> Bool { output.withLock { drain(&$0) } }
 
+  /// Bytes that the file has taken so far.
+  var bytesWritten: Int { output.withLock { $0.bytesWritten } }
+
   private func drain(_ output: inout Output) -> Bool {
     while refill(&output) {
       guard case .lines(let chunk) = output.taken[output.index] else {
@@ -143,6 +147,7 @@ public final class AccessLogFile: Sendable {
       let rest = Bytes(start: chunk.base, count: chunk.count).slice(output.offset, chunk.count - output.offset)
       let written = min(output.file.write(rest), rest.count)
       output.offset += written
+      output.bytesWritten &+= written
       if written == rest.count {
         output.index += 1
         output.offset = 0

@@ -77,7 +77,7 @@ final class AccessLogWriter: Sendable {
 
 /// What the writer's thread owns.
 final class AccessLogWriterLoop: TimerTarget {
-  private static let firstRetry = Nanoseconds.milliseconds(20)
+  private static let firstRetry = Nanoseconds.milliseconds(2)
   private static let longestRetry = Nanoseconds.seconds(1)
 
   let loop: EventLoop
@@ -114,8 +114,12 @@ final class AccessLogWriterLoop: TimerTarget {
   }
 
   func timerFired(_ tag: UInt8) {
+    let before = stalled.reduce(0) { $0 &+ $1.bytesWritten }
+    let tried = stalled
     stalled.removeAll { $0.drain() }
-    pause = min(Nanoseconds(rawValue: pause.rawValue * 2), Self.longestRetry)
+    // A reader that takes something, however slowly, is not made to wait longer and longer.
+    let progress = tried.reduce(0) { $0 &+ $1.bytesWritten } != before
+    pause = progress ? Self.firstRetry : min(Nanoseconds(rawValue: pause.rawValue * 2), Self.longestRetry)
     if !stalled.isEmpty { retry?.arm(after: pause) }
     settle()
   }

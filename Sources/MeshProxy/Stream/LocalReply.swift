@@ -88,6 +88,7 @@ extension LocalReply {
     let text: StaticString =
       switch status {
       case 414: "URI Too Long"
+      case 417: "Expectation Failed"
       case 426: "Upgrade Required"
       case 431: "Request Header Fields Too Large"
       case 501: "Not Implemented"

@@ -139,15 +139,16 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   public func requestReset(_ reason: StreamResetReason) {
     guard !isOver else { return }
-    if reason == .protocolError {
-      info.flags.insert(.downstreamProtocolError)
-      if info.details == nil { info.details = .init("http1.codec_error") }
-    } else {
-      info.flags.insert(.downstreamConnectionTermination)
-      info.details = .init("downstream_remote_disconnect")
-    }
+    info.flags.insert(.downstreamConnectionTermination)
+    info.details = .init(reason == .localReset ? "downstream_local_disconnect" : "downstream_remote_disconnect")
     manager?.stats.add(.requestReceivedReset)
     finish()
+  }
+
+  public func requestMalformed(status: Int, _ details: StaticString) {
+    guard !isOver else { return }
+    manager?.stats.add(.connectionProtocolError)
+    sendLocalReply(.codecError(status: status, details))
   }
 
   public func responseBlocked() { if !isOver { pauseResponse(true) } }
@@ -205,8 +206,8 @@ public final class Stream: RequestReceiver, TimerTarget {
     info.route = nil
   }
 
-  func routeConfiguration(_ filter: String) -> (any RouteFilterConfiguration)? {
-    route.flatMap { manager?.configuration.routeFilters[ObjectIdentifier($0)]?[filter] }
+  func routeConfiguration(ofFilterAt index: Int) -> (any RouteFilterConfiguration)? {
+    route.flatMap { manager?.configuration.routeFilters[ObjectIdentifier($0)]?[index] }
   }
 
   // MARK: Response

@@ -87,7 +87,8 @@ final class Load: Sendable {
       do {
         let current = try connection ?? RawConnection(port: port, within: Deadline(.seconds(20)))
         requests += 1
-        let response = try ask(current, "\(reuses ? "k" : "n")\(number)-\(requests)", random.next(below: 8), closes: !reuses)
+        let response = try ask(
+          current, "\(reuses ? "k" : "n")\(number)-\(requests)", random.next(below: 8), closes: !reuses)
         if let problem = check(response) { throw TestFailure(problem) }
         let value = response.value(mark) ?? ""
         tally.change { tally in

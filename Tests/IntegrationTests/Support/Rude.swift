@@ -12,7 +12,8 @@ enum Rude: CaseIterable {
     case .leavesInHead:
       try connection.send("GET /small HTTP/1.1\r\nhos")
     case .leavesInBody:
-      try connection.send("POST /small HTTP/1.1\r\nhost: rude\r\ncontent-length: 100000\r\n\r\n" + String(repeating: "x", count: 9000))
+      try connection.send(
+        "POST /small HTTP/1.1\r\nhost: rude\r\ncontent-length: 100000\r\n\r\n" + String(repeating: "x", count: 9000))
     case .resetsBeforeResponse:
       try connection.send("GET /small HTTP/1.1\r\nhost: rude\r\n\r\n")
       return connection.reset()
@@ -34,7 +35,8 @@ enum Rude: CaseIterable {
       connection.halfClose()
       _ = try connection.receiveToEnd(within: Deadline(.seconds(30)))
     case .breaksChunks:
-      try connection.send("POST /small HTTP/1.1\r\nhost: rude\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n")
+      try connection.send(
+        "POST /small HTTP/1.1\r\nhost: rude\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n")
       _ = try connection.receiveToEnd(within: Deadline(.seconds(30)))
     case .saysNothing: break
     }

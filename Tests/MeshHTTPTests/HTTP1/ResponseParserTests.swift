@@ -209,6 +209,9 @@ private let ok = "HTTP/1.1 200 OK\r\n"
       $0.status = 103
     },
     .init("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", to: .connect, [(":status", "200")]) { _ in },
+    .init("HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n", to: .connect, [(":status", "304"), ("content-length", "5")]) {
+      $0.status = 304
+    },
     .init("HTTP/1.1 403 No\r\nContent-Length: 5\r\n\r\n", to: .connect, [(":status", "403"), ("content-length", "5")]) {
       $0.status = 403
       $0.framing = .length(5)

@@ -147,21 +147,20 @@ struct BufferFilterTests {
     #expect(try fixture(script).open().status == 200)
   }
 
-  @Test("a route may switch it off or give another size")
+  @Test("a route may switch it off or give another size, under the filter's own name")
   func perRoute() throws {
-    let script = ScriptedFilter.Script("next", ScriptedFilter.Journal())
-    let type = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
-    let fixture = try fixture(
+    let type = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3"
+    let fixture = try WorkerFixture(
       routes: """
-        [{match: {prefix: /off}, direct_response: {status: 200}, typed_per_filter_config: {envoy.filters.http.buffer: \
-        {"@type": \(type), disabled: true}}}, \
-        {match: {prefix: /small}, direct_response: {status: 200}, typed_per_filter_config: {envoy.filters.http.buffer: \
-        {"@type": \(type), buffer: {max_request_bytes: 2}}}}]
-        """, script)
-    let off = fixture.open("POST", "/off", endStream: false)
-    #expect(script.journal.lines.first == "next request headers")
-    #expect(off.status == 200)
+        [{match: {prefix: /off}, direct_response: {status: 200}, typed_per_filter_config: {mine: \
+        {"@type": \(type).BufferPerRoute, disabled: true}}}, \
+        {match: {prefix: /small}, direct_response: {status: 200}, typed_per_filter_config: {mine: \
+        {"@type": \(type).BufferPerRoute, buffer: {max_request_bytes: 2}}}}]
+        """,
+      httpFilters: "- {name: mine, typed_config: {\"@type\": \(type).Buffer, max_request_bytes: 8}}")
+    #expect(fixture.open("POST", "/off", endStream: false).status == 200)
     let small = fixture.open("POST", "/small", endStream: false)
+    #expect(small.status == nil)
     small.data("123", endStream: true)
     #expect(small.status == 413)
   }

@@ -120,6 +120,22 @@ struct RouterTests {
     #expect(fixture.worker.clusters["up"]?.stats.value(.connectionFail) == 1)
   }
 
+  @Test("a connection whose request left before it was made is idle, and ends like one")
+  func orphan() throws {
+    let server = try ScriptedServer { connection, _ in _ = try connection.receiveToEnd() }
+    defer { server.stop() }
+    let options =
+      "typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {\"@type\": "
+      + "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, "
+      + "common_http_protocol_options: {idle_timeout: 0.05s}, explicit_http_config: {http_protocol_options: {}}}},"
+    let fixture = try WorkerFixture(routes: all, clusters: "[\(cluster("up", server.port, more: options))]")
+    fixture.open().stream?.requestReset(.connectionTermination)
+    let stats = try #require(fixture.worker.clusters["up"]?.stats)
+    #expect(stats.value(.connectionActive) == 1)
+    #expect(fixture.turn { stats.value(.connectionActive) == 0 })
+    #expect(stats.value(.connectionIdleTimeout) == 1)
+  }
+
   @Test("a response that does not come in time is answered by 504")
   func timeout() throws {
     let server = try ScriptedServer { connection, _ in _ = try connection.receiveToEnd() }

@@ -141,7 +141,7 @@ final class ConnectionPool: ClientConnectionOwner {
       leaveQueue()
       let client = ticket.client
       ticket.client = nil
-      if failed.count > 1 { stats.add(.requestPendingFailureEject) }
+      stats.add(.requestPendingFailureEject)
       client?.poolFailed(reason, detail)
     }
   }
