@@ -53,6 +53,8 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   var input = ByteQueue()
   private var parser: HTTP1ResponseParser
   private var body: HTTP1BodyDecoder
+  /// Trailers that have begun to arrive.
+  private var trailers: HeaderMap?
   private var receiver: (any ResponseReceiver)?
   private var timer: Timer?
   private var idleSince: MonotonicTime = .never
@@ -381,6 +383,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
       idleLimit = min(announced, settings.idleTimeout ?? announced)
     }
     body = HTTP1BodyDecoder(framing: head.framing, limits: settings.limits)
+    if trailers != nil { trailers = nil }
     let endStream = head.framing == .none || head.framing == .length(0)
     if endStream { responseDone = true }
     receiver?.receiveHeaders(status: head.status, headers, endStream: endStream)
@@ -390,12 +393,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   private func decodeBody(_ bytes: Bytes) -> Int {
     var rest = bytes
     while phase == .busy, !responseDone, pauses == 0 {
-      var trailers: HeaderMap?
-      let event = body.next(&rest) {
-        let map = trailers ?? headerMaps.take()
-        trailers = map
-        return map
-      }
+      let event = body.next(&rest) { trailersMap() }
       switch event {
       case .data(let run):
         responseDone = body.isDone
@@ -407,7 +405,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
         finishExchange()
       case .trailers:
         responseDone = true
-        if let map = trailers { receiver?.receiveTrailers(map) }
+        if let map = takeTrailers() { receiver?.receiveTrailers(map) }
         finishExchange()
       case .needMore:
         return bytes.count - rest.count
@@ -417,6 +415,18 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
       }
     }
     return bytes.count - rest.count
+  }
+
+  /// Where trailers are gathered: the same map from their first byte to their last, however they arrive.
+  private func trailersMap() -> HeaderMap {
+    let map = trailers ?? headerMaps.take()
+    trailers = map
+    return map
+  }
+
+  private func takeTrailers() -> HeaderMap? {
+    defer { trailers = nil }
+    return trailers
   }
 
   /// The response is complete. If the request is too, the connection is free for another.

@@ -115,6 +115,7 @@ extension ServerConnection {
     keepAlive = keepAlive && head.keepAlive && !isLast && !isOld
     responsePhase = .none
     body = HTTP1BodyDecoder(framing: head.framing, limits: settings.limits)
+    if trailers != nil { trailers = nil }
     let endStream = head.framing == .none || head.framing == .length(0)
     phase = endStream ? .response : .body
     let start = RequestStart(
@@ -128,12 +129,7 @@ extension ServerConnection {
   private func decodeBody(_ bytes: Bytes) -> Int {
     var rest = bytes
     while phase == .body, pauses == 0, responsePhase != .done {
-      var trailers: HeaderMap?
-      let event = body.next(&rest) {
-        let map = trailers ?? headerMaps.take()
-        trailers = map
-        return map
-      }
+      let event = body.next(&rest) { trailersMap() }
       switch event {
       case .data(let run):
         let isLast = body.isDone
@@ -146,7 +142,7 @@ extension ServerConnection {
         finishIfComplete()
       case .trailers:
         phase = .response
-        if let map = trailers { receiver?.receiveTrailers(map) }
+        if let map = takeTrailers() { receiver?.receiveTrailers(map) }
         finishIfComplete()
       case .needMore:
         return bytes.count - rest.count
@@ -155,6 +151,18 @@ extension ServerConnection {
       }
     }
     return bytes.count - rest.count
+  }
+
+  /// Where trailers are gathered: the same map from their first byte to their last, however they arrive.
+  private func trailersMap() -> HeaderMap {
+    let map = trailers ?? headerMaps.take()
+    trailers = map
+    return map
+  }
+
+  private func takeTrailers() -> HeaderMap? {
+    defer { trailers = nil }
+    return trailers
   }
 
   /// The body broke its framing. Nothing after it can be trusted: nothing more is read as HTTP, the upstream sees a

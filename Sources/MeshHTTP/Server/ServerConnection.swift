@@ -71,6 +71,8 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   var input = ByteQueue()
   var parser: HTTP1RequestParser
   var body: HTTP1BodyDecoder
+  /// Trailers that have begun to arrive.
+  var trailers: HeaderMap?
   var receiver: (any RequestReceiver)?
   var timer: Timer?
   let openedAt: MonotonicTime
