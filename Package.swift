@@ -23,10 +23,13 @@ let package = Package(
     // 0: C doors. Module maps and shim headers, no logic.
     .target(name: "CLinux", cSettings: [.unsafeFlags(["-O2"], .when(configuration: .release))]),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    .target(
+      name: "CRE2", cxxSettings: [.unsafeFlags(["-O2"], .when(configuration: .release))],
+      linkerSettings: [.linkedLibrary("re2"), .linkedLibrary("stdc++")]),
     .systemLibrary(name: "CCAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
 
     // 1–4: the rooms. Dependencies point downward only; scripts/soundness holds this.
-    .target(name: "MeshPrimitives", swiftSettings: dataPlane),
+    .target(name: "MeshPrimitives", dependencies: ["CRE2"], swiftSettings: dataPlane),
     .target(name: "MeshAPI", dependencies: [protobuf], exclude: ["Protos"], swiftSettings: strict),
     .target(name: "MeshIO", dependencies: ["MeshPrimitives", "CLinux", "CCAres"], swiftSettings: dataPlane),
     .target(name: "MeshConfig", dependencies: ["MeshAPI", "MeshPrimitives", "CYAML", protobuf], swiftSettings: strict),
@@ -62,7 +65,7 @@ if Context.environment["MARTLET_FUZZ"] != nil {
   let instrumented: Set = ["MeshPrimitives", "MeshIO", "MeshHTTP", "FuzzChecks"]
   package.products = []
   package.dependencies = []
-  package.targets.removeAll { !instrumented.contains($0.name) && $0.name != "CLinux" && $0.name != "CCAres" }
+  package.targets.removeAll { !instrumented.contains($0.name) && !["CLinux", "CCAres", "CRE2"].contains($0.name) }
   for target in package.targets where instrumented.contains(target.name) {
     let sanitizers = target.name == "FuzzChecks" ? "address" : "fuzzer,address"
     target.swiftSettings = strict + [.unsafeFlags(["-O", "-sanitize=\(sanitizers)", "-parse-as-library"])]

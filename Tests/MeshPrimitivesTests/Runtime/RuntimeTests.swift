@@ -1,0 +1,50 @@
+import MeshPrimitives
+import Testing
+
+@Suite struct RuntimeTests {
+  @Test func theLastLayerDecides() {
+    let runtime = Runtime()
+    let value = runtime.value("k")
+    #expect(value.integer(or: 7) == 7)
+    runtime.update([
+      .init(name: "a", entries: ["k": RuntimeEntry("1")]), .init(name: "b", entries: ["k": RuntimeEntry("2")]),
+    ])
+    #expect(value.integer(or: 7) == 2)
+    #expect(runtime.value("k") === value)
+    runtime.update([.init(name: "a", entries: ["k": RuntimeEntry("1")]), .init(name: "b")])
+    #expect(value.integer(or: 7) == 1)
+    runtime.update([])
+    #expect(value.integer(or: 7) == 7)
+  }
+
+  @Test func aValueIsReadAsItsTextAllows() {
+    let runtime = Runtime()
+    runtime.update([
+      .init(
+        name: "a",
+        entries: [
+          "n": RuntimeEntry("25"), "d": RuntimeEntry("0.5"), "b": RuntimeEntry("TRUE"), "t": RuntimeEntry("text"),
+          "f": RuntimeEntry(Fraction(3, of: .million), text: "{}"),
+        ])
+    ])
+    #expect(runtime.value("n").fraction(or: .none) == Fraction(25))
+    #expect(runtime.value("n").double(or: 1) == 25)
+    #expect(runtime.value("d").double(or: 1) == 0.5)
+    #expect(runtime.value("d").integer(or: 1) == 1)
+    #expect(runtime.value("b").boolean(or: false))
+    #expect(runtime.value("t").boolean(or: true))
+    #expect(runtime.value("t").fraction(or: .all) == .all)
+    #expect(runtime.value("f").fraction(or: .none) == Fraction(3, of: .million))
+    #expect(runtime.value("f").integer(or: 9) == 9)
+  }
+
+  @Test func aFractionIncludesItsShare() {
+    var random = Random(seed: 1)
+    var included = 0
+    for _ in 0..<100_000 where Fraction(2_500, of: .tenThousand).includes(random.next()) { included += 1 }
+    #expect((24_000...26_000).contains(included))
+    #expect(!Fraction.none.includes(0))
+    #expect(Fraction.all.includes(.max))
+    #expect(Fraction(200).includes(.max))
+  }
+}
