@@ -11,6 +11,8 @@ final class Identities {
 
   let store: StatsStore
   let accessLogFiles: AccessLogFiles
+  /// The runtime's values: whoever compiles a configuration takes the ones it names from here.
+  let runtime = Runtime()
   private var clusters: [String: ClusterIdentity] = [:]
   private var managers: [String: ConnectionManagerIdentity] = [:]
   private var endpoints: [EndpointKey: Endpoint] = [:]

@@ -86,7 +86,7 @@ import Testing
     let loop = try EventLoop()
     let buffer = AccessLogBuffer(file: try files.file(directory.file("log")), loop: loop)
     let format = try SubstitutionFormat.compile("").get()
-    for _ in 0..<10 { buffer.write(format, AccessLogSource.example()) }
+    for _ in 0..<10 { buffer.write(format, ExampleSource.example()) }
     buffer.flush()
     #expect(files.flushAndWait())
     #expect(directory.read("log") == "")
@@ -96,7 +96,7 @@ import Testing
     let files = AccessLogFiles()
     let loop = try EventLoop()
     let buffer = AccessLogBuffer(file: try files.file(directory.file("log")), loop: loop)
-    let source = AccessLogSource.example()
+    let source = ExampleSource.example()
     for _ in 0..<1_000 { buffer.write(.standard, source) }
     buffer.flush()
     #expect(files.flushAndWait())

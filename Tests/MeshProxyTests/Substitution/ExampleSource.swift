@@ -5,7 +5,7 @@ import Testing
 @testable import MeshProxy
 
 /// A stream that has ended, as far as a log line goes.
-final class AccessLogSource: SubstitutionSource {
+final class ExampleSource: SubstitutionSource {
   var info = StreamInfo()
   let requestHeaders = HeaderMap()
   var responseHeaders: HeaderMap?
@@ -16,8 +16,8 @@ final class AccessLogSource: SubstitutionSource {
   }
 
   /// The request of Envoy's documentation: a route timeout behind a front proxy.
-  static func example() -> AccessLogSource {
-    let source = AccessLogSource()
+  static func example() -> ExampleSource {
+    let source = ExampleSource()
     source.request(":method", "GET")
     source.request(":path", "/ptt/1")
     source.request("host", "127.0.0.1:18080")

@@ -7,16 +7,16 @@ import Testing
 @testable import MeshProxy
 @testable import MeshRouting
 
-@Suite struct AccessLogFormatTests {
+@Suite struct SubstitutionFormatTests {
   @Test func defaultLine() {
     #expect(
-      AccessLogSource.example().line(.standard)
+      ExampleSource.example().line(.standard)
         == #"[2026-11-22T03:10:01.774Z] "GET /ptt/1 HTTP/1.1" 504 URX,UT 0 24 418 - "192.0.2.2" "curl/7.88.1" "#
         + #""1e5fb6bd-debf-992c-b0d9-cd3271ad7cf9" "127.0.0.1:18080" "127.0.0.1:19001""# + "\n")
   }
 
   @Test func defaultLineOfWhatTheCodecRefused() {
-    let source = AccessLogSource()
+    let source = ExampleSource()
     source.info.responseCode = 431
     source.info.flags = .downstreamProtocolError
     source.info.endedAt = source.info.startedAt
@@ -27,7 +27,7 @@ import Testing
   }
 
   @Test func defaultLineOfAClientThatLeft() {
-    let source = AccessLogSource.example()
+    let source = ExampleSource.example()
     source.info.responseCode = 0
     source.info.flags = .downstreamConnectionTermination
     source.responseHeaders = nil
@@ -35,7 +35,7 @@ import Testing
   }
 
   @Test func theOriginalPathWinsOverTheRewrittenOne() {
-    let source = AccessLogSource.example()
+    let source = ExampleSource.example()
     #expect(source.line("%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%") == "/ptt/1")
     source.request("x-envoy-original-path", "/before")
     #expect(source.line("%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%") == "/before")
@@ -43,7 +43,7 @@ import Testing
 
   /// One line of everything, so that no operator is forgotten: the test fails for a new one that is not here.
   @Test func everyOperator() throws {
-    let source = AccessLogSource.example()
+    let source = ExampleSource.example()
     let worker = try Worker(index: 0, seed: 1)
     let store = StatsStore(lanes: 1)
     source.response("server", "martlet")
@@ -59,7 +59,7 @@ import Testing
       responseHeaders: HeaderMutations(), typedPerFilterConfig: [:])
     source.info.cluster = ActiveCluster(
       worker: worker, identity: ClusterIdentity(name: "service1", statName: "stat1", store: store),
-      configuration: AccessLogFormatTests.cluster("service1", statName: "stat1"))
+      configuration: SubstitutionFormatTests.cluster("service1", statName: "stat1"))
     source.info.upstreamLocalAddress = SocketAddress("127.0.0.2:40000")
     source.info.connection = ConnectionInfo(
       remoteAddress: try #require(SocketAddress("10.0.0.1:1234")),
@@ -114,7 +114,7 @@ import Testing
       ("%SPAN_ID%", "b7ad6b7169203331", "-"),
       ("%DYNAMIC_METADATA(my.filter:key)%", #"va\x22lue"#, "-"),
     ]
-    let empty = AccessLogSource()
+    let empty = ExampleSource()
     for (format, value, without) in expected {
       #expect(source.line("<\(format)>") == "<\(value)>", "\(format)")
       #expect(empty.line("<\(format)>") == "<\(without)>", "\(format) of nothing")
@@ -131,14 +131,14 @@ import Testing
   }
 
   @Test func sixtyFourBitTracesAreShort() {
-    let source = AccessLogSource()
+    let source = ExampleSource()
     source.info.trace.traceIDLow = 0xabc
     source.info.trace.is64Bit = true
     #expect(source.line("%TRACE_ID% %SPAN_ID%") == "0000000000000abc -")
   }
 
   @Test func unixSocketsAreTheirPathAndHaveNoPort() throws {
-    let source = AccessLogSource()
+    let source = ExampleSource()
     let address = try #require(SocketAddress(unixPath: "/run/a \"b\".sock"))
     source.info.connection = ConnectionInfo(remoteAddress: address, localAddress: address, identifier: 1)
     #expect(
@@ -155,7 +155,7 @@ import Testing
         return $0 == "STAGE" ? "prod\n\"1" : nil
       }, hostName: "box"
     ).get()
-    let source = AccessLogSource()
+    let source = ExampleSource()
     #expect(source.line(format) == #"box|prod\x0A\x221|pro|-|%"#)
     #expect(source.line(format) == #"box|prod\x0A\x221|pro|-|%"#)
     #expect(asked == ["STAGE", "STAGE", "NONE"])
@@ -164,7 +164,7 @@ import Testing
   // MARK: Headers
 
   @Test func lengthsCutBytesBeforeTheyAreEscaped() {
-    let source = AccessLogSource()
+    let source = ExampleSource()
     source.request("x-long", "ab\"cdefghijklmnop")
     #expect(source.line("%REQ(X-Long):3%") == #"ab\x22"#)
     #expect(source.line("%REQ(X-Long):2%") == "ab")
@@ -176,7 +176,7 @@ import Testing
   }
 
   @Test func anEmptyHeaderIsNotAMissingOne() {
-    let source = AccessLogSource()
+    let source = ExampleSource()
     source.request("x-empty", "")
     source.request("user-agent", "")
     #expect(source.line("<%REQ(x-empty)%><%REQ(USER-AGENT)%><%REQ(x-none)%>") == "<><><->")
@@ -184,21 +184,21 @@ import Testing
   }
 
   @Test func theFirstOfSeveralIsTaken() {
-    let source = AccessLogSource()
+    let source = ExampleSource()
     source.request("x-two", "one")
     source.request("x-two", "two")
     #expect(source.line("%REQ(X-TWO)%") == "one")
   }
 
   @Test func alternativesMayBeOfAnyKind() {
-    let source = AccessLogSource()
+    let source = ExampleSource()
     source.request("x-b", "b")
     source.request("host", "h")
     #expect(source.line("%REQ(x-a?x-b)%%REQ(x-b?x-a)%%REQ(x-a?:authority)%%REQ(server?x-b)%%REQ(x-a?x-c)%") == "bbhb-")
   }
 
   @Test func theStatusIsAPseudoHeader() {
-    let source = AccessLogSource()
+    let source = ExampleSource()
     #expect(source.line("%RESP(:STATUS)%") == "-")
     source.info.responseCode = 404
     source.responseHeaders = HeaderMap()
@@ -225,7 +225,7 @@ import Testing
         }
       }
     }
-    let source = AccessLogSource()
+    let source = ExampleSource()
     source.info.metadata["a.b"] = "\" 200 -\n[2026] \"GET /\\"
     #expect(source.line("\"%DYNAMIC_METADATA(a:b)%\"") == #""\x22 200 -\x0A[2026] \x22GET /\x5C""#)
   }
@@ -268,7 +268,7 @@ import Testing
   }
 
   @Test func linesGrowAsTheyMust() {
-    let source = AccessLogSource()
+    let source = ExampleSource()
     source.request("x-large", String(repeating: "é", count: 50_000))
     let value = String(repeating: #"\xC3\xA9"#, count: 50_000)
     #expect(source.line("%REQ(x-large)%%REQ(x-large)%\n") == "\(value)\(value)\n")

@@ -4,9 +4,9 @@ import Testing
 
 @testable import MeshProxy
 
-@Suite struct AccessLogTimeTests {
+@Suite struct SubstitutionTimeTests {
   static func line(_ format: String, _ nanoseconds: UInt64) -> String {
-    let source = AccessLogSource()
+    let source = ExampleSource()
     source.info.startedAtWallClock = nanoseconds
     return source.line("%START_TIME(\(format))%")
   }

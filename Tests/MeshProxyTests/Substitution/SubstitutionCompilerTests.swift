@@ -4,7 +4,7 @@ import Testing
 
 @testable import MeshProxy
 
-@Suite struct AccessLogCompileTests {
+@Suite struct SubstitutionCompilerTests {
   static func problem(_ text: String) -> FormatProblem? {
     switch SubstitutionFormat.compile(text) {
     case .success: nil
@@ -13,7 +13,7 @@ import Testing
   }
 
   @Test func plainText() {
-    let source = AccessLogSource()
+    let source = ExampleSource()
     #expect(source.line("") == "")
     #expect(source.line("abc\n") == "abc\n")
     #expect(source.line("100%% of\t%%\n") == "100% of\t%\n")
@@ -122,7 +122,7 @@ import Testing
         #expect(!problem.message.isEmpty)
       case .success(let format):
         formats += 1
-        _ = AccessLogSource.example().line(format)
+        _ = ExampleSource.example().line(format)
       }
     }
     #expect(formats > 500)
