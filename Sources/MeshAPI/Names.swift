@@ -23,6 +23,10 @@ public typealias TrafficDirection = Envoy_Config_Core_V3_TrafficDirection
 public typealias RoutingPriority = Envoy_Config_Core_V3_RoutingPriority
 public typealias DataSource = Envoy_Config_Core_V3_DataSource
 
+public typealias OverloadManager = Envoy_Config_Overload_V3_OverloadManager
+public typealias DownstreamConnectionsConfig =
+  Envoy_Extensions_ResourceMonitors_DownstreamConnections_V3_DownstreamConnectionsConfig
+
 // MARK: Listeners
 
 public typealias Listener = Envoy_Config_Listener_V3_Listener

@@ -24,10 +24,13 @@ public final class ConfigurationSnapshot: Sendable {
 
   let listeners: [ListenerEntry]
   let clusters: [ClusterEntry]
+  /// How many connections from clients may be open at once, if the overload manager says so.
+  let maximumConnections: UInt64?
 
-  init(listeners: [ListenerEntry], clusters: [ClusterEntry]) {
+  init(listeners: [ListenerEntry], clusters: [ClusterEntry], maximumConnections: UInt64? = nil) {
     self.listeners = listeners
     self.clusters = clusters
+    self.maximumConnections = maximumConnections
   }
 }
 

@@ -228,6 +228,7 @@ public final class Proxy {
   /// The endpoints of every cluster are known, or have been waited for long enough: listen.
   private func begin(_ snapshot: ConfigurationSnapshot) {
     guard shutdown == nil else { return }
+    identities.connectionLimit.configure(snapshot.maximumConnections)
     do {
       for entry in snapshot.listeners { try listen(entry.configuration) }
     } catch {
@@ -407,6 +408,7 @@ public final class Proxy {
     // Names were waited for; the process may have been told to end meanwhile.
     guard shutdown == nil else { return }
     snapshot = next
+    identities.connectionLimit.configure(next.maximumConnections)
     self.bootstrap = bootstrap
     configuredAt = ProcessClock.wall()
     let kept = Set(next.listeners.map { ListenerKey($0.configuration) })

@@ -172,7 +172,8 @@ extension ConnectionManagerConfiguration {
       statPrefix: statPrefix, serverName: serverName, serverHeader: serverHeader, usesRemoteAddress: usesRemoteAddress,
       generatesRequestID: generatesRequestID, preservesExternalRequestID: preservesExternalRequestID,
       setsRequestIDInResponse: setsRequestIDInResponse, streamIdleTimeout: streamIdleTimeout,
-      requestTimeout: requestTimeout, maximumStreamDuration: maximumStreamDuration, bufferLimit: bufferLimit,
+      requestTimeout: requestTimeout, minimumBodyRate: minimumBodyRate, maximumStreamDuration: maximumStreamDuration,
+      bufferLimit: bufferLimit,
       connection: connection, router: router, filters: filters, routeFilters: routeFilters, routes: routes,
       routeConfigurationName: routeConfigurationName, accessLogs: accessLogs)
   }

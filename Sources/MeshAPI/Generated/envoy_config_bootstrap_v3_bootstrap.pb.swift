@@ -63,6 +63,17 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: Sendable {
   /// Clears the value of `admin`. Subsequent reads from it will return its default value.
   public mutating func clearAdmin() {self._admin = nil}
 
+  /// Guards against more load than the proxy can bear: the number of connections from clients.
+  /// Default: none.
+  public var overloadManager: Envoy_Config_Overload_V3_OverloadManager {
+    get {_overloadManager ?? Envoy_Config_Overload_V3_OverloadManager()}
+    set {_overloadManager = newValue}
+  }
+  /// Returns true if `overloadManager` has been explicitly set.
+  public var hasOverloadManager: Bool {self._overloadManager != nil}
+  /// Clears the value of `overloadManager`. Subsequent reads from it will return its default value.
+  public mutating func clearOverloadManager() {self._overloadManager = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   /// Resources that are part of the configuration file itself.
@@ -89,6 +100,7 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: Sendable {
   fileprivate var _node: Envoy_Config_Core_V3_Node? = nil
   fileprivate var _staticResources: Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources? = nil
   fileprivate var _admin: Envoy_Config_Bootstrap_V3_Admin? = nil
+  fileprivate var _overloadManager: Envoy_Config_Overload_V3_OverloadManager? = nil
 }
 
 /// The admin interface: `/ready`, `/stats`, `/clusters`, `/config_dump` and the rest.
@@ -122,7 +134,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.bootstrap.v3"
 
 nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Bootstrap"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{2}\u{a}admin\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{2}\u{a}admin\0\u{4}\u{3}overload_manager\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -133,6 +145,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
       case 1: try { try decoder.decodeSingularMessageField(value: &self._node) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._staticResources) }()
       case 12: try { try decoder.decodeSingularMessageField(value: &self._admin) }()
+      case 15: try { try decoder.decodeSingularMessageField(value: &self._overloadManager) }()
       default: break
       }
     }
@@ -152,6 +165,9 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
     try { if let v = self._admin {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
     } }()
+    try { if let v = self._overloadManager {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -159,6 +175,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
     if lhs._node != rhs._node {return false}
     if lhs._staticResources != rhs._staticResources {return false}
     if lhs._admin != rhs._admin {return false}
+    if lhs._overloadManager != rhs._overloadManager {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

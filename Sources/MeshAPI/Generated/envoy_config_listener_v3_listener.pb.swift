@@ -67,6 +67,11 @@ public nonisolated struct Envoy_Config_Listener_V3_Listener: Sendable {
   /// Default: UNSPECIFIED.
   public var trafficDirection: Envoy_Config_Core_V3_TrafficDirection = .unspecified
 
+  /// Whether connections to this listener are accepted though the limit for all listeners together
+  /// is reached. They count towards it.
+  /// Default: false.
+  public var ignoreGlobalConnLimit: Bool = false
+
   /// Number of connections that the kernel holds until they are accepted.
   /// Default: the most that net.core.somaxconn allows.
   public var tcpBacklogSize: SwiftProtobuf.Google_Protobuf_UInt32Value {
@@ -93,7 +98,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.listener.v3"
 
 nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Listener"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{4}\u{2}per_connection_buffer_limit_bytes\0\u{4}\u{b}traffic_direction\0\u{4}\u{8}tcp_backlog_size\0\u{4}\u{4}stat_prefix\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{4}\u{2}per_connection_buffer_limit_bytes\0\u{4}\u{b}traffic_direction\0\u{4}\u{8}tcp_backlog_size\0\u{4}\u{4}stat_prefix\0\u{4}\u{3}ignore_global_conn_limit\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -108,6 +113,7 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       case 16: try { try decoder.decodeSingularEnumField(value: &self.trafficDirection) }()
       case 24: try { try decoder.decodeSingularMessageField(value: &self._tcpBacklogSize) }()
       case 28: try { try decoder.decodeSingularStringField(value: &self.statPrefix) }()
+      case 31: try { try decoder.decodeSingularBoolField(value: &self.ignoreGlobalConnLimit) }()
       default: break
       }
     }
@@ -139,6 +145,9 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
     if !self.statPrefix.isEmpty {
       try visitor.visitSingularStringField(value: self.statPrefix, fieldNumber: 28)
     }
+    if self.ignoreGlobalConnLimit != false {
+      try visitor.visitSingularBoolField(value: self.ignoreGlobalConnLimit, fieldNumber: 31)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -149,6 +158,7 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
     if lhs.filterChains != rhs.filterChains {return false}
     if lhs._perConnectionBufferLimitBytes != rhs._perConnectionBufferLimitBytes {return false}
     if lhs.trafficDirection != rhs.trafficDirection {return false}
+    if lhs.ignoreGlobalConnLimit != rhs.ignoreGlobalConnLimit {return false}
     if lhs._tcpBacklogSize != rhs._tcpBacklogSize {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

@@ -76,6 +76,14 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
   /// Clears the value of `commonHTTPProtocolOptions`. Subsequent reads from it will return its default value.
   public mutating func clearCommonHTTPProtocolOptions() {_uniqueStorage()._commonHTTPProtocolOptions = nil}
 
+  /// Whether a connection that has reached `max_connection_duration` stays open until it has answered
+  /// one more request, with `connection: close`, instead of closing after `drain_timeout`.
+  /// Default: false.
+  public var http1SafeMaxConnectionDuration: Bool {
+    get {_storage._http1SafeMaxConnectionDuration}
+    set {_uniqueStorage()._http1SafeMaxConnectionDuration = newValue}
+  }
+
   /// Options of HTTP/1.1. None is supported yet, only `{}`.
   /// Default: none.
   public var httpProtocolOptions: Envoy_Config_Core_V3_Http1ProtocolOptions {
@@ -125,6 +133,18 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
   public var hasStreamIdleTimeout: Bool {_storage._streamIdleTimeout != nil}
   /// Clears the value of `streamIdleTimeout`. Subsequent reads from it will return its default value.
   public mutating func clearStreamIdleTimeout() {_uniqueStorage()._streamIdleTimeout = nil}
+
+  /// Time for which the client may take nothing of a response that waits to be sent. Then the
+  /// connection is closed. Unit: duration. 0s switches it off.
+  /// Default: stream_idle_timeout.
+  public var streamFlushTimeout: SwiftProtobuf.Google_Protobuf_Duration {
+    get {_storage._streamFlushTimeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_uniqueStorage()._streamFlushTimeout = newValue}
+  }
+  /// Returns true if `streamFlushTimeout` has been explicitly set.
+  public var hasStreamFlushTimeout: Bool {_storage._streamFlushTimeout != nil}
+  /// Clears the value of `streamFlushTimeout`. Subsequent reads from it will return its default value.
+  public mutating func clearStreamFlushTimeout() {_uniqueStorage()._streamFlushTimeout = nil}
 
   /// Time for the whole request to arrive. Above it the answer is 408. Unit: duration.
   /// Default: 0s (off).
@@ -381,7 +401,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.filters.networ
 
 nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".HttpConnectionManager"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}codec_type\0\u{3}stat_prefix\0\u{4}\u{2}route_config\0\u{3}http_filters\0\u{4}\u{3}http_protocol_options\0\u{4}\u{2}server_name\0\u{4}\u{2}drain_timeout\0\u{3}access_log\0\u{3}use_remote_address\0\u{3}generate_request_id\0\u{4}\u{9}stream_idle_timeout\0\u{4}\u{2}delayed_close_timeout\0\u{4}\u{2}request_timeout\0\u{3}max_request_headers_kb\0\u{4}\u{3}preserve_external_request_id\0\u{4}\u{2}server_header_transformation\0\u{3}common_http_protocol_options\0\u{4}\u{2}always_set_request_id_in_response\0\u{4}\u{4}request_headers_timeout\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}codec_type\0\u{3}stat_prefix\0\u{4}\u{2}route_config\0\u{3}http_filters\0\u{4}\u{3}http_protocol_options\0\u{4}\u{2}server_name\0\u{4}\u{2}drain_timeout\0\u{3}access_log\0\u{3}use_remote_address\0\u{3}generate_request_id\0\u{4}\u{9}stream_idle_timeout\0\u{4}\u{2}delayed_close_timeout\0\u{4}\u{2}request_timeout\0\u{3}max_request_headers_kb\0\u{4}\u{3}preserve_external_request_id\0\u{4}\u{2}server_header_transformation\0\u{3}common_http_protocol_options\0\u{4}\u{2}always_set_request_id_in_response\0\u{4}\u{4}request_headers_timeout\0\u{4}\u{11}http1_safe_max_connection_duration\0\u{3}stream_flush_timeout\0")
 
   fileprivate class _StorageClass {
     var _codecType: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.CodecType = .auto
@@ -389,11 +409,13 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
     var _routeSpecifier: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.OneOf_RouteSpecifier?
     var _httpFilters: [Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpFilter] = []
     var _commonHTTPProtocolOptions: Envoy_Config_Core_V3_HttpProtocolOptions? = nil
+    var _http1SafeMaxConnectionDuration: Bool = false
     var _httpProtocolOptions: Envoy_Config_Core_V3_Http1ProtocolOptions? = nil
     var _serverName: String = String()
     var _serverHeaderTransformation: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.ServerHeaderTransformation = .overwrite
     var _maxRequestHeadersKb: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
     var _streamIdleTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
+    var _streamFlushTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _requestTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _requestHeadersTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _drainTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
@@ -418,11 +440,13 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
       _routeSpecifier = source._routeSpecifier
       _httpFilters = source._httpFilters
       _commonHTTPProtocolOptions = source._commonHTTPProtocolOptions
+      _http1SafeMaxConnectionDuration = source._http1SafeMaxConnectionDuration
       _httpProtocolOptions = source._httpProtocolOptions
       _serverName = source._serverName
       _serverHeaderTransformation = source._serverHeaderTransformation
       _maxRequestHeadersKb = source._maxRequestHeadersKb
       _streamIdleTimeout = source._streamIdleTimeout
+      _streamFlushTimeout = source._streamFlushTimeout
       _requestTimeout = source._requestTimeout
       _requestHeadersTimeout = source._requestHeadersTimeout
       _drainTimeout = source._drainTimeout
@@ -481,6 +505,8 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
         case 35: try { try decoder.decodeSingularMessageField(value: &_storage._commonHTTPProtocolOptions) }()
         case 37: try { try decoder.decodeSingularBoolField(value: &_storage._alwaysSetRequestIDInResponse) }()
         case 41: try { try decoder.decodeSingularMessageField(value: &_storage._requestHeadersTimeout) }()
+        case 58: try { try decoder.decodeSingularBoolField(value: &_storage._http1SafeMaxConnectionDuration) }()
+        case 59: try { try decoder.decodeSingularMessageField(value: &_storage._streamFlushTimeout) }()
         default: break
         }
       }
@@ -550,6 +576,12 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
       try { if let v = _storage._requestHeadersTimeout {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 41)
       } }()
+      if _storage._http1SafeMaxConnectionDuration != false {
+        try visitor.visitSingularBoolField(value: _storage._http1SafeMaxConnectionDuration, fieldNumber: 58)
+      }
+      try { if let v = _storage._streamFlushTimeout {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 59)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -564,11 +596,13 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
         if _storage._routeSpecifier != rhs_storage._routeSpecifier {return false}
         if _storage._httpFilters != rhs_storage._httpFilters {return false}
         if _storage._commonHTTPProtocolOptions != rhs_storage._commonHTTPProtocolOptions {return false}
+        if _storage._http1SafeMaxConnectionDuration != rhs_storage._http1SafeMaxConnectionDuration {return false}
         if _storage._httpProtocolOptions != rhs_storage._httpProtocolOptions {return false}
         if _storage._serverName != rhs_storage._serverName {return false}
         if _storage._serverHeaderTransformation != rhs_storage._serverHeaderTransformation {return false}
         if _storage._maxRequestHeadersKb != rhs_storage._maxRequestHeadersKb {return false}
         if _storage._streamIdleTimeout != rhs_storage._streamIdleTimeout {return false}
+        if _storage._streamFlushTimeout != rhs_storage._streamFlushTimeout {return false}
         if _storage._requestTimeout != rhs_storage._requestTimeout {return false}
         if _storage._requestHeadersTimeout != rhs_storage._requestHeadersTimeout {return false}
         if _storage._drainTimeout != rhs_storage._drainTimeout {return false}

@@ -16,7 +16,8 @@ message envoy.config.bootstrap.v3.Bootstrap
 1 node message:envoy.config.core.v3.Node
 2 static_resources message:envoy.config.bootstrap.v3.Bootstrap.StaticResources
 12 admin message:envoy.config.bootstrap.v3.Admin
-others 26:node_context_params 3:dynamic_resources 4:cluster_manager 14:hds_config 5:flags_path 6:stats_sinks 39:deferred_stat_options 13:stats_config 7:stats_flush_interval 29:stats_flush_on_admin 42:stats_eviction_interval 8:watchdog 27:watchdogs 9:tracing 17:layered_runtime 15:overload_manager 16:enable_dispatcher_stats 18:header_prefix 19:stats_server_version_override 20:use_tcp_for_dns_lookups 30:dns_resolution_config 31:typed_dns_resolver_config 21:bootstrap_extensions 28:fatal_actions 22:config_sources 23:default_config_source 24:default_socket_interface 25:certificate_provider_instances 32:inline_headers 33:perf_tracing_file_path 34:default_regex_engine 35:xds_delegate_extension 36:xds_config_tracker_extension 37:listener_manager 38:application_log_config 40:grpc_async_client_manager_config 41:memory_allocator_manager
+15 overload_manager message:envoy.config.overload.v3.OverloadManager
+others 26:node_context_params 3:dynamic_resources 4:cluster_manager 14:hds_config 5:flags_path 6:stats_sinks 39:deferred_stat_options 13:stats_config 7:stats_flush_interval 29:stats_flush_on_admin 42:stats_eviction_interval 8:watchdog 27:watchdogs 9:tracing 17:layered_runtime 16:enable_dispatcher_stats 18:header_prefix 19:stats_server_version_override 20:use_tcp_for_dns_lookups 30:dns_resolution_config 31:typed_dns_resolver_config 21:bootstrap_extensions 28:fatal_actions 22:config_sources 23:default_config_source 24:default_socket_interface 25:certificate_provider_instances 32:inline_headers 33:perf_tracing_file_path 34:default_regex_engine 35:xds_delegate_extension 36:xds_config_tracker_extension 37:listener_manager 38:application_log_config 40:grpc_async_client_manager_config 41:memory_allocator_manager
 message envoy.config.bootstrap.v3.Bootstrap.StaticResources
 1 listeners repeated:message:envoy.config.listener.v3.Listener
 2 clusters repeated:message:envoy.config.cluster.v3.Cluster
@@ -83,6 +84,9 @@ message envoy.config.core.v3.Node
 3 metadata message:google.protobuf.Struct
 4 locality message:envoy.config.core.v3.Locality
 others 12:dynamic_parameters 6:user_agent_name 7:user_agent_version 8:user_agent_build_version 9:extensions 10:client_features 11:listening_addresses
+message envoy.config.core.v3.RuntimeFractionalPercent
+1 default_value message:envoy.type.v3.FractionalPercent required
+2 runtime_key string
 message envoy.config.core.v3.SocketAddress
 oneof port_specifier
 1 protocol enum:envoy.config.core.v3.SocketAddress.Protocol
@@ -127,8 +131,16 @@ message envoy.config.listener.v3.Listener
 3 filter_chains repeated:message:envoy.config.listener.v3.FilterChain required max_items=1
 5 per_connection_buffer_limit_bytes message:google.protobuf.UInt32Value
 16 traffic_direction enum:envoy.config.core.v3.TrafficDirection
+31 ignore_global_conn_limit bool
 24 tcp_backlog_size message:google.protobuf.UInt32Value
-others 33:additional_addresses 36:fcds_config 32:filter_chain_matcher 4:use_original_dst 25:default_filter_chain 6:metadata 7:deprecated_v1 8:drain_type 9:listener_filters 15:listener_filters_timeout 17:continue_on_listener_filters_timeout 10:transparent 11:freebind 13:socket_options 12:tcp_fast_open_queue_length 18:udp_listener_config 19:api_listener 20:connection_balance_config 21:reuse_port 29:enable_reuse_port 22:access_log 34:max_connections_to_accept_per_socket_event 26:bind_to_port 27:internal_listener 30:enable_mptcp 31:ignore_global_conn_limit 35:bypass_overload_manager
+others 33:additional_addresses 36:fcds_config 32:filter_chain_matcher 4:use_original_dst 25:default_filter_chain 6:metadata 7:deprecated_v1 8:drain_type 9:listener_filters 15:listener_filters_timeout 17:continue_on_listener_filters_timeout 10:transparent 11:freebind 13:socket_options 12:tcp_fast_open_queue_length 18:udp_listener_config 19:api_listener 20:connection_balance_config 21:reuse_port 29:enable_reuse_port 22:access_log 34:max_connections_to_accept_per_socket_event 26:bind_to_port 27:internal_listener 30:enable_mptcp 35:bypass_overload_manager
+message envoy.config.overload.v3.OverloadManager
+2 resource_monitors repeated:message:envoy.config.overload.v3.ResourceMonitor required min_items=1
+others 1:refresh_interval 3:actions 5:loadshed_points 4:buffer_factory_config
+message envoy.config.overload.v3.ResourceMonitor
+oneof config_type
+1 name string required min_len=1
+3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
 message envoy.config.route.v3.DirectResponseAction
 1 status uint32 required lt=600 gte=200
 2 body message:envoy.config.core.v3.DataSource
@@ -244,11 +256,13 @@ oneof route_specifier
 4 route_config message:envoy.config.route.v3.RouteConfiguration oneof=route_specifier required
 5 http_filters repeated:message:envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter required
 35 common_http_protocol_options message:envoy.config.core.v3.HttpProtocolOptions
+58 http1_safe_max_connection_duration bool
 8 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions
 10 server_name string header_value
 34 server_header_transformation enum:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ServerHeaderTransformation
 29 max_request_headers_kb message:google.protobuf.UInt32Value lte=8192 gt=0
 24 stream_idle_timeout message:google.protobuf.Duration
+59 stream_flush_timeout message:google.protobuf.Duration
 28 request_timeout message:google.protobuf.Duration
 41 request_headers_timeout message:google.protobuf.Duration gte=0
 12 drain_timeout message:google.protobuf.Duration
@@ -258,7 +272,7 @@ oneof route_specifier
 15 generate_request_id message:google.protobuf.BoolValue
 32 preserve_external_request_id bool
 37 always_set_request_id_in_response bool
-others 3:rds 31:scoped_routes 6:add_user_agent 7:tracing 58:http1_safe_max_connection_duration 9:http2_protocol_options 44:http3_protocol_options 48:scheme_header_transformation 59:stream_flush_timeout 54:access_log_flush_interval 55:flush_access_log_on_new_request 56:access_log_options 19:xff_num_trusted_hops 46:original_ip_detection_extensions 52:early_header_mutation_extensions 25:internal_address_config 21:skip_xff_append 22:via 16:forward_client_cert_details 17:set_current_client_cert_details 60:forward_client_cert_matcher 18:proxy_100_continue 20:represent_ipv4_remote_address_as_ipv4_mapped_ipv6 23:upgrade_configs 30:normalize_path 33:merge_slashes 45:path_with_escaped_slashes_action 36:request_id_extension 38:local_reply_config 39:strip_matching_host_port 42:strip_any_host_port 40:stream_error_on_invalid_http_message 43:path_normalization_options 47:strip_trailing_host_dot 49:proxy_status_config 50:typed_header_validation_config 51:append_x_forwarded_port 57:append_local_overload 53:add_proxy_protocol_connection_state
+others 3:rds 31:scoped_routes 6:add_user_agent 7:tracing 9:http2_protocol_options 44:http3_protocol_options 48:scheme_header_transformation 54:access_log_flush_interval 55:flush_access_log_on_new_request 56:access_log_options 19:xff_num_trusted_hops 46:original_ip_detection_extensions 52:early_header_mutation_extensions 25:internal_address_config 21:skip_xff_append 22:via 16:forward_client_cert_details 17:set_current_client_cert_details 60:forward_client_cert_matcher 18:proxy_100_continue 20:represent_ipv4_remote_address_as_ipv4_mapped_ipv6 23:upgrade_configs 30:normalize_path 33:merge_slashes 45:path_with_escaped_slashes_action 36:request_id_extension 38:local_reply_config 39:strip_matching_host_port 42:strip_any_host_port 40:stream_error_on_invalid_http_message 43:path_normalization_options 47:strip_trailing_host_dot 49:proxy_status_config 50:typed_header_validation_config 51:append_x_forwarded_port 57:append_local_overload 53:add_proxy_protocol_connection_state
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
 oneof config_type
 1 name string required min_len=1
@@ -266,6 +280,8 @@ oneof config_type
 6 is_optional bool
 7 disabled bool
 others 5:config_discovery
+message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
+1 max_active_downstream_connections int64 required gt=0
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions
 oneof upstream_protocol_options
 1 common_http_protocol_options message:envoy.config.core.v3.HttpProtocolOptions

@@ -402,7 +402,6 @@ envoy.extensions.regex_engines.v3.GoogleRE2
 envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
 envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig
 envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig
-envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
 envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
 envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig
 envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate

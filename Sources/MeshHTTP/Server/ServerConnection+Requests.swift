@@ -112,6 +112,7 @@ extension ServerConnection {
     let maximum = settings.maximumRequests
     let isLast = maximum > 0 && requestCount >= maximum
     let isOld = settings.maximumDuration.map { loop.now >= openedAt + $0 } ?? false
+    if keepAlive, isLast || isOld { handler.reached(isOld ? .duration : .requests) }
     keepAlive = keepAlive && head.keepAlive && !isLast && !isOld
     responsePhase = .none
     body = HTTP1BodyDecoder(framing: head.framing, limits: settings.limits)

@@ -12,6 +12,11 @@ public struct ServerConnectionSettings: Sendable {
   public var delayedCloseTimeout: Nanoseconds? = .seconds(1)
   /// After this age the next response says `connection: close` (`max_connection_duration`); nil: never.
   public var maximumDuration: Nanoseconds?
+  /// Whether a connection that has reached `maximumDuration` waits for one more request, however long that takes
+  /// (`http1_safe_max_connection_duration`), instead of closing after `drainTimeout`.
+  public var waitsForLastRequest = false
+  /// How long the client may take for the next byte of a response that is ready (`stream_flush_timeout`); nil: unbounded.
+  public var flushTimeout: Nanoseconds? = .seconds(300)
   /// A connection that is to end and is idle may still send one request within this time (`drain_timeout`).
   public var drainTimeout: Nanoseconds = .seconds(5)
   /// Requests served by one connection (`max_requests_per_connection`); 0: unlimited.
@@ -34,6 +39,8 @@ public protocol ServerConnectionHandler: AnyObject {
   func headersTimedOut(_ connection: ServerConnection, _ headers: HeaderMap)
   /// The connection is gone. The last call.
   func connectionClosed(_ connection: ServerConnection, _ reason: ServerConnection.CloseReason)
+  /// The connection is to end because of its age or of how much it has served. Once for a connection.
+  func reached(_ limit: ServerConnection.Limit)
   /// Bytes that crossed the wire, for statistics.
   func connectionTransferred(received: Int, sent: Int)
 }
@@ -43,6 +50,9 @@ public protocol ServerConnectionHandler: AnyObject {
 public final class ServerConnection: IOHandler, Flushable, TimerTarget, ResponseSender {
   /// Why a connection ended, for statistics.
   public enum CloseReason: UInt8, Sendable { case remote, local, idleTimeout, protocolError }
+
+  /// `max_connection_duration`, `max_requests_per_connection`.
+  public enum Limit: UInt8, Sendable { case duration, requests }
 
   enum Phase: UInt8 {
     case idle  // between requests
@@ -147,9 +157,15 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     let now = loop.now
     switch phase {
     case .idle:
+      if let limit = settings.flushTimeout, !transport.output.isEmpty, now >= phaseStartedAt + limit {
+        return close(.local)
+      }
       if let drainDeadline, now >= drainDeadline { return close(.local) }
       if let limit = settings.idleTimeout, now >= phaseStartedAt + limit { return close(.idleTimeout) }
-      if let maximum = settings.maximumDuration, now >= openedAt + maximum { beginDraining(settings.drainTimeout) }
+      if let maximum = settings.maximumDuration, now >= openedAt + maximum, keepAlive {
+        handler.reached(.duration)
+        settings.waitsForLastRequest ? closeAfterResponse() : beginDraining(settings.drainTimeout)
+      }
       armIdle()
     case .head:
       if let limit = settings.idleTimeout, now >= phaseStartedAt + limit { return close(.idleTimeout) }
@@ -159,8 +175,8 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     case .lingering: close(.local)
     case .body, .response:
       // Only the last response has a timer here; before that the stream has its own.
-      guard endsAfterFlush else { return }
-      now >= phaseStartedAt + Self.flushTimeout ? close(.local) : timer?.arm(at: phaseStartedAt + Self.flushTimeout)
+      guard endsAfterFlush, let limit = settings.flushTimeout else { return }
+      now >= phaseStartedAt + limit ? close(.local) : timer?.arm(at: phaseStartedAt + limit)
     case .closed: break
     }
   }
@@ -188,6 +204,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
 
   private func armIdle() {
     var deadline = settings.idleTimeout.map { phaseStartedAt + $0 } ?? .never
+    if let limit = settings.flushTimeout, !transport.output.isEmpty { deadline = min(deadline, phaseStartedAt + limit) }
     if let drainDeadline {
       deadline = min(deadline, drainDeadline)
     } else if let maximum = settings.maximumDuration {
@@ -202,16 +219,12 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     if let limit = limits.min() { timer?.arm(at: phaseStartedAt + limit) }
   }
 
-  /// How long the client may take for the next byte of a connection's last response (Envoy's `stream_flush_timeout`,
-  /// which follows `stream_idle_timeout`'s default).
-  static let flushTimeout = Nanoseconds.seconds(300)
-
-  /// The connection ends when the kernel has the rest of the output, or takes nothing of it for `flushTimeout`.
+  /// The connection ends when the kernel has the rest of the output, or takes nothing of it for the flush timeout.
   func endAfterFlush() {
     keepAlive = false
     endsAfterFlush = true
     phaseStartedAt = loop.now
-    timer?.arm(at: phaseStartedAt + Self.flushTimeout)
+    timer?.arm(at: settings.flushTimeout.map { phaseStartedAt + $0 } ?? .never)
     scheduleFlush()
   }
 
@@ -238,7 +251,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
       let sent = waiting - transport.output.count
       handler.connectionTransferred(received: 0, sent: sent)
       guard sound else { return close(.remote) }
-      if endsAfterFlush, sent > 0 { phaseStartedAt = loop.now }
+      if sent > 0, endsAfterFlush || phase == .idle { phaseStartedAt = loop.now }
     }
     // Also when nothing waited: a large run may have gone out, and all before it, while the stream was writing.
     afterWrite()

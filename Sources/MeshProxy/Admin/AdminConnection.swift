@@ -48,6 +48,8 @@ final class AdminConnection: ServerConnectionHandler, TimerTarget {
 
   // MARK: ServerConnectionHandler
 
+  func reached(_ limit: ServerConnection.Limit) {}
+
   func openStream(_ connection: ServerConnection, _ headers: HeaderMap, _ start: RequestStart) {
     let stream = AdminStream(server, connection)
     self.stream = stream

@@ -13,6 +13,9 @@ final class Identities {
   let accessLogFiles: AccessLogFiles
   /// The runtime's values: whoever compiles a configuration takes the ones it names from here.
   let runtime = Runtime()
+  /// All connections from clients together.
+  let connectionLimit: ConnectionLimit
+  private var listenerLimits: [String: ConnectionLimit] = [:]
   private var clusters: [String: ClusterIdentity] = [:]
   private var managers: [String: ConnectionManagerIdentity] = [:]
   private var endpoints: [EndpointKey: Endpoint] = [:]
@@ -20,6 +23,7 @@ final class Identities {
   init(store: StatsStore, accessLogFiles: AccessLogFiles) {
     self.store = store
     self.accessLogFiles = accessLogFiles
+    connectionLimit = ConnectionLimit(runtime.value("overload.global_downstream_max_connections"))
   }
 
   func cluster(_ name: String, statName: String) -> ClusterIdentity {
@@ -29,10 +33,15 @@ final class Identities {
     return identity
   }
 
-  func listener(_ statName: String, managerPrefix: String) -> ListenerIdentity {
+  func listener(_ name: String, statName: String, managerPrefix: String) -> ListenerIdentity {
     let manager = managers[managerPrefix] ?? ConnectionManagerIdentity(statPrefix: managerPrefix, store: store)
     managers[managerPrefix] = manager
-    return ListenerIdentity(statName: statName, manager: manager, store: store)
+    let limit =
+      listenerLimits[name]
+      ?? ConnectionLimit(runtime.value("envoy.resource_limits.listener.\(name).connection_limit"))
+    listenerLimits[name] = limit
+    return ListenerIdentity(
+      statName: statName, manager: manager, limit: limit, globalLimit: connectionLimit, store: store)
   }
 
   /// Connections now open to clients, of all listeners.

@@ -22,7 +22,7 @@ struct SnapshotBuilder {
 
   init(identities: Identities) { self.identities = identities }
 
-  private mutating func report(_ path: String, _ message: String) {
+  mutating func report(_ path: String, _ message: String) {
     problems.append(Problem(path: path, message: message))
   }
 
@@ -49,8 +49,9 @@ struct SnapshotBuilder {
       }
       listeners.append(entry)
     }
+    let maximumConnections = maximumConnections(bootstrap.overloadManager)
     guard problems.isEmpty else { return nil }
-    return ConfigurationSnapshot(listeners: listeners, clusters: clusters)
+    return ConfigurationSnapshot(listeners: listeners, clusters: clusters, maximumConnections: maximumConnections)
   }
 
   // MARK: Clusters
@@ -167,9 +168,10 @@ struct SnapshotBuilder {
     let configuration = ListenerConfiguration(
       name: name, address: address,
       backlog: listener.hasTcpBacklogSize ? Int(listener.tcpBacklogSize.value) : nil, statName: statName,
-      direction: listener.trafficDirection, manager: compiled)
+      direction: listener.trafficDirection, ignoresGlobalLimit: listener.ignoreGlobalConnLimit, manager: compiled)
     return .init(
-      configuration: configuration, identity: identities.listener(statName, managerPrefix: manager.statPrefix))
+      configuration: configuration,
+      identity: identities.listener(name, statName: statName, managerPrefix: manager.statPrefix))
   }
 
   private mutating func connectionManager(
@@ -201,6 +203,7 @@ struct SnapshotBuilder {
       setsRequestIDInResponse: manager.alwaysSetRequestIDInResponse,
       streamIdleTimeout: manager.hasStreamIdleTimeout ? Nanoseconds(orNever: manager.streamIdleTimeout) : .seconds(300),
       requestTimeout: manager.hasRequestTimeout ? Nanoseconds(orNever: manager.requestTimeout) : nil,
+      minimumBodyRate: MinimumBodyRate(identities.runtime),
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
       bufferLimit: bufferLimit, connection: connectionSettings(manager, bufferLimit), router: chain.router,
       filters: chain.filters.map(\.configuration), routeFilters: routeFilters, routes: table,
@@ -224,6 +227,15 @@ struct SnapshotBuilder {
     if manager.hasRequestHeadersTimeout {
       settings.headersTimeout = Nanoseconds(orNever: manager.requestHeadersTimeout)
     }
+    settings.waitsForLastRequest = manager.http1SafeMaxConnectionDuration
+    settings.flushTimeout =
+      if manager.hasStreamFlushTimeout {
+        Nanoseconds(orNever: manager.streamFlushTimeout)
+      } else if manager.hasStreamIdleTimeout {
+        Nanoseconds(orNever: manager.streamIdleTimeout)
+      } else {
+        .seconds(300)
+      }
     if manager.hasDrainTimeout { settings.drainTimeout = Nanoseconds(manager.drainTimeout) }
     if manager.hasDelayedCloseTimeout {
       settings.delayedCloseTimeout = Nanoseconds(orNever: manager.delayedCloseTimeout)

@@ -95,7 +95,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
         budget -= 1
         let accepted = Socket.accept(descriptor)
         if accepted.fd >= 0 {
-          open(accepted)
+          if mayOpen() { open(accepted) } else { Socket.close(accepted.fd) }
         } else {
           if Int(accepted.fd) != Socket.wouldBlock { starve(accepted.fd) }
           break
@@ -104,9 +104,24 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     }
   }
 
+  /// Counts a connection that has been accepted, unless there are as many as may be. The global limit comes first, as
+  /// in Envoy.
+  private func mayOpen() -> Bool {
+    if configuration.ignoresGlobalLimit {
+      identity.globalLimit.enterAlways()
+    } else if !identity.globalLimit.enter() {
+      stats.add(.globalOverflow)
+      return false
+    }
+    if identity.limit.enter() { return true }
+    identity.globalLimit.leave()
+    stats.add(.connectionOverflow)
+    return false
+  }
+
   /// No descriptor or memory for another connection: wait a moment, or the loop would spin on the full queue.
   private func starve(_ error: Int32) {
-    stats.add(.connectionOverflow)
+    stats.add(.acceptFailure)
     guard isAccepting, !isStarved else { return }
     isStarved = true
     Self.starvation.warning("listener \(configuration.name): accept: \(SystemError.text(-error)); pausing for 100 ms")
@@ -154,6 +169,10 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     manager.refuse(connection, connection.info, headers, .headersTimeout)
   }
 
+  func reached(_ limit: ServerConnection.Limit) {
+    manager.stats.add(limit == .duration ? .connectionMaximumDuration : .connectionMaximumRequests)
+  }
+
   func connectionTransferred(received: Int, sent: Int) {
     if received > 0 { manager.stats.add(.connectionReceivedBytes, Int64(received)) }
     if sent > 0 { manager.stats.add(.connectionSentBytes, Int64(sent)) }
@@ -167,6 +186,8 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
       connections[index].listIndex = index
     }
     connections.removeLast()
+    identity.limit.leave()
+    identity.globalLimit.leave()
     stats.subtract(.connectionActive)
     stats.add(.connectionDestroy)
     manager.stats.subtract(.connectionActive)
@@ -183,11 +204,20 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
 final class ListenerIdentity: Sendable {
   let stats: StatBlock<ListenerStat>
   let manager: ConnectionManagerIdentity
+  /// The connections of this listener, by its name.
+  let limit: ConnectionLimit
+  /// The connections of all listeners.
+  let globalLimit: ConnectionLimit
 
-  init(statName: String, manager: ConnectionManagerIdentity, store: StatsStore) {
+  init(
+    statName: String, manager: ConnectionManagerIdentity, limit: ConnectionLimit, globalLimit: ConnectionLimit,
+    store: StatsStore
+  ) {
     stats = store.scope(
       "listener.\(statName)",
       prometheus: PrometheusScope("envoy_listener", labels: [("envoy_listener_address", statName)]))
     self.manager = manager
+    self.limit = limit
+    self.globalLimit = globalLimit
   }
 }

@@ -17,6 +17,7 @@ public final class ConnectionManagerConfiguration: Sendable {
   public let setsRequestIDInResponse: Bool
   public let streamIdleTimeout: Nanoseconds?
   public let requestTimeout: Nanoseconds?
+  let minimumBodyRate: MinimumBodyRate
   public let maximumStreamDuration: Nanoseconds?
   /// Bytes of a body that may wait in a stream (`per_connection_buffer_limit_bytes`).
   public let bufferLimit: Int
@@ -33,7 +34,8 @@ public final class ConnectionManagerConfiguration: Sendable {
   init(
     statPrefix: String, serverName: [UInt8], serverHeader: ServerHeader, usesRemoteAddress: Bool,
     generatesRequestID: Bool, preservesExternalRequestID: Bool, setsRequestIDInResponse: Bool,
-    streamIdleTimeout: Nanoseconds?, requestTimeout: Nanoseconds?, maximumStreamDuration: Nanoseconds?,
+    streamIdleTimeout: Nanoseconds?, requestTimeout: Nanoseconds?, minimumBodyRate: MinimumBodyRate,
+    maximumStreamDuration: Nanoseconds?,
     bufferLimit: Int, connection: ServerConnectionSettings, router: RouterFilter.Configuration,
     filters: [any FilterConfiguration],
     routeFilters: [ObjectIdentifier: [Int: any RouteFilterConfiguration]], routes: RouteTable,
@@ -48,6 +50,7 @@ public final class ConnectionManagerConfiguration: Sendable {
     self.setsRequestIDInResponse = setsRequestIDInResponse
     self.streamIdleTimeout = streamIdleTimeout
     self.requestTimeout = requestTimeout
+    self.minimumBodyRate = minimumBodyRate
     self.maximumStreamDuration = maximumStreamDuration
     self.bufferLimit = bufferLimit
     self.connection = connection
@@ -69,17 +72,20 @@ public final class ListenerConfiguration: Sendable {
   /// `listener.<this>.…`
   public let statName: String
   public let direction: TrafficDirection
+  /// `ignore_global_conn_limit`.
+  public let ignoresGlobalLimit: Bool
   public let manager: ConnectionManagerConfiguration
 
   init(
     name: String, address: MeshPrimitives.SocketAddress, backlog: Int?, statName: String, direction: TrafficDirection,
-    manager: ConnectionManagerConfiguration
+    ignoresGlobalLimit: Bool, manager: ConnectionManagerConfiguration
   ) {
     self.name = name
     self.address = address
     self.backlog = backlog
     self.statName = statName
     self.direction = direction
+    self.ignoresGlobalLimit = ignoresGlobalLimit
     self.manager = manager
   }
 }

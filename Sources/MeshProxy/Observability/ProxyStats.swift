@@ -5,7 +5,7 @@ import MeshPrimitives
 
 /// `listener.<address>.…`
 public enum ListenerStat: Int, StatSet {
-  case connectionTotal, connectionActive, connectionDestroy, connectionOverflow
+  case connectionTotal, connectionActive, connectionDestroy, connectionOverflow, globalOverflow, acceptFailure
 
   public var definition: StatDefinition {
     switch self {
@@ -13,6 +13,8 @@ public enum ListenerStat: Int, StatSet {
     case .connectionActive: .init(name: "downstream_cx_active", kind: .gauge)
     case .connectionDestroy: .init(name: "downstream_cx_destroy", kind: .counter)
     case .connectionOverflow: .init(name: "downstream_cx_overflow", kind: .counter)
+    case .globalOverflow: .init(name: "downstream_global_cx_overflow", kind: .counter)
+    case .acceptFailure: .init(name: "downstream_cx_accept_failure", kind: .counter)
     }
   }
 }
@@ -23,8 +25,9 @@ public enum ConnectionManagerStat: Int, StatSet {
   case connectionDestroy, connectionDestroyLocal, connectionDestroyRemote
   case connectionDestroyActiveRequest, connectionProtocolError, connectionIdleTimeout
   case connectionReceivedBytes, connectionSentBytes, connectionDrainClose
+  case connectionMaximumDuration, connectionMaximumRequests
   case requestTotal, requestHTTP1Total, requestActive, requestCompleted
-  case requestReceivedReset, requestTimeout, requestIdleTimeout, requestHeaderTimeout
+  case requestReceivedReset, requestTimeout, requestIdleTimeout, requestHeaderTimeout, requestBodyTooSlow
   case requestMaximumDurationReached, requestTooLarge, responseTooLarge, responseBeforeRequestComplete
   case requestUpgradeRefused, flowControlPaused, flowControlResumed
   case routerTotal, routerNoRoute, routerNoCluster, routerDirectResponse, routerResetAfterResponseStarted
@@ -51,6 +54,9 @@ public enum ConnectionManagerStat: Int, StatSet {
     case .requestReceivedReset: .init(name: "downstream_rq_rx_reset", kind: .counter)
     case .requestTimeout: .init(name: "downstream_rq_timeout", kind: .counter)
     case .requestIdleTimeout: .init(name: "downstream_rq_idle_timeout", kind: .counter)
+    case .requestBodyTooSlow: .init(name: "downstream_rq_body_too_slow", kind: .counter)
+    case .connectionMaximumDuration: .init(name: "downstream_cx_max_duration_reached", kind: .counter)
+    case .connectionMaximumRequests: .init(name: "downstream_cx_max_requests_reached", kind: .counter)
     case .requestHeaderTimeout: .init(name: "downstream_rq_header_timeout", kind: .counter)
     case .requestMaximumDurationReached: .init(name: "downstream_rq_max_duration_reached", kind: .counter)
     case .requestTooLarge: .init(name: "downstream_rq_too_large", kind: .counter)

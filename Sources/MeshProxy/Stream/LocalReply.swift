@@ -45,6 +45,8 @@ extension LocalReply {
   static let upgradeRefused = LocalReply(status: 403, details: .init("upgrade_failed"), closesConnection: true)
   static let requestTimeout = LocalReply(
     status: 408, text: "request timeout", details: .init("request_overall_timeout"), closesConnection: true)
+  static let requestBodyTooSlow = LocalReply(
+    status: 408, text: "request body too slow", details: .init("request_body_too_slow"), closesConnection: true)
   static let headersTimeout = LocalReply(
     status: 408, text: "request header timeout", details: .init("request_header_timeout"), closesConnection: true)
   static let idleBeforeRequestEnd = LocalReply(

@@ -29,7 +29,7 @@ public final class Stream: RequestReceiver, TimerTarget {
   private var timer: Timer?
   private var idleDeadline: MonotonicTime = .never
   private var idleTimeout: Nanoseconds?
-  private var requestDeadline: MonotonicTime = .never
+  private var bodyClock = RequestBodyClock()
   private var responseDeadline: MonotonicTime = .never
   private var durationDeadline: MonotonicTime = .never
 
@@ -77,7 +77,9 @@ public final class Stream: RequestReceiver, TimerTarget {
     responsePath.begin(limit: configuration.bufferLimit)
     idleTimeout = configuration.streamIdleTimeout
     idleDeadline = idleTimeout.map { now + $0 } ?? .never
-    requestDeadline = start.endStream ? .never : configuration.requestTimeout.map { now + $0 } ?? .never
+    if !start.endStream {
+      bodyClock.begin(now, timeout: configuration.requestTimeout, rate: configuration.minimumBodyRate)
+    }
     durationDeadline = configuration.maximumStreamDuration.map { now + $0 } ?? .never
     responseDeadline = .never
     rearm()
@@ -103,6 +105,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     isOver = true
     info.endedAt = worker.loop.now
     timer?.disarm()
+    if bodyClock.deadline != .never { bodyClock = RequestBodyClock() }
     if !filters.isEmpty {
       for filter in filters { filter.destroy() }
       filters.removeAll(keepingCapacity: true)
@@ -157,7 +160,7 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   private func requestComplete() {
     info.requestCompleteAt = worker.loop.now
-    requestDeadline = .never
+    bodyClock = RequestBodyClock()
   }
 
   /// Whether the client has sent all of its request.
@@ -170,6 +173,7 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   func pauseRequest(_ pause: Bool) {
     manager?.stats.add(pause ? .flowControlPaused : .flowControlResumed)
+    bodyClock.pause(pause)
     sender?.pauseRequest(pause)
   }
 
@@ -329,7 +333,7 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   @inline(__always)
   private func rearm() {
-    timer?.arm(at: min(min(idleDeadline, requestDeadline), min(responseDeadline, durationDeadline)))
+    timer?.arm(at: min(min(idleDeadline, bodyClock.deadline), min(responseDeadline, durationDeadline)))
   }
 
   public func timerFired(_ tag: UInt8) {
@@ -338,10 +342,8 @@ public final class Stream: RequestReceiver, TimerTarget {
     if now >= responseDeadline {
       responseDeadline = .never
       router.responseTimedOut()
-    } else if now >= requestDeadline {
-      requestDeadline = .never
-      manager?.stats.add(.requestTimeout)
-      sendLocalReply(.requestTimeout)
+    } else if now >= bodyClock.deadline {
+      checkBody(now)
     } else if now >= durationDeadline {
       durationDeadline = .never
       manager?.stats.add(.requestMaximumDurationReached)
@@ -352,5 +354,18 @@ public final class Stream: RequestReceiver, TimerTarget {
       sendLocalReply(isRequestComplete ? .idleBeforeResponse : .idleBeforeRequestEnd)
     }
     if !isOver { rearm() }
+  }
+
+  private func checkBody(_ now: MonotonicTime) {
+    guard let manager else { return }
+    switch bodyClock.check(now, received: info.bytesReceived, rate: manager.configuration.minimumBodyRate) {
+    case .goesOn: break
+    case .timeout:
+      manager.stats.add(.requestTimeout)
+      sendLocalReply(.requestTimeout)
+    case .tooSlow:
+      manager.stats.add(.requestBodyTooSlow)
+      sendLocalReply(.requestBodyTooSlow)
+    }
   }
 }

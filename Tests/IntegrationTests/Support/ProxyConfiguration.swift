@@ -21,6 +21,8 @@ struct ProxyConfiguration {
 
   var listeners = [Listener()]
   var clusters: [Cluster] = []
+  /// Further fields of the bootstrap.
+  var fields: [String] = []
 
   init(listeners: [Listener] = [Listener()], clusters: [Cluster]) {
     self.listeners = listeners
@@ -42,7 +44,7 @@ struct ProxyConfiguration {
   }
 
   var yaml: String {
-    var lines = ["admin: {address: \(Self.address("127.0.0.1", 0))}", "static_resources:"]
+    var lines = ["admin: {address: \(Self.address("127.0.0.1", 0))}"] + fields + ["static_resources:"]
     lines.append("  listeners:")
     for listener in listeners { lines += Self.lines(listener) }
     lines.append("  clusters:")
