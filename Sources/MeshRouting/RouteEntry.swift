@@ -26,10 +26,20 @@ public final class RouteEntry: Sendable {
   public let responseHeaders: HeaderMutations
   /// The route's configuration of HTTP filters, by the filter's name.
   public let typedPerFilterConfig: [String: TypedConfig]
+  /// What a span for the request is called; nil if the route does not say.
+  public let decorator: Decorator?
+
+  /// Envoy's `Decorator`.
+  public struct Decorator: Sendable {
+    public let operation: [UInt8]
+    /// Whether the other side hears of it.
+    public let propagates: Bool
+  }
 
   init(
     name: String, virtualHostName: String, virtualHostIndex: Int, routeIndex: Int, action: Action,
-    requestHeaders: HeaderMutations, responseHeaders: HeaderMutations, typedPerFilterConfig: [String: TypedConfig]
+    requestHeaders: HeaderMutations, responseHeaders: HeaderMutations, typedPerFilterConfig: [String: TypedConfig],
+    decorator: Decorator? = nil
   ) {
     self.name = name
     self.virtualHostName = virtualHostName
@@ -39,6 +49,7 @@ public final class RouteEntry: Sendable {
     self.requestHeaders = requestHeaders
     self.responseHeaders = responseHeaders
     self.typedPerFilterConfig = typedPerFilterConfig
+    self.decorator = decorator
   }
 }
 
@@ -71,10 +82,14 @@ public final class ForwardAction: Sendable {
   public let timeoutDigits: [UInt8]
   /// Bounds the time without any activity, in place of the connection manager's; zero: no bound; nil: not given.
   public let idleTimeout: Nanoseconds?
+  /// Bounds the whole stream, in place of the connection manager's; zero: no bound; nil: not given.
+  public let maximumStreamDuration: Nanoseconds?
+  /// Who gets copies of the requests.
+  public let mirrors: [RequestMirror]
 
   init(
     cluster: String, clusterIndex: Int, prefixRewrite: [UInt8]?, matchedLength: Int, timeout: Nanoseconds,
-    idleTimeout: Nanoseconds?
+    idleTimeout: Nanoseconds?, maximumStreamDuration: Nanoseconds?, mirrors: [RequestMirror]
   ) {
     self.cluster = cluster
     self.clusterIndex = clusterIndex
@@ -83,6 +98,8 @@ public final class ForwardAction: Sendable {
     self.timeout = timeout
     timeoutDigits = Array("\(timeout.wholeMilliseconds)".utf8)
     self.idleTimeout = idleTimeout
+    self.maximumStreamDuration = maximumStreamDuration
+    self.mirrors = mirrors
   }
 
   /// The length of what `rewritePath` writes for a path of `length` bytes.

@@ -8,20 +8,23 @@ extension RouteTable {
   /// Checks and compiles a route configuration.
   /// - Parameters:
   ///   - path: where the configuration stands; the problems' paths begin with it.
+  ///   - runtime: where runtime keys have their values.
   ///   - load: how the bodies of direct responses are read. Without it, only `inline_string` and `inline_bytes` are
   ///     taken, so that building stays free of input and output.
   /// - Returns: the table, or nil and everything that is wrong. Clusters that do not exist are not noticed here: see
   ///   `clusterNames`.
   public static func build(
-    _ configuration: RouteConfiguration, path: String = "", load: @escaping DataLoader = RouteTable.loadInline
+    _ configuration: RouteConfiguration, path: String = "", runtime: Runtime = Runtime(),
+    load: @escaping DataLoader = RouteTable.loadInline
   ) -> (table: RouteTable?, problems: [RouteProblem]) {
-    build(configuration, path: path, indexed: nil, load: load)
+    build(configuration, path: path, runtime: runtime, indexed: nil, load: load)
   }
 
   static func build(
-    _ configuration: RouteConfiguration, path: String, indexed: Bool?, load: @escaping DataLoader
+    _ configuration: RouteConfiguration, path: String, runtime: Runtime = Runtime(), indexed: Bool?,
+    load: @escaping DataLoader
   ) -> (table: RouteTable?, problems: [RouteProblem]) {
-    var builder = RouteTableBuilder(load: load, indexed: indexed)
+    var builder = RouteTableBuilder(load: load, runtime: runtime, indexed: indexed)
     let table = builder.build(configuration, prefix: path.isEmpty ? "" : path + ".")
     return (builder.problems.isEmpty ? table : nil, builder.problems)
   }
@@ -42,6 +45,7 @@ extension RouteTable {
 /// Builds one route table, collecting problems.
 private struct RouteTableBuilder {
   let load: RouteTable.DataLoader
+  let runtime: Runtime
   let indexed: Bool?
   private var found: [RouteProblem] = []
   private var headers = HeaderCompiler()
@@ -49,8 +53,9 @@ private struct RouteTableBuilder {
   private var clusterNames: [String] = []
   private var clusterPaths: [String] = []
 
-  init(load: @escaping RouteTable.DataLoader, indexed: Bool?) {
+  init(load: @escaping RouteTable.DataLoader, runtime: Runtime, indexed: Bool?) {
     self.load = load
+    self.runtime = runtime
     self.indexed = indexed
   }
 
@@ -60,6 +65,7 @@ private struct RouteTableBuilder {
     let shared = levels(
       requestAdd: configuration.requestHeadersToAdd, requestRemove: configuration.requestHeadersToRemove,
       responseAdd: configuration.responseHeadersToAdd, responseRemove: configuration.responseHeadersToRemove, prefix)
+    let sharedMirrors = mirrors(configuration.requestMirrorPolicies, prefix)
     var hosts: [VirtualHostRoutes] = []
     var names: Set<String> = []
     for (index, host) in configuration.virtualHosts.enumerated() {
@@ -72,8 +78,10 @@ private struct RouteTableBuilder {
         requestAdd: host.requestHeadersToAdd, requestRemove: host.requestHeadersToRemove,
         responseAdd: host.responseHeadersToAdd, responseRemove: host.responseHeadersToRemove, path + ".")
       let general = Levels(request: own.request + shared.request, response: own.response + shared.response)
+      let ownMirrors = mirrors(host.requestMirrorPolicies, path + ".")
+      let inherited = Inherited(levels: general, mirrors: ownMirrors.isEmpty ? sharedMirrors : ownMirrors)
       let sources = host.routes.enumerated().compactMap { number, route in
-        source(route, host, index, number, general, "\(path).routes[\(number)]")
+        source(route, host, index, number, inherited, "\(path).routes[\(number)]")
       }
       hosts.append(VirtualHostRoutes(sources, indexed: indexed))
     }
@@ -126,8 +134,14 @@ private struct RouteTableBuilder {
 
   // MARK: Routes
 
+  /// What a route has from its virtual host and the route configuration.
+  private struct Inherited {
+    let levels: Levels
+    let mirrors: [RequestMirror]
+  }
+
   private mutating func source(
-    _ route: Route, _ host: VirtualHost, _ hostIndex: Int, _ number: Int, _ general: Levels, _ path: String
+    _ route: Route, _ host: VirtualHost, _ hostIndex: Int, _ number: Int, _ inherited: Inherited, _ path: String
   ) -> VirtualHostRoutes.Source? {
     let rule = rule(route.match, path + ".match")
     var conditions: [HeaderCondition] = []
@@ -137,14 +151,17 @@ private struct RouteTableBuilder {
     let own = levels(
       requestAdd: route.requestHeadersToAdd, requestRemove: route.requestHeadersToRemove,
       responseAdd: route.responseHeadersToAdd, responseRemove: route.responseHeadersToRemove, path + ".")
+    let general = inherited.levels
     let levels = Levels(request: own.request + general.request, response: own.response + general.response)
+    let decorator = decorator(route, path + ".decorator")
     let matchedLength = rule?.text.count ?? 0
 
     func entry(_ action: RouteEntry.Action, _ levels: Levels) -> RouteEntry {
       RouteEntry(
         name: route.name, virtualHostName: host.name, virtualHostIndex: hostIndex, routeIndex: number, action: action,
         requestHeaders: HeaderMutations(levels: levels.request),
-        responseHeaders: HeaderMutations(levels: levels.response), typedPerFilterConfig: route.typedPerFilterConfig)
+        responseHeaders: HeaderMutations(levels: levels.response), typedPerFilterConfig: route.typedPerFilterConfig,
+        decorator: decorator)
     }
 
     var entries: [(entry: RouteEntry, weight: UInt64)] = []
@@ -157,7 +174,7 @@ private struct RouteTableBuilder {
       }
     case .route(let action):
       let path = path + ".route"
-      let settings = settings(action, path, matchedLength)
+      let settings = settings(action, path, matchedLength, inherited)
       switch action.clusterSpecifier {
       case nil:
         problem(path, "one of cluster and weighted_clusters is required")
@@ -218,18 +235,28 @@ private struct RouteTableBuilder {
     var matchedLength: Int
     var timeout: Nanoseconds
     var idleTimeout: Nanoseconds?
+    var maximumStreamDuration: Nanoseconds?
+    var mirrors: [RequestMirror] = []
 
     func forward(to name: String, _ cluster: Int) -> ForwardAction {
       ForwardAction(
         cluster: name, clusterIndex: cluster, prefixRewrite: prefixRewrite, matchedLength: matchedLength,
-        timeout: timeout, idleTimeout: idleTimeout)
+        timeout: timeout, idleTimeout: idleTimeout, maximumStreamDuration: maximumStreamDuration, mirrors: mirrors)
     }
   }
 
-  private mutating func settings(_ action: RouteAction, _ path: String, _ matchedLength: Int) -> ForwardSettings {
+  private mutating func settings(
+    _ action: RouteAction, _ path: String, _ matchedLength: Int, _ inherited: Inherited
+  ) -> ForwardSettings {
     var settings = ForwardSettings(matchedLength: matchedLength, timeout: .seconds(15))
     if action.hasTimeout { settings.timeout = time(action.timeout, path + ".timeout") }
     if action.hasIdleTimeout { settings.idleTimeout = time(action.idleTimeout, path + ".idle_timeout") }
+    if action.maxStreamDuration.hasMaxStreamDuration {
+      settings.maximumStreamDuration = time(
+        action.maxStreamDuration.maxStreamDuration, path + ".max_stream_duration.max_stream_duration")
+    }
+    let own = mirrors(action.requestMirrorPolicies, path + ".")
+    settings.mirrors = own.isEmpty ? inherited.mirrors : own
     if !action.prefixRewrite.isEmpty {
       let rewrite = Array(action.prefixRewrite.utf8)
       if rewrite.first != UInt8(ascii: "/") {
@@ -240,6 +267,61 @@ private struct RouteTableBuilder {
       settings.prefixRewrite = rewrite
     }
     return settings
+  }
+
+  private mutating func decorator(_ route: Route, _ path: String) -> RouteEntry.Decorator? {
+    guard route.hasDecorator else { return nil }
+    let operation = Array(route.decorator.operation.utf8)
+    guard !operation.isEmpty, operation.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else {
+      problem(path + ".operation", operation.isEmpty ? "is required" : "holds a control character")
+      return nil
+    }
+    return .init(operation: operation, propagates: !route.decorator.hasPropagate || route.decorator.propagate.value)
+  }
+
+  private mutating func mirrors(_ policies: [RequestMirrorPolicy], _ prefix: String) -> [RequestMirror] {
+    var result: [RequestMirror] = []
+    for (index, policy) in policies.enumerated() {
+      let path = "\(prefix)request_mirror_policies[\(index)]"
+      let target: RequestMirror.Target
+      switch (policy.cluster.isEmpty, policy.clusterHeader.isEmpty) {
+      case (false, true):
+        guard let number = cluster(policy.cluster, path + ".cluster") else { continue }
+        target = .cluster(number)
+      case (true, false):
+        guard HeaderCompiler.isToken(policy.clusterHeader) || policy.clusterHeader == ":authority" else {
+          problem(path + ".cluster_header", "'\(policy.clusterHeader)' is not a header name (RFC 9110 §5.6.2)")
+          continue
+        }
+        target = .header(HeaderName(policy.clusterHeader))
+      default:
+        problem(path, "exactly one of cluster and cluster_header is required")
+        continue
+      }
+      let rewrite = Array(policy.hostRewriteLiteral.utf8)
+      if !rewrite.allSatisfy({ $0 > 0x20 && $0 != 0x7f }) {
+        problem(path + ".host_rewrite_literal", "holds a space or a control character")
+      }
+      result.append(
+        RequestMirror(
+          target: target,
+          fraction: policy.hasRuntimeFraction ? share(policy.runtimeFraction) : RuntimeFraction(nil, or: .all),
+          appendsSuffix: !policy.disableShadowHostSuffixAppend, hostRewrite: rewrite))
+    }
+    return result
+  }
+
+  /// A share of requests with its runtime key, if it has one.
+  private func share(_ fraction: RuntimeFractionalPercent) -> RuntimeFraction {
+    let denominator: Fraction.Denominator =
+      switch fraction.defaultValue.denominator {
+      case .tenThousand: .tenThousand
+      case .million: .million
+      default: .hundred
+      }
+    return RuntimeFraction(
+      fraction.runtimeKey.isEmpty ? nil : runtime.value(fraction.runtimeKey),
+      or: Fraction(fraction.defaultValue.numerator, of: denominator))
   }
 
   private mutating func time(_ duration: DurationValue, _ path: String) -> Nanoseconds {

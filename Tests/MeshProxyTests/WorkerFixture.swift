@@ -169,7 +169,8 @@ final class CaughtResponse: ResponseSender {
 extension ConnectionManagerConfiguration {
   func replacing(filters: [any FilterConfiguration]) -> ConnectionManagerConfiguration {
     ConnectionManagerConfiguration(
-      statPrefix: statPrefix, serverName: serverName, serverHeader: serverHeader, usesRemoteAddress: usesRemoteAddress,
+      statPrefix: statPrefix, serverName: serverName, serverHeader: serverHeader, isOutbound: isOutbound,
+      usesRemoteAddress: usesRemoteAddress,
       generatesRequestID: generatesRequestID, preservesExternalRequestID: preservesExternalRequestID,
       setsRequestIDInResponse: setsRequestIDInResponse, streamIdleTimeout: streamIdleTimeout,
       requestTimeout: requestTimeout, minimumBodyRate: minimumBodyRate, maximumStreamDuration: maximumStreamDuration,

@@ -42,6 +42,10 @@ public nonisolated struct Envoy_Config_Route_V3_VirtualHost: Sendable {
   /// Default: none.
   public var routes: [Envoy_Config_Route_V3_Route] = []
 
+  /// Clusters that get a copy of each request of this virtual host, unless its route says otherwise.
+  /// Default: those of the route configuration.
+  public var requestMirrorPolicies: [Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy] = []
+
   /// Headers added to every request of this virtual host, after those of the route.
   /// Default: none.
   public var requestHeadersToAdd: [Envoy_Config_Core_V3_HeaderValueOption] = []
@@ -65,69 +69,101 @@ public nonisolated struct Envoy_Config_Route_V3_VirtualHost: Sendable {
 
 /// One route: which requests, and what becomes of them. Exactly one of `route` and `direct_response`
 /// must be set.
-public nonisolated struct Envoy_Config_Route_V3_Route: Sendable {
+public nonisolated struct Envoy_Config_Route_V3_Route: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   /// Name of the route, for people and for the access log.
   /// Default: empty.
-  public var name: String = String()
+  public var name: String {
+    get {_storage._name}
+    set {_uniqueStorage()._name = newValue}
+  }
 
   /// Which requests take this route.
   /// Default: required.
   public var match: Envoy_Config_Route_V3_RouteMatch {
-    get {_match ?? Envoy_Config_Route_V3_RouteMatch()}
-    set {_match = newValue}
+    get {_storage._match ?? Envoy_Config_Route_V3_RouteMatch()}
+    set {_uniqueStorage()._match = newValue}
   }
   /// Returns true if `match` has been explicitly set.
-  public var hasMatch: Bool {self._match != nil}
+  public var hasMatch: Bool {_storage._match != nil}
   /// Clears the value of `match`. Subsequent reads from it will return its default value.
-  public mutating func clearMatch() {self._match = nil}
+  public mutating func clearMatch() {_uniqueStorage()._match = nil}
 
-  public var action: Envoy_Config_Route_V3_Route.OneOf_Action? = nil
+  public var action: OneOf_Action? {
+    get {return _storage._action}
+    set {_uniqueStorage()._action = newValue}
+  }
 
   /// Send the request to a cluster.
   /// Default: none.
   public var route: Envoy_Config_Route_V3_RouteAction {
     get {
-      if case .route(let v)? = action {return v}
+      if case .route(let v)? = _storage._action {return v}
       return Envoy_Config_Route_V3_RouteAction()
     }
-    set {action = .route(newValue)}
+    set {_uniqueStorage()._action = .route(newValue)}
   }
 
   /// Answer the request without an upstream.
   /// Default: none.
   public var directResponse: Envoy_Config_Route_V3_DirectResponseAction {
     get {
-      if case .directResponse(let v)? = action {return v}
+      if case .directResponse(let v)? = _storage._action {return v}
       return Envoy_Config_Route_V3_DirectResponseAction()
     }
-    set {action = .directResponse(newValue)}
+    set {_uniqueStorage()._action = .directResponse(newValue)}
   }
+
+  /// What a span for this route's requests is called.
+  /// Default: none.
+  public var decorator: Envoy_Config_Route_V3_Decorator {
+    get {_storage._decorator ?? Envoy_Config_Route_V3_Decorator()}
+    set {_uniqueStorage()._decorator = newValue}
+  }
+  /// Returns true if `decorator` has been explicitly set.
+  public var hasDecorator: Bool {_storage._decorator != nil}
+  /// Clears the value of `decorator`. Subsequent reads from it will return its default value.
+  public mutating func clearDecorator() {_uniqueStorage()._decorator = nil}
 
   /// Configuration of HTTP filters for this route, by the name of the filter:
   /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`,
   /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
   /// Default: none.
-  public var typedPerFilterConfig: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> = [:]
+  public var typedPerFilterConfig: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> {
+    get {_storage._typedPerFilterConfig}
+    set {_uniqueStorage()._typedPerFilterConfig = newValue}
+  }
 
   /// Headers added to the request before it is sent upstream.
   /// Default: none.
-  public var requestHeadersToAdd: [Envoy_Config_Core_V3_HeaderValueOption] = []
+  public var requestHeadersToAdd: [Envoy_Config_Core_V3_HeaderValueOption] {
+    get {_storage._requestHeadersToAdd}
+    set {_uniqueStorage()._requestHeadersToAdd = newValue}
+  }
 
   /// Names of headers removed from the request before it is sent upstream.
   /// Default: none.
-  public var requestHeadersToRemove: [String] = []
+  public var requestHeadersToRemove: [String] {
+    get {_storage._requestHeadersToRemove}
+    set {_uniqueStorage()._requestHeadersToRemove = newValue}
+  }
 
   /// Headers added to the response.
   /// Default: none.
-  public var responseHeadersToAdd: [Envoy_Config_Core_V3_HeaderValueOption] = []
+  public var responseHeadersToAdd: [Envoy_Config_Core_V3_HeaderValueOption] {
+    get {_storage._responseHeadersToAdd}
+    set {_uniqueStorage()._responseHeadersToAdd = newValue}
+  }
 
   /// Names of headers removed from the response.
   /// Default: none.
-  public var responseHeadersToRemove: [String] = []
+  public var responseHeadersToRemove: [String] {
+    get {_storage._responseHeadersToRemove}
+    set {_uniqueStorage()._responseHeadersToRemove = newValue}
+  }
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -143,7 +179,7 @@ public nonisolated struct Envoy_Config_Route_V3_Route: Sendable {
 
   public init() {}
 
-  fileprivate var _match: Envoy_Config_Route_V3_RouteMatch? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// Which requests take a route. Exactly one of `prefix`, `path` and `path_separated_prefix` must be
@@ -345,6 +381,35 @@ public nonisolated struct Envoy_Config_Route_V3_HeaderMatcher: Sendable {
   public init() {}
 }
 
+/// What a span for this route's requests is called.
+public nonisolated struct Envoy_Config_Route_V3_Decorator: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Name of the operation: `checkout`. At least one character.
+  /// Default: required.
+  public var operation: String = String()
+
+  /// Whether the other side hears of the name, in the header `x-envoy-decorator-operation`: the
+  /// upstream of a listener with `traffic_direction: OUTBOUND`, the client of any other.
+  /// Default: true.
+  public var propagate: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_propagate ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_propagate = newValue}
+  }
+  /// Returns true if `propagate` has been explicitly set.
+  public var hasPropagate: Bool {self._propagate != nil}
+  /// Clears the value of `propagate`. Subsequent reads from it will return its default value.
+  public mutating func clearPropagate() {self._propagate = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _propagate: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+}
+
 /// Where a request is sent. Exactly one of `cluster` and `weighted_clusters` must be set.
 public nonisolated struct Envoy_Config_Route_V3_RouteAction: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -378,6 +443,11 @@ public nonisolated struct Envoy_Config_Route_V3_RouteAction: Sendable {
   /// Default: the path stays.
   public var prefixRewrite: String = String()
 
+  /// Clusters that get a copy of each request; their answers are thrown away. In place of those of
+  /// the virtual host and the route configuration.
+  /// Default: those of the virtual host.
+  public var requestMirrorPolicies: [Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy] = []
+
   /// Time for the whole response, counted from the end of the request and including a retry. Above
   /// it the answer is 504. Unit: duration. 0s switches it off.
   /// Default: 15s.
@@ -402,6 +472,17 @@ public nonisolated struct Envoy_Config_Route_V3_RouteAction: Sendable {
   /// Clears the value of `idleTimeout`. Subsequent reads from it will return its default value.
   public mutating func clearIdleTimeout() {self._idleTimeout = nil}
 
+  /// How long a whole stream may take.
+  /// Default: that of the connection manager.
+  public var maxStreamDuration: Envoy_Config_Route_V3_RouteAction.MaxStreamDuration {
+    get {_maxStreamDuration ?? Envoy_Config_Route_V3_RouteAction.MaxStreamDuration()}
+    set {_maxStreamDuration = newValue}
+  }
+  /// Returns true if `maxStreamDuration` has been explicitly set.
+  public var hasMaxStreamDuration: Bool {self._maxStreamDuration != nil}
+  /// Clears the value of `maxStreamDuration`. Subsequent reads from it will return its default value.
+  public mutating func clearMaxStreamDuration() {self._maxStreamDuration = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_ClusterSpecifier: Equatable, Sendable {
@@ -414,10 +495,77 @@ public nonisolated struct Envoy_Config_Route_V3_RouteAction: Sendable {
 
   }
 
+  /// Where copies of requests are sent. Exactly one of `cluster` and `cluster_header` must be set.
+  public nonisolated struct RequestMirrorPolicy: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// Name of the cluster that gets the copies.
+    /// Default: none.
+    public var cluster: String = String()
+
+    /// Name of the request header that names the cluster. Without the header, or for a cluster that
+    /// does not exist, there is no copy.
+    /// Default: none.
+    public var clusterHeader: String = String()
+
+    /// Which share of the requests is copied.
+    /// Default: all.
+    public var runtimeFraction: Envoy_Config_Core_V3_RuntimeFractionalPercent {
+      get {_runtimeFraction ?? Envoy_Config_Core_V3_RuntimeFractionalPercent()}
+      set {_runtimeFraction = newValue}
+    }
+    /// Returns true if `runtimeFraction` has been explicitly set.
+    public var hasRuntimeFraction: Bool {self._runtimeFraction != nil}
+    /// Clears the value of `runtimeFraction`. Subsequent reads from it will return its default value.
+    public mutating func clearRuntimeFraction() {self._runtimeFraction = nil}
+
+    /// Whether the copy's host stays as it is; else `-shadow` is put behind the name.
+    /// Default: false.
+    public var disableShadowHostSuffixAppend: Bool = false
+
+    /// What replaces the copy's host; no suffix is put behind it.
+    /// Default: the host stays.
+    public var hostRewriteLiteral: String = String()
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+
+    fileprivate var _runtimeFraction: Envoy_Config_Core_V3_RuntimeFractionalPercent? = nil
+  }
+
+  /// How long a whole stream may take, beside the timeout of its response.
+  public nonisolated struct MaxStreamDuration: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// Time from the beginning of the request to the end of the response. Above it the answer is 408,
+    /// or the response that has begun is cut off. Unit: duration. 0s switches it off.
+    /// Default: the connection manager's common_http_protocol_options.max_stream_duration.
+    public var maxStreamDuration: SwiftProtobuf.Google_Protobuf_Duration {
+      get {_maxStreamDuration ?? SwiftProtobuf.Google_Protobuf_Duration()}
+      set {_maxStreamDuration = newValue}
+    }
+    /// Returns true if `maxStreamDuration` has been explicitly set.
+    public var hasMaxStreamDuration: Bool {self._maxStreamDuration != nil}
+    /// Clears the value of `maxStreamDuration`. Subsequent reads from it will return its default value.
+    public mutating func clearMaxStreamDuration() {self._maxStreamDuration = nil}
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+
+    fileprivate var _maxStreamDuration: SwiftProtobuf.Google_Protobuf_Duration? = nil
+  }
+
   public init() {}
 
   fileprivate var _timeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
   fileprivate var _idleTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
+  fileprivate var _maxStreamDuration: Envoy_Config_Route_V3_RouteAction.MaxStreamDuration? = nil
 }
 
 /// Several clusters, chosen at random by weight.
@@ -513,7 +661,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.route.v3"
 
 nonisolated extension Envoy_Config_Route_V3_VirtualHost: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".VirtualHost"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}domains\0\u{1}routes\0\u{4}\u{4}request_headers_to_add\0\u{4}\u{3}response_headers_to_add\0\u{3}response_headers_to_remove\0\u{4}\u{2}request_headers_to_remove\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}domains\0\u{1}routes\0\u{4}\u{4}request_headers_to_add\0\u{4}\u{3}response_headers_to_add\0\u{3}response_headers_to_remove\0\u{4}\u{2}request_headers_to_remove\0\u{4}\u{9}request_mirror_policies\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -528,6 +676,7 @@ nonisolated extension Envoy_Config_Route_V3_VirtualHost: SwiftProtobuf.Message, 
       case 10: try { try decoder.decodeRepeatedMessageField(value: &self.responseHeadersToAdd) }()
       case 11: try { try decoder.decodeRepeatedStringField(value: &self.responseHeadersToRemove) }()
       case 13: try { try decoder.decodeRepeatedStringField(value: &self.requestHeadersToRemove) }()
+      case 22: try { try decoder.decodeRepeatedMessageField(value: &self.requestMirrorPolicies) }()
       default: break
       }
     }
@@ -555,6 +704,9 @@ nonisolated extension Envoy_Config_Route_V3_VirtualHost: SwiftProtobuf.Message, 
     if !self.requestHeadersToRemove.isEmpty {
       try visitor.visitRepeatedStringField(value: self.requestHeadersToRemove, fieldNumber: 13)
     }
+    if !self.requestMirrorPolicies.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.requestMirrorPolicies, fieldNumber: 22)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -562,6 +714,7 @@ nonisolated extension Envoy_Config_Route_V3_VirtualHost: SwiftProtobuf.Message, 
     if lhs.name != rhs.name {return false}
     if lhs.domains != rhs.domains {return false}
     if lhs.routes != rhs.routes {return false}
+    if lhs.requestMirrorPolicies != rhs.requestMirrorPolicies {return false}
     if lhs.requestHeadersToAdd != rhs.requestHeadersToAdd {return false}
     if lhs.requestHeadersToRemove != rhs.requestHeadersToRemove {return false}
     if lhs.responseHeadersToAdd != rhs.responseHeadersToAdd {return false}
@@ -573,101 +726,153 @@ nonisolated extension Envoy_Config_Route_V3_VirtualHost: SwiftProtobuf.Message, 
 
 nonisolated extension Envoy_Config_Route_V3_Route: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Route"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}match\0\u{1}route\0\u{4}\u{5}direct_response\0\u{4}\u{2}request_headers_to_add\0\u{3}response_headers_to_add\0\u{3}response_headers_to_remove\0\u{3}request_headers_to_remove\0\u{3}typed_per_filter_config\0\u{1}name\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}match\0\u{1}route\0\u{2}\u{3}decorator\0\u{4}\u{2}direct_response\0\u{4}\u{2}request_headers_to_add\0\u{3}response_headers_to_add\0\u{3}response_headers_to_remove\0\u{3}request_headers_to_remove\0\u{3}typed_per_filter_config\0\u{1}name\0")
+
+  fileprivate class _StorageClass {
+    var _name: String = String()
+    var _match: Envoy_Config_Route_V3_RouteMatch? = nil
+    var _action: Envoy_Config_Route_V3_Route.OneOf_Action?
+    var _decorator: Envoy_Config_Route_V3_Decorator? = nil
+    var _typedPerFilterConfig: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> = [:]
+    var _requestHeadersToAdd: [Envoy_Config_Core_V3_HeaderValueOption] = []
+    var _requestHeadersToRemove: [String] = []
+    var _responseHeadersToAdd: [Envoy_Config_Core_V3_HeaderValueOption] = []
+    var _responseHeadersToRemove: [String] = []
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _name = source._name
+      _match = source._match
+      _action = source._action
+      _decorator = source._decorator
+      _typedPerFilterConfig = source._typedPerFilterConfig
+      _requestHeadersToAdd = source._requestHeadersToAdd
+      _requestHeadersToRemove = source._requestHeadersToRemove
+      _responseHeadersToAdd = source._responseHeadersToAdd
+      _responseHeadersToRemove = source._responseHeadersToRemove
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._match) }()
-      case 2: try {
-        var v: Envoy_Config_Route_V3_RouteAction?
-        var hadOneofValue = false
-        if let current = self.action {
-          hadOneofValue = true
-          if case .route(let m) = current {v = m}
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._match) }()
+        case 2: try {
+          var v: Envoy_Config_Route_V3_RouteAction?
+          var hadOneofValue = false
+          if let current = _storage._action {
+            hadOneofValue = true
+            if case .route(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._action = .route(v)
+          }
+        }()
+        case 5: try { try decoder.decodeSingularMessageField(value: &_storage._decorator) }()
+        case 7: try {
+          var v: Envoy_Config_Route_V3_DirectResponseAction?
+          var hadOneofValue = false
+          if let current = _storage._action {
+            hadOneofValue = true
+            if case .directResponse(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._action = .directResponse(v)
+          }
+        }()
+        case 9: try { try decoder.decodeRepeatedMessageField(value: &_storage._requestHeadersToAdd) }()
+        case 10: try { try decoder.decodeRepeatedMessageField(value: &_storage._responseHeadersToAdd) }()
+        case 11: try { try decoder.decodeRepeatedStringField(value: &_storage._responseHeadersToRemove) }()
+        case 12: try { try decoder.decodeRepeatedStringField(value: &_storage._requestHeadersToRemove) }()
+        case 13: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: &_storage._typedPerFilterConfig) }()
+        case 14: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
+        default: break
         }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.action = .route(v)
-        }
-      }()
-      case 7: try {
-        var v: Envoy_Config_Route_V3_DirectResponseAction?
-        var hadOneofValue = false
-        if let current = self.action {
-          hadOneofValue = true
-          if case .directResponse(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.action = .directResponse(v)
-        }
-      }()
-      case 9: try { try decoder.decodeRepeatedMessageField(value: &self.requestHeadersToAdd) }()
-      case 10: try { try decoder.decodeRepeatedMessageField(value: &self.responseHeadersToAdd) }()
-      case 11: try { try decoder.decodeRepeatedStringField(value: &self.responseHeadersToRemove) }()
-      case 12: try { try decoder.decodeRepeatedStringField(value: &self.requestHeadersToRemove) }()
-      case 13: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: &self.typedPerFilterConfig) }()
-      case 14: try { try decoder.decodeSingularStringField(value: &self.name) }()
-      default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._match {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
-    switch self.action {
-    case .route?: try {
-      guard case .route(let v)? = self.action else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    }()
-    case .directResponse?: try {
-      guard case .directResponse(let v)? = self.action else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
-    }()
-    case nil: break
-    }
-    if !self.requestHeadersToAdd.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.requestHeadersToAdd, fieldNumber: 9)
-    }
-    if !self.responseHeadersToAdd.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.responseHeadersToAdd, fieldNumber: 10)
-    }
-    if !self.responseHeadersToRemove.isEmpty {
-      try visitor.visitRepeatedStringField(value: self.responseHeadersToRemove, fieldNumber: 11)
-    }
-    if !self.requestHeadersToRemove.isEmpty {
-      try visitor.visitRepeatedStringField(value: self.requestHeadersToRemove, fieldNumber: 12)
-    }
-    if !self.typedPerFilterConfig.isEmpty {
-      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: self.typedPerFilterConfig, fieldNumber: 13)
-    }
-    if !self.name.isEmpty {
-      try visitor.visitSingularStringField(value: self.name, fieldNumber: 14)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._match {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if case .route(let v)? = _storage._action {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      try { if let v = _storage._decorator {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+      } }()
+      try { if case .directResponse(let v)? = _storage._action {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
+      if !_storage._requestHeadersToAdd.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._requestHeadersToAdd, fieldNumber: 9)
+      }
+      if !_storage._responseHeadersToAdd.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._responseHeadersToAdd, fieldNumber: 10)
+      }
+      if !_storage._responseHeadersToRemove.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._responseHeadersToRemove, fieldNumber: 11)
+      }
+      if !_storage._requestHeadersToRemove.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._requestHeadersToRemove, fieldNumber: 12)
+      }
+      if !_storage._typedPerFilterConfig.isEmpty {
+        try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: _storage._typedPerFilterConfig, fieldNumber: 13)
+      }
+      if !_storage._name.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._name, fieldNumber: 14)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Route_V3_Route, rhs: Envoy_Config_Route_V3_Route) -> Bool {
-    if lhs.name != rhs.name {return false}
-    if lhs._match != rhs._match {return false}
-    if lhs.action != rhs.action {return false}
-    if lhs.typedPerFilterConfig != rhs.typedPerFilterConfig {return false}
-    if lhs.requestHeadersToAdd != rhs.requestHeadersToAdd {return false}
-    if lhs.requestHeadersToRemove != rhs.requestHeadersToRemove {return false}
-    if lhs.responseHeadersToAdd != rhs.responseHeadersToAdd {return false}
-    if lhs.responseHeadersToRemove != rhs.responseHeadersToRemove {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._name != rhs_storage._name {return false}
+        if _storage._match != rhs_storage._match {return false}
+        if _storage._action != rhs_storage._action {return false}
+        if _storage._decorator != rhs_storage._decorator {return false}
+        if _storage._typedPerFilterConfig != rhs_storage._typedPerFilterConfig {return false}
+        if _storage._requestHeadersToAdd != rhs_storage._requestHeadersToAdd {return false}
+        if _storage._requestHeadersToRemove != rhs_storage._requestHeadersToRemove {return false}
+        if _storage._responseHeadersToAdd != rhs_storage._responseHeadersToAdd {return false}
+        if _storage._responseHeadersToRemove != rhs_storage._responseHeadersToRemove {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -874,9 +1079,48 @@ nonisolated extension Envoy_Config_Route_V3_HeaderMatcher: SwiftProtobuf.Message
   }
 }
 
+nonisolated extension Envoy_Config_Route_V3_Decorator: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Decorator"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}operation\0\u{1}propagate\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.operation) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._propagate) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.operation.isEmpty {
+      try visitor.visitSingularStringField(value: self.operation, fieldNumber: 1)
+    }
+    try { if let v = self._propagate {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Route_V3_Decorator, rhs: Envoy_Config_Route_V3_Decorator) -> Bool {
+    if lhs.operation != rhs.operation {return false}
+    if lhs._propagate != rhs._propagate {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Envoy_Config_Route_V3_RouteAction: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RouteAction"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cluster\0\u{4}\u{2}weighted_clusters\0\u{4}\u{2}prefix_rewrite\0\u{2}\u{3}timeout\0\u{4}\u{10}idle_timeout\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cluster\0\u{4}\u{2}weighted_clusters\0\u{4}\u{2}prefix_rewrite\0\u{2}\u{3}timeout\0\u{4}\u{10}idle_timeout\0\u{4}\u{6}request_mirror_policies\0\u{4}\u{6}max_stream_duration\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -908,6 +1152,8 @@ nonisolated extension Envoy_Config_Route_V3_RouteAction: SwiftProtobuf.Message, 
       case 5: try { try decoder.decodeSingularStringField(value: &self.prefixRewrite) }()
       case 8: try { try decoder.decodeSingularMessageField(value: &self._timeout) }()
       case 24: try { try decoder.decodeSingularMessageField(value: &self._idleTimeout) }()
+      case 30: try { try decoder.decodeRepeatedMessageField(value: &self.requestMirrorPolicies) }()
+      case 36: try { try decoder.decodeSingularMessageField(value: &self._maxStreamDuration) }()
       default: break
       }
     }
@@ -938,14 +1184,110 @@ nonisolated extension Envoy_Config_Route_V3_RouteAction: SwiftProtobuf.Message, 
     try { if let v = self._idleTimeout {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
     } }()
+    if !self.requestMirrorPolicies.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.requestMirrorPolicies, fieldNumber: 30)
+    }
+    try { if let v = self._maxStreamDuration {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 36)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Route_V3_RouteAction, rhs: Envoy_Config_Route_V3_RouteAction) -> Bool {
     if lhs.clusterSpecifier != rhs.clusterSpecifier {return false}
     if lhs.prefixRewrite != rhs.prefixRewrite {return false}
+    if lhs.requestMirrorPolicies != rhs.requestMirrorPolicies {return false}
     if lhs._timeout != rhs._timeout {return false}
     if lhs._idleTimeout != rhs._idleTimeout {return false}
+    if lhs._maxStreamDuration != rhs._maxStreamDuration {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Route_V3_RouteAction.protoMessageName + ".RequestMirrorPolicy"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cluster\0\u{4}\u{2}runtime_fraction\0\u{4}\u{2}cluster_header\0\u{3}disable_shadow_host_suffix_append\0\u{4}\u{2}host_rewrite_literal\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.cluster) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._runtimeFraction) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.clusterHeader) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.disableShadowHostSuffixAppend) }()
+      case 8: try { try decoder.decodeSingularStringField(value: &self.hostRewriteLiteral) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.cluster.isEmpty {
+      try visitor.visitSingularStringField(value: self.cluster, fieldNumber: 1)
+    }
+    try { if let v = self._runtimeFraction {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    if !self.clusterHeader.isEmpty {
+      try visitor.visitSingularStringField(value: self.clusterHeader, fieldNumber: 5)
+    }
+    if self.disableShadowHostSuffixAppend != false {
+      try visitor.visitSingularBoolField(value: self.disableShadowHostSuffixAppend, fieldNumber: 6)
+    }
+    if !self.hostRewriteLiteral.isEmpty {
+      try visitor.visitSingularStringField(value: self.hostRewriteLiteral, fieldNumber: 8)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy, rhs: Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy) -> Bool {
+    if lhs.cluster != rhs.cluster {return false}
+    if lhs.clusterHeader != rhs.clusterHeader {return false}
+    if lhs._runtimeFraction != rhs._runtimeFraction {return false}
+    if lhs.disableShadowHostSuffixAppend != rhs.disableShadowHostSuffixAppend {return false}
+    if lhs.hostRewriteLiteral != rhs.hostRewriteLiteral {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Route_V3_RouteAction.MaxStreamDuration: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Route_V3_RouteAction.protoMessageName + ".MaxStreamDuration"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}max_stream_duration\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._maxStreamDuration) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._maxStreamDuration {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Route_V3_RouteAction.MaxStreamDuration, rhs: Envoy_Config_Route_V3_RouteAction.MaxStreamDuration) -> Bool {
+    if lhs._maxStreamDuration != rhs._maxStreamDuration {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

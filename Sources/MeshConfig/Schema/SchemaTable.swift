@@ -141,6 +141,9 @@ message envoy.config.overload.v3.ResourceMonitor
 oneof config_type
 1 name string required min_len=1
 3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
+message envoy.config.route.v3.Decorator
+1 operation string required min_len=1
+2 propagate message:google.protobuf.BoolValue
 message envoy.config.route.v3.DirectResponseAction
 1 status uint32 required lt=600 gte=200
 2 body message:envoy.config.core.v3.DataSource
@@ -162,20 +165,33 @@ oneof action required
 1 match message:envoy.config.route.v3.RouteMatch required
 2 route message:envoy.config.route.v3.RouteAction oneof=action
 7 direct_response message:envoy.config.route.v3.DirectResponseAction oneof=action
+5 decorator message:envoy.config.route.v3.Decorator
 13 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault
 9 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 12 request_headers_to_remove repeated:string min_len=1 header_name
 10 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 11 response_headers_to_remove repeated:string min_len=1 header_name
-others 3:redirect 17:filter_action 18:non_forwarding_action 4:metadata 5:decorator 15:tracing 16:per_request_buffer_limit_bytes 19:stat_prefix 20:request_body_buffer_limit
+others 3:redirect 17:filter_action 18:non_forwarding_action 4:metadata 15:tracing 16:per_request_buffer_limit_bytes 19:stat_prefix 20:request_body_buffer_limit
 message envoy.config.route.v3.RouteAction
 oneof cluster_specifier required
 1 cluster string oneof=cluster_specifier min_len=1
 3 weighted_clusters message:envoy.config.route.v3.WeightedCluster oneof=cluster_specifier
 5 prefix_rewrite string header_value
+30 request_mirror_policies repeated:message:envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 8 timeout message:google.protobuf.Duration
 24 idle_timeout message:google.protobuf.Duration
-others 2:cluster_header 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 20:cluster_not_found_response_code 4:metadata_match 32:regex_rewrite 41:path_rewrite_policy 45:path_rewrite 6:host_rewrite_literal 7:auto_host_rewrite 29:host_rewrite_header 35:host_rewrite_path_regex 44:host_rewrite 38:append_x_forwarded_host 42:flush_timeout 40:early_data_policy 9:retry_policy 33:retry_policy_typed_config 30:request_mirror_policies 11:priority 13:rate_limits 14:include_vh_rate_limits 15:hash_policy 17:cors 23:max_grpc_timeout 28:grpc_timeout_offset 25:upgrade_configs 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy 36:max_stream_duration
+36 max_stream_duration message:envoy.config.route.v3.RouteAction.MaxStreamDuration
+others 2:cluster_header 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 20:cluster_not_found_response_code 4:metadata_match 32:regex_rewrite 41:path_rewrite_policy 45:path_rewrite 6:host_rewrite_literal 7:auto_host_rewrite 29:host_rewrite_header 35:host_rewrite_path_regex 44:host_rewrite 38:append_x_forwarded_host 42:flush_timeout 40:early_data_policy 9:retry_policy 33:retry_policy_typed_config 11:priority 13:rate_limits 14:include_vh_rate_limits 15:hash_policy 17:cors 23:max_grpc_timeout 28:grpc_timeout_offset 25:upgrade_configs 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
+message envoy.config.route.v3.RouteAction.MaxStreamDuration
+1 max_stream_duration message:google.protobuf.Duration
+others 2:grpc_timeout_header_max 3:grpc_timeout_header_offset
+message envoy.config.route.v3.RouteAction.RequestMirrorPolicy
+1 cluster string
+5 cluster_header string header_name
+3 runtime_fraction message:envoy.config.core.v3.RuntimeFractionalPercent
+6 disable_shadow_host_suffix_append bool
+8 host_rewrite_literal string header_value
+others 4:trace_sampled 7:request_headers_mutations
 message envoy.config.route.v3.RouteConfiguration
 1 name string
 2 virtual_hosts repeated:message:envoy.config.route.v3.VirtualHost
@@ -183,8 +199,9 @@ message envoy.config.route.v3.RouteConfiguration
 5 response_headers_to_remove repeated:string header_name
 6 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 8 request_headers_to_remove repeated:string header_name
+13 request_mirror_policies repeated:message:envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 7 validate_clusters message:google.protobuf.BoolValue
-others 9:vhds 3:internal_only_headers 10:most_specific_header_mutations_wins 11:max_direct_response_body_size_bytes 12:cluster_specifier_plugins 13:request_mirror_policies 14:ignore_port_in_host_matching 18:vhost_header 15:ignore_path_parameters_in_path_matching 16:typed_per_filter_config 17:metadata
+others 9:vhds 3:internal_only_headers 10:most_specific_header_mutations_wins 11:max_direct_response_body_size_bytes 12:cluster_specifier_plugins 14:ignore_port_in_host_matching 18:vhost_header 15:ignore_path_parameters_in_path_matching 16:typed_per_filter_config 17:metadata
 message envoy.config.route.v3.RouteMatch
 oneof path_specifier required
 1 prefix string oneof=path_specifier
@@ -197,11 +214,12 @@ message envoy.config.route.v3.VirtualHost
 1 name string required min_len=1
 2 domains repeated:string required min_items=1 header_value
 3 routes repeated:message:envoy.config.route.v3.Route
+22 request_mirror_policies repeated:message:envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 7 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 13 request_headers_to_remove repeated:string min_len=1 header_name
 10 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 11 response_headers_to_remove repeated:string min_len=1 header_name
-others 21:matcher 4:require_tls 5:virtual_clusters 6:rate_limits 8:cors 15:typed_per_filter_config 14:include_request_attempt_count 19:include_attempt_count_in_response 16:retry_policy 20:retry_policy_typed_config 17:hedge_policy 23:include_is_timeout_retry_header 18:per_request_buffer_limit_bytes 25:request_body_buffer_limit 22:request_mirror_policies 24:metadata
+others 21:matcher 4:require_tls 5:virtual_clusters 6:rate_limits 8:cors 15:typed_per_filter_config 14:include_request_attempt_count 19:include_attempt_count_in_response 16:retry_policy 20:retry_policy_typed_config 17:hedge_policy 23:include_is_timeout_retry_header 18:per_request_buffer_limit_bytes 25:request_body_buffer_limit 24:metadata
 message envoy.config.route.v3.WeightedCluster
 1 clusters repeated:message:envoy.config.route.v3.WeightedCluster.ClusterWeight required min_items=1
 others 3:total_weight 2:runtime_key_prefix 4:header_name 5:use_hash_policy
@@ -248,7 +266,8 @@ message envoy.extensions.filters.http.fault.v3.HTTPFault
 others 3:upstream_cluster 5:downstream_nodes 7:response_rate_limit 8:delay_percent_runtime 9:abort_percent_runtime 10:delay_duration_runtime 11:abort_http_status_runtime 12:max_active_faults_runtime 13:response_rate_limit_percent_runtime 14:abort_grpc_status_runtime 15:disable_downstream_cluster_stats 16:filter_metadata
 message envoy.extensions.filters.http.router.v3.Router
 4 suppress_envoy_headers bool
-others 1:dynamic_stats 2:start_child_span 3:upstream_log 9:upstream_log_options 5:strict_check_headers 6:respect_expected_rq_timeout 7:suppress_grpc_request_failure_code_stats 8:upstream_http_filters
+6 respect_expected_rq_timeout bool
+others 1:dynamic_stats 2:start_child_span 3:upstream_log 9:upstream_log_options 5:strict_check_headers 7:suppress_grpc_request_failure_code_stats 8:upstream_http_filters
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
 oneof route_specifier
 1 codec_type enum:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType

@@ -4,13 +4,7 @@ import MeshPrimitives
 extension HeaderMap {
   /// `content-length` as a number. The parser has already refused anything that is not one plain decimal number.
   public var contentLength: UInt64? {
-    guard let bytes = value(.contentLength), bytes.count > 0, bytes.count <= 19 else { return nil }
-    var result: UInt64 = 0
-    for byte in bytes {
-      guard byte &- 0x30 < 10 else { return nil }
-      result = result &* 10 &+ UInt64(byte &- 0x30)
-    }
-    return result
+    value(.contentLength).flatMap { DecimalNumber.parse($0) }
   }
 
   /// Sets a header to a decimal number.

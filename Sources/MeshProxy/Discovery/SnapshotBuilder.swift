@@ -161,7 +161,10 @@ struct SnapshotBuilder {
     }
     let bufferLimit =
       listener.hasPerConnectionBufferLimitBytes ? Int(listener.perConnectionBufferLimitBytes.value) : 1024 * 1024
-    guard let compiled = connectionManager(manager, "\(filterPath)[0].typed_config", bufferLimit) else { return nil }
+    guard
+      let compiled = connectionManager(
+        manager, "\(filterPath)[0].typed_config", bufferLimit, isOutbound: listener.trafficDirection == .outbound)
+    else { return nil }
     let name = listener.name.isEmpty ? address.description : listener.name
     // Envoy's name for the scope: the address with its colons replaced, unless `stat_prefix` says otherwise.
     let statName = listener.statPrefix.isEmpty ? address.description.replacingColons : listener.statPrefix
@@ -175,10 +178,12 @@ struct SnapshotBuilder {
   }
 
   private mutating func connectionManager(
-    _ manager: HttpConnectionManager, _ path: String, _ bufferLimit: Int
+    _ manager: HttpConnectionManager, _ path: String, _ bufferLimit: Int, isOutbound: Bool
   ) -> ConnectionManagerConfiguration? {
     let before = problems.count
-    let (table, routeProblems) = RouteTable.build(manager.routeConfig, path: "\(path).route_config") { source in
+    let (table, routeProblems) = RouteTable.build(
+      manager.routeConfig, path: "\(path).route_config", runtime: identities.runtime
+    ) { source in
       Result { () throws(DataSourceError) in try DataSourceReader.bytes(of: source) }
         .mapError { RouteProblem(path: "", message: $0.description) }
     }
@@ -197,7 +202,8 @@ struct SnapshotBuilder {
     return ConnectionManagerConfiguration(
       statPrefix: manager.statPrefix,
       serverName: Array((manager.serverName.isEmpty ? "envoy" : manager.serverName).utf8),
-      serverHeader: .init(manager.serverHeaderTransformation), usesRemoteAddress: manager.useRemoteAddress.value,
+      serverHeader: .init(manager.serverHeaderTransformation), isOutbound: isOutbound,
+      usesRemoteAddress: manager.useRemoteAddress.value,
       generatesRequestID: !manager.hasGenerateRequestID || manager.generateRequestID.value,
       preservesExternalRequestID: manager.preserveExternalRequestID,
       setsRequestIDInResponse: manager.alwaysSetRequestIDInResponse,
@@ -259,7 +265,9 @@ struct SnapshotBuilder {
       if filter.isOptional, filter.typedConfig.typeURL.isEmpty { continue }
       // A filter that is switched off is checked all the same.
       if let message: Router = try? filter.typedConfig.unpack() {
-        router = .init(suppressesEnvoyHeaders: message.suppressEnvoyHeaders)
+        router = .init(
+          suppressesEnvoyHeaders: message.suppressEnvoyHeaders,
+          respectsExpectedTimeout: message.respectExpectedRqTimeout)
         if filter.disabled { report("\(filterPath).disabled", "the router cannot be disabled") }
       } else if let registration = FilterRegistry.registration(forType: filter.typedConfig.messageName) {
         do {

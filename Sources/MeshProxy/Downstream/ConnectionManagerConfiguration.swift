@@ -10,6 +10,8 @@ public final class ConnectionManagerConfiguration: Sendable {
   public let statPrefix: String
   public let serverName: [UInt8]
   public let serverHeader: ServerHeader
+  /// The listener's `traffic_direction` is `OUTBOUND`: its clients are the service beside the proxy.
+  public let isOutbound: Bool
   /// Trust the socket, not the headers, for who the client is (`use_remote_address`): the proxy stands at the edge.
   public let usesRemoteAddress: Bool
   public let generatesRequestID: Bool
@@ -32,7 +34,7 @@ public final class ConnectionManagerConfiguration: Sendable {
   public let accessLogs: [AccessLogConfiguration]
 
   init(
-    statPrefix: String, serverName: [UInt8], serverHeader: ServerHeader, usesRemoteAddress: Bool,
+    statPrefix: String, serverName: [UInt8], serverHeader: ServerHeader, isOutbound: Bool, usesRemoteAddress: Bool,
     generatesRequestID: Bool, preservesExternalRequestID: Bool, setsRequestIDInResponse: Bool,
     streamIdleTimeout: Nanoseconds?, requestTimeout: Nanoseconds?, minimumBodyRate: MinimumBodyRate,
     maximumStreamDuration: Nanoseconds?,
@@ -44,6 +46,7 @@ public final class ConnectionManagerConfiguration: Sendable {
     self.statPrefix = statPrefix
     self.serverName = serverName
     self.serverHeader = serverHeader
+    self.isOutbound = isOutbound
     self.usesRemoteAddress = usesRemoteAddress
     self.generatesRequestID = generatesRequestID
     self.preservesExternalRequestID = preservesExternalRequestID

@@ -13,6 +13,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   struct Configuration: Sendable {
     /// `suppress_envoy_headers`: no `x-envoy-upstream-service-time`, no `x-envoy-expected-rq-timeout-ms`.
     var suppressesEnvoyHeaders = false
+    /// `respect_expected_rq_timeout`: the timeout that an earlier proxy has announced holds here too.
+    var respectsExpectedTimeout = false
   }
 
   /// The stream it is a part of.
@@ -22,7 +24,12 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private var endpoint: ActiveEndpoint?
   private var connection: ClientConnection?
   private var ticket: ConnectionPool.Ticket?
-  private var action: ForwardAction?
+  private var timeout = Nanoseconds.zero
+  private var answersNoContent = false
+  /// The request said itself what its operation is called.
+  private var isNamedByCaller = false
+  /// Copies of the request that still get what comes of it.
+  private var shadows: [ShadowRequest] = []
   /// Body bytes that came before there was a connection.
   private var pendingBody = ByteQueue()
   private var pendingTrailers: HeaderMap?
@@ -42,6 +49,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     requestEnded = false
     responseBegan = false
     retried = false
+    isNamedByCaller = false
     isRequestPaused = false
     isResponsePaused = false
   }
@@ -75,10 +83,13 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       stream.count(.routerNoCluster)
       return stream.sendLocalReply(.noCluster)
     }
-    self.action = action
     self.cluster = cluster
     stream.info.cluster = cluster
     if let idle = action.idleTimeout { stream.setIdleTimeout(idle) }
+    if let maximum = action.maximumStreamDuration { stream.setMaximumDuration(maximum) }
+    let timeout = UpstreamTimeout(action, headers, respectsExpected: configuration.respectsExpectedTimeout)
+    self.timeout = timeout.response
+    answersNoContent = timeout.answersNoContent
     guard cluster.breaker.requests.enter(limit: cluster.limits.requests) else {
       cluster.stats.add(.requestActiveOverflow)
       return stream.sendLocalReply(.upstreamReset(.overflow, ""))
@@ -86,9 +97,53 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     isCounted = true
     cluster.stats.add(.requestActive)
     RequestRewrite.apply(
-      to: headers, route: route, action: action, announcesTimeout: !configuration.suppressesEnvoyHeaders)
+      to: headers, route: route, action: action, timeout: timeout,
+      announcesTimeout: !configuration.suppressesEnvoyHeaders)
+    if let decorator = route.decorator { name(stream, headers, decorator) }
+    if !action.mirrors.isEmpty { mirror(stream, headers, action) }
     attempt(stream, cluster, fresh: false)
     if requestEnded { startResponseTimer(stream) }
+  }
+
+  /// Tells the upstream what the operation is called, or takes the caller's name for it (see `isOutbound`).
+  @inline(never)
+  private func name(_ stream: Stream, _ headers: HeaderMap, _ decorator: RouteEntry.Decorator) {
+    if stream.manager?.configuration.isOutbound == true {
+      if decorator.propagates {
+        decorator.operation.withUnsafeBufferPointer { headers.set(.xEnvoyDecoratorOperation, $0) }
+      }
+    } else if headers.has(.xEnvoyDecoratorOperation) {
+      isNamedByCaller = headers.value(.xEnvoyDecoratorOperation).map { !$0.isEmpty } ?? false
+      headers.remove(.xEnvoyDecoratorOperation)
+    }
+  }
+
+  /// The other half: a service tells its caller what the operation is called.
+  @inline(never)
+  private func nameResponse(_ stream: Stream, _ headers: HeaderMap, _ decorator: RouteEntry.Decorator) {
+    if stream.manager?.configuration.isOutbound == true {
+      headers.remove(.xEnvoyDecoratorOperation)
+    } else if decorator.propagates, !isNamedByCaller {
+      decorator.operation.withUnsafeBufferPointer { headers.set(.xEnvoyDecoratorOperation, $0) }
+    }
+  }
+
+  /// Starts a copy of the request for each mirror that gets one.
+  @inline(never)
+  private func mirror(_ stream: Stream, _ headers: HeaderMap, _ action: ForwardAction) {
+    guard let routes = stream.manager?.routes else { return }
+    for mirror in action.mirrors where mirror.fraction.includes(stream.worker.random.next()) {
+      let cluster: ActiveCluster? =
+        switch mirror.target {
+        case .cluster(let index): routes.cluster(at: index)
+        case .header(let name): headers.value(name).flatMap { stream.worker.clusters[$0.text] }
+        }
+      guard let cluster else { continue }
+      let shadow = ShadowRequest.start(
+        mirror, of: headers, method: stream.start.method, to: cluster, worker: stream.worker,
+        limit: stream.requestPath.limit, timeout: timeout, endStream: requestEnded)
+      if let shadow, !requestEnded { shadows.append(shadow) }
+    }
   }
 
   private func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
@@ -143,6 +198,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard let stream else { return }
     requestEnded = endStream
     hasBody = true
+    if !shadows.isEmpty { for shadow in shadows { shadow.data(bytes, endStream: endStream) } }
     if let connection {
       connection.sendData(bytes, endStream: endStream)
     } else if ticket != nil {
@@ -158,6 +214,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   func requestTrailers(_ trailers: HeaderMap) {
     guard let stream else { return }
     requestEnded = true
+    for shadow in shadows { shadow.trailers(trailers) }
     if let connection { send(trailers, on: connection, stream) } else if ticket != nil { pendingTrailers = trailers }
     startResponseTimer(stream)
   }
@@ -170,7 +227,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   /// The route's timeout runs from the end of the request and covers every attempt.
   @inline(__always)
   private func startResponseTimer(_ stream: Stream) {
-    guard let timeout = action?.timeout, timeout != .zero, !stream.isOver else { return }
+    guard timeout != .zero, !stream.isOver else { return }
     stream.setResponseDeadline(stream.worker.loop.now + timeout)
   }
 
@@ -191,7 +248,10 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if !configuration.suppressesEnvoyHeaders, let began = stream.info.upstreamRequestStartedAt {
       headers.set(.xEnvoyUpstreamServiceTime, number: now.since(began).wholeMilliseconds)
     }
-    if let route = stream.info.route { RequestRewrite.applyToResponse(headers, route: route) }
+    if let route = stream.info.route {
+      RequestRewrite.applyToResponse(headers, route: route)
+      if let decorator = route.decorator { nameResponse(stream, headers, decorator) }
+    }
     if endStream { exchangeEnded(now) }
     stream.respond(status: status, headers, endStream: endStream)
   }
@@ -259,7 +319,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       stream.info.details = .init("response_timeout")
       stream.reset()
     } else {
-      stream.sendLocalReply(.upstreamTimeout)
+      stream.sendLocalReply(answersNoContent ? .upstreamTimeoutNoContent : .upstreamTimeout)
     }
   }
 
@@ -307,7 +367,10 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if connection != nil || ticket != nil || endpoint != nil { abandon() }
     if !pendingBody.isEmpty, let stream { pendingBody.clear(stream.worker.loop.bufferPool) }
     if pendingTrailers != nil { pendingTrailers = nil }
-    action = nil
+    if !shadows.isEmpty {
+      for shadow in shadows { shadow.originalEnded() }
+      shadows.removeAll(keepingCapacity: true)
+    }
     guard let cluster else { return }
     if isCounted {
       isCounted = false

@@ -7,9 +7,15 @@ enum RequestRewrite {
   /// Changes a request's headers for its upstream: the expected timeout, the rewritten path (the original one is kept in
   /// `x-envoy-original-path`), then the route's own changes.
   @inline(__always)
-  static func apply(to headers: HeaderMap, route: RouteEntry, action: ForwardAction, announcesTimeout: Bool) {
-    if announcesTimeout, action.timeout != .zero {
-      action.timeoutDigits.withUnsafeBufferPointer { headers.set(.xEnvoyExpectedRequestTimeout, $0) }
+  static func apply(
+    to headers: HeaderMap, route: RouteEntry, action: ForwardAction, timeout: UpstreamTimeout, announcesTimeout: Bool
+  ) {
+    if announcesTimeout, timeout.response != .zero {
+      if timeout.isFromHeader {
+        headers.set(.xEnvoyExpectedRequestTimeout, number: timeout.response.wholeMilliseconds)
+      } else {
+        action.timeoutDigits.withUnsafeBufferPointer { headers.set(.xEnvoyExpectedRequestTimeout, $0) }
+      }
     }
     if action.prefixRewrite != nil { rewritePath(headers, action) }
     if !route.requestHeaders.isEmpty { mutate(headers, route.requestHeaders) }

@@ -39,6 +39,9 @@ struct RouteBinding {
   @inline(__always)
   func match(_ headers: HeaderMap, random: UInt64) -> RouteEntry? { table.match(RoutingView(headers), random: random) }
 
+  /// The cluster at a position of `RouteTable.clusterNames`; nil if the configuration has no such cluster.
+  func cluster(at index: Int) -> ActiveCluster? { clusters[index] }
+
   /// nil if the configuration has no such cluster.
   @inline(__always)
   func cluster(_ action: ForwardAction) -> ActiveCluster? { clusters[action.clusterIndex] }

@@ -56,6 +56,8 @@ extension LocalReply {
     status: 504, text: "stream timeout", flags: .streamIdleTimeout, details: .init("stream_idle_timeout"))
   static let upstreamTimeout = LocalReply(
     status: 504, text: "upstream request timeout", flags: .upstreamRequestTimeout, details: .init("response_timeout"))
+  static let upstreamTimeoutNoContent = LocalReply(
+    status: 204, flags: .upstreamRequestTimeout, details: .init("response_timeout"))
   static let maximumDuration = LocalReply(
     status: 408, text: "downstream duration timeout", flags: .upstreamMaximumStreamDurationReached,
     details: .init("max_duration_timeout"), closesConnection: true)

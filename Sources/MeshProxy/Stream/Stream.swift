@@ -324,6 +324,12 @@ public final class Stream: RequestReceiver, TimerTarget {
     rearm()
   }
 
+  /// The route's own bound for the whole stream replaces the connection manager's; zero: none.
+  func setMaximumDuration(_ maximum: Nanoseconds) {
+    durationDeadline = maximum == .zero ? .never : info.startedAt + maximum
+    rearm()
+  }
+
   /// The whole response must be here by then (route `timeout`).
   @inline(__always)
   func setResponseDeadline(_ deadline: MonotonicTime) {

@@ -1,0 +1,208 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+import MeshRouting
+
+/// The copy of a request that a mirror gets (`request_mirror_policies`). Goes through the cluster's balancer, pool,
+/// breaker and statistics like any request; its answer is thrown away. It never holds up the request it copies: a mirror
+/// that reads too slowly loses its copy. Confined to the worker's thread.
+///
+/// Kept alive by the pool while it waits for a connection, then by the connection.
+final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
+  private let worker: Worker
+  private let cluster: ActiveCluster
+  private let headers: HeaderMap
+  private let method: HTTPMethod
+  /// Body bytes that may wait, for a connection or for the mirror to read.
+  private let limit: Int
+  /// From the end of the request to the end of the response; zero: unbounded.
+  private let timeout: Nanoseconds
+  private var endpoint: ActiveEndpoint?
+  private var ticket: ConnectionPool.Ticket?
+  private var connection: ClientConnection?
+  private var pending = ByteQueue()
+  private var pendingTrailers: HeaderMap?
+  private var timer: Timer?
+  private var startedAt: MonotonicTime
+  private var isRequestComplete = false
+  private var isOver = false
+
+  /// Begins the copy of a request whose headers are as its own upstream gets them; nil if there is no room or no endpoint
+  /// for it.
+  static func start(
+    _ mirror: RequestMirror, of headers: HeaderMap, method: HTTPMethod, to cluster: ActiveCluster, worker: Worker,
+    limit: Int, timeout: Nanoseconds, endStream: Bool
+  ) -> ShadowRequest? {
+    guard cluster.breaker.requests.enter(limit: cluster.limits.requests) else {
+      cluster.stats.add(.requestActiveOverflow)
+      return nil
+    }
+    guard let endpoint = cluster.pickEndpoint() else {
+      cluster.breaker.requests.leave()
+      cluster.stats.add(.connectionNoneHealthy)
+      return nil
+    }
+    let copy = worker.headerMaps.take()
+    copy.copy(from: headers)
+    rename(copy, mirror)
+    let shadow = ShadowRequest(worker, cluster, endpoint, copy, method, limit: limit, timeout: timeout)
+    shadow.begin(endpoint, endStream: endStream)
+    return shadow.isOver ? nil : shadow
+  }
+
+  /// What the copy says its host is.
+  private static func rename(_ headers: HeaderMap, _ mirror: RequestMirror) {
+    if !mirror.hostRewrite.isEmpty {
+      return mirror.hostRewrite.withUnsafeBufferPointer { headers.set(.host, $0) }
+    }
+    guard mirror.appendsSuffix, let host = headers.value(.host) else { return }
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: host.count + 7) { buffer in
+      guard let base = buffer.baseAddress else { return }
+      headers.set(.host, Bytes(start: base, count: RequestMirror.appendSuffix(host, into: base)))
+    }
+  }
+
+  private init(
+    _ worker: Worker, _ cluster: ActiveCluster, _ endpoint: ActiveEndpoint, _ headers: HeaderMap, _ method: HTTPMethod,
+    limit: Int, timeout: Nanoseconds
+  ) {
+    self.worker = worker
+    self.cluster = cluster
+    self.endpoint = endpoint
+    self.headers = headers
+    self.method = method
+    self.limit = limit
+    self.timeout = timeout
+    startedAt = worker.loop.now
+    cluster.stats.add(.requestActive)
+    cluster.stats.add(.requestTotal)
+    endpoint.stats.add(.requestTotal)
+    endpoint.stats.add(.requestActive)
+  }
+
+  private func begin(_ endpoint: ActiveEndpoint, endStream: Bool) {
+    if endStream { complete() }
+    ticket = endpoint.pool.acquire(self)
+  }
+
+  /// The request has been sent to its end: from now on the copy is on its own.
+  private func complete() {
+    isRequestComplete = true
+    guard timeout != .zero else { return }
+    timer = Timer(worker.loop, self)
+    timer?.arm(after: timeout)
+  }
+
+  func data(_ bytes: Bytes, endStream: Bool) {
+    guard !isOver else { return }
+    if endStream { complete() }
+    if let connection {
+      connection.sendData(bytes, endStream: endStream)
+    } else {
+      pending.append(bytes, worker.loop.bufferPool)
+      if pending.count > limit { abandon() }
+    }
+  }
+
+  func trailers(_ trailers: HeaderMap) {
+    guard !isOver else { return }
+    complete()
+    if let connection { return connection.sendTrailers(trailers) }
+    let copy = worker.headerMaps.take()
+    copy.copy(from: trailers)
+    pendingTrailers = copy
+  }
+
+  /// The request that is copied is over. What it has sent to its end goes on.
+  func originalEnded() { if !isRequestComplete { finish() } }
+
+  private func abandon() {
+    cluster.stats.add(.retryOrShadowAbandoned)
+    finish()
+  }
+
+  private func finish() {
+    guard !isOver else { return }
+    isOver = true
+    timer?.disarm()
+    if let ticket { endpoint?.pool.giveUp(ticket) }
+    ticket = nil
+    let open = connection
+    connection = nil
+    open?.cancel()
+    if !pending.isEmpty { pending.clear(worker.loop.bufferPool) }
+    worker.headerMaps.recycle(headers)
+    pendingTrailers = nil
+    endpoint?.stats.subtract(.requestActive)
+    endpoint = nil
+    cluster.stats.subtract(.requestActive)
+    cluster.breaker.requests.leave()
+  }
+
+  // MARK: PoolClient
+
+  func poolReady(_ connection: ClientConnection) {
+    ticket = nil
+    self.connection = connection
+    let endsWithData = isRequestComplete && pendingTrailers == nil
+    connection.send(headers, method: method, endStream: endsWithData && pending.isEmpty, receiver: self)
+    if !pending.isEmpty {
+      connection.sendData(pending.bytes, endStream: endsWithData)
+      pending.clear(worker.loop.bufferPool)
+    }
+    if let trailers = pendingTrailers {
+      pendingTrailers = nil
+      connection.sendTrailers(trailers)
+      worker.headerMaps.recycle(trailers)
+    }
+  }
+
+  func poolFailed(_ reason: StreamResetReason, _ detail: StaticString) {
+    ticket = nil
+    endpoint?.stats.add(.requestError)
+    finish()
+  }
+
+  // MARK: ResponseReceiver
+
+  func receiveInformational(status: Int, _ headers: HeaderMap) {}
+
+  func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
+    cluster.responseCodes.add(status)
+    endpoint?.stats.add(status >= 500 ? .requestError : .requestSuccess)
+    worker.headerMaps.recycle(headers)
+    if endStream { responseEnded() }
+  }
+
+  func receiveData(_ bytes: Bytes, endStream: Bool) { if endStream { responseEnded() } }
+
+  func receiveTrailers(_ trailers: HeaderMap) {
+    worker.headerMaps.recycle(trailers)
+    responseEnded()
+  }
+
+  private func responseEnded() {
+    cluster.stats.add(.requestCompleted)
+    cluster.requestTime.record(worker.loop.now.since(startedAt).rawValue / 1000)
+    // An answer that came before the request was complete leaves the connection in the middle of a body.
+    if isRequestComplete { connection = nil }
+    finish()
+  }
+
+  func responseReset(_ reason: StreamResetReason, detail: StaticString) {
+    connection = nil
+    cluster.stats.add(.requestReceivedReset)
+    endpoint?.stats.add(.requestError)
+    finish()
+  }
+
+  /// The mirror does not read what has been sent so far.
+  func requestBlocked() { worker.loop.defer { [self] in abandon() } }
+  func requestUnblocked() {}
+
+  func timerFired(_ tag: UInt8) {
+    cluster.stats.add(.requestTimeout)
+    endpoint?.stats.add(.requestTimeout)
+    finish()
+  }
+}

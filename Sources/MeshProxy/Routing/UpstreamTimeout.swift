@@ -1,0 +1,50 @@
+import MeshHTTP
+import MeshPrimitives
+import MeshRouting
+
+/// How long an upstream may take for its response, as route and trusted request headers say.
+struct UpstreamTimeout {
+  /// From the end of the request, over all attempts; zero: unbounded.
+  var response: Nanoseconds
+  /// The client wants 204 instead of 504 when it is over (`x-envoy-upstream-rq-timeout-alt-response`).
+  var answersNoContent = false
+  /// A header said so, not the route.
+  var isFromHeader = false
+
+  /// Fields that change the timeout of their request. Only trusted clients get them this far; see
+  /// `ConnectionManager.prepareRequestHeaders`.
+  @inline(__always)
+  private static var fields: HeaderIDSet {
+    HeaderIDSet().adding(.xEnvoyUpstreamRequestTimeout).adding(.xEnvoyUpstreamRequestTimeoutAltResponse)
+  }
+
+  /// Takes the fields out of the request and does what they say.
+  /// - Parameter respectsExpected: an earlier proxy's `x-envoy-expected-rq-timeout-ms` is the timeout
+  ///   (`respect_expected_rq_timeout`).
+  @inline(__always)
+  init(_ action: ForwardAction, _ headers: HeaderMap, respectsExpected: Bool) {
+    response = action.timeout
+    if headers.hasAny(Self.fields) || respectsExpected { read(headers, respectsExpected) }
+  }
+
+  @inline(never)
+  private mutating func read(_ headers: HeaderMap, _ respectsExpected: Bool) {
+    if respectsExpected, let time = Self.milliseconds(headers, .xEnvoyExpectedRequestTimeout) {
+      response = time
+      isFromHeader = true
+    } else if let time = Self.milliseconds(headers, .xEnvoyUpstreamRequestTimeout) {
+      response = time
+      isFromHeader = true
+    }
+    headers.remove(.xEnvoyUpstreamRequestTimeout)
+    guard headers.has(.xEnvoyUpstreamRequestTimeoutAltResponse) else { return }
+    answersNoContent = true
+    headers.remove(.xEnvoyUpstreamRequestTimeoutAltResponse)
+  }
+
+  /// A header's value as a time; nil if it is no decimal number, or absent. Longer than ten years is ten years.
+  private static func milliseconds(_ headers: HeaderMap, _ field: HeaderID) -> Nanoseconds? {
+    guard let value = headers.value(field), let number = DecimalNumber.parse(value) else { return nil }
+    return .milliseconds(min(number, 315_360_000_000))
+  }
+}
