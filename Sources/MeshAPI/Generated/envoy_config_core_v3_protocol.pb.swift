@@ -65,8 +65,8 @@ public nonisolated struct Envoy_Config_Core_V3_HttpProtocolOptions: Sendable {
   /// Clears the value of `maxHeadersCount`. Subsequent reads from it will return its default value.
   public mutating func clearMaxHeadersCount() {self._maxHeadersCount = nil}
 
-  /// Time after which a request is answered with 408, or reset if its response has begun, counted
-  /// from the end of its head. Unit: duration. Downstream only; for a cluster it is refused.
+  /// Time after which a request is answered with 504, or with 408 if it is not complete, or reset if
+  /// its response has begun, counted from the end of its head. Unit: duration. Downstream only; for a cluster it is refused.
   /// Default: no limit.
   public var maxStreamDuration: SwiftProtobuf.Google_Protobuf_Duration {
     get {_maxStreamDuration ?? SwiftProtobuf.Google_Protobuf_Duration()}

@@ -449,7 +449,7 @@ public nonisolated struct Envoy_Config_Route_V3_RouteAction: Sendable {
   public var requestMirrorPolicies: [Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy] = []
 
   /// Time for the whole response, counted from the end of the request and including a retry. Above
-  /// it the answer is 504. Unit: duration. 0s switches it off.
+  /// it the answer is 504. Not used beside `max_stream_duration`. Unit: duration. 0s switches it off.
   /// Default: 15s.
   public var timeout: SwiftProtobuf.Google_Protobuf_Duration {
     get {_timeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
@@ -542,8 +542,9 @@ public nonisolated struct Envoy_Config_Route_V3_RouteAction: Sendable {
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
     // methods supported on all messages.
 
-    /// Time from the beginning of the request to the end of the response. Above it the answer is 408,
-    /// or the response that has begun is cut off. Unit: duration. 0s switches it off.
+    /// Time from the beginning of the request to the end of the response. Above it the answer is 504,
+    /// or 408 if the request is not complete, or the response that has begun is cut off. The route's
+    /// `timeout` does not hold beside it. Unit: duration. 0s switches it off.
     /// Default: the connection manager's common_http_protocol_options.max_stream_duration.
     public var maxStreamDuration: SwiftProtobuf.Google_Protobuf_Duration {
       get {_maxStreamDuration ?? SwiftProtobuf.Google_Protobuf_Duration()}

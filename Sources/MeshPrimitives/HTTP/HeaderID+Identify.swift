@@ -98,6 +98,7 @@ extension HeaderID {
       if same(name, "x-envoy-downstream-service-cluster") { return .xEnvoyDownstreamServiceCluster }
     case 35:
       if same(name, "x-envoy-immediate-health-check-fail") { return .xEnvoyImmediateHealthCheckFail }
+      if same(name, "x-envoy-upstream-stream-duration-ms") { return .xEnvoyUpstreamStreamDuration }
     case 38:
       if same(name, "x-envoy-upstream-rq-per-try-timeout-ms") { return .xEnvoyUpstreamRequestPerTryTimeout }
     case 40:

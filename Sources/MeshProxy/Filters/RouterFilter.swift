@@ -25,6 +25,10 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private var connection: ClientConnection?
   private var ticket: ConnectionPool.Ticket?
   private var timeout = Nanoseconds.zero
+  /// Bounds one attempt, from its connection to the end of its response.
+  private var attemptTimeout: Nanoseconds?
+  private var responseDeadline: MonotonicTime = .never
+  private var attemptDeadline: MonotonicTime = .never
   private var answersNoContent = false
   /// The request said itself what its operation is called.
   private var isNamedByCaller = false
@@ -50,6 +54,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     responseBegan = false
     retried = false
     isNamedByCaller = false
+    responseDeadline = .never
+    attemptDeadline = .never
     isRequestPaused = false
     isResponsePaused = false
   }
@@ -90,6 +96,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     let timeout = UpstreamTimeout(action, headers, respectsExpected: configuration.respectsExpectedTimeout)
     self.timeout = timeout.response
     answersNoContent = timeout.answersNoContent
+    attemptTimeout = timeout.attempt
     guard cluster.breaker.requests.enter(limit: cluster.limits.requests) else {
       cluster.stats.add(.requestActiveOverflow)
       return stream.sendLocalReply(.upstreamReset(.overflow, ""))
@@ -169,6 +176,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     let endsWithHeaders = requestEnded && pendingBody.isEmpty && pendingTrailers == nil
     connection.send(stream.requestHeaders, method: stream.start.method, endStream: endsWithHeaders, receiver: self)
     if isResponsePaused { connection.pauseResponse(true) }
+    if let attemptTimeout { startAttemptTimer(stream, attemptTimeout) }
     if !endsWithHeaders { sendPending(stream, connection) }
   }
 
@@ -228,7 +236,16 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   @inline(__always)
   private func startResponseTimer(_ stream: Stream) {
     guard timeout != .zero, !stream.isOver else { return }
-    stream.setResponseDeadline(stream.worker.loop.now + timeout)
+    responseDeadline = stream.worker.loop.now + timeout
+    stream.setResponseDeadline(min(responseDeadline, attemptDeadline))
+  }
+
+  /// The attempt has its connection; from here on its own bound runs (Envoy's upstream `max_stream_duration`).
+  @inline(never)
+  private func startAttemptTimer(_ stream: Stream, _ limit: Nanoseconds) {
+    guard limit != .zero else { return }
+    attemptDeadline = stream.worker.loop.now + limit
+    stream.setResponseDeadline(min(responseDeadline, attemptDeadline))
   }
 
   // MARK: The response
@@ -311,6 +328,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   func responseTimedOut() {
     guard let stream else { return }
+    if stream.worker.loop.now >= attemptDeadline { return attemptTimedOut(stream) }
     cluster?.stats.add(.requestTimeout)
     endpoint?.stats.add(.requestTimeout)
     if connection != nil { cluster?.stats.add(.requestSentReset) }
@@ -320,6 +338,18 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       stream.reset()
     } else {
       stream.sendLocalReply(answersNoContent ? .upstreamTimeoutNoContent : .upstreamTimeout)
+    }
+  }
+
+  private func attemptTimedOut(_ stream: Stream) {
+    cluster?.stats.add(.requestMaximumDurationReached)
+    if connection != nil { cluster?.stats.add(.requestSentReset) }
+    if responseBegan {
+      stream.info.flags.insert(.upstreamMaximumStreamDurationReached)
+      stream.info.details = .init("upstream_max_stream_duration_reached")
+      stream.reset()
+    } else {
+      stream.sendLocalReply(stream.isRequestComplete ? .attemptTimeout : .attemptTimeoutBeforeRequestEnd)
     }
   }
 

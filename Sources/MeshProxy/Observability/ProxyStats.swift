@@ -86,7 +86,7 @@ public enum ClusterStat: Int, StatSet {
   case requestTotal, requestActive, requestCompleted, requestCancelled
   case requestPendingTotal, requestPendingActive, requestPendingOverflow, requestPendingFailureEject
   case requestActiveOverflow, requestTimeout, requestReceivedReset, requestSentReset
-  case requestRetry, requestRetrySuccess, retryOrShadowAbandoned
+  case requestRetry, requestRetrySuccess, retryOrShadowAbandoned, requestMaximumDurationReached
   case flowControlPaused, flowControlResumed, flowControlBackedUp, flowControlDrained
   case membershipTotal, membershipHealthy, membershipChange
   case updateAttempt, updateSuccess, updateFailure, updateEmpty
@@ -127,6 +127,7 @@ public enum ClusterStat: Int, StatSet {
     case .requestSentReset: .init(name: "upstream_rq_tx_reset", kind: .counter)
     case .requestRetry: .init(name: "upstream_rq_retry", kind: .counter)
     case .requestRetrySuccess: .init(name: "upstream_rq_retry_success", kind: .counter)
+    case .requestMaximumDurationReached: .init(name: "upstream_rq_max_duration_reached", kind: .counter)
     case .retryOrShadowAbandoned: .init(name: "retry_or_shadow_abandoned", kind: .counter)
     case .flowControlPaused: .init(name: "upstream_flow_control_paused_reading_total", kind: .counter)
     case .flowControlResumed: .init(name: "upstream_flow_control_resumed_reading_total", kind: .counter)

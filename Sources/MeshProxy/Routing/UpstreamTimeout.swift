@@ -6,6 +6,8 @@ import MeshRouting
 struct UpstreamTimeout {
   /// From the end of the request, over all attempts; zero: unbounded.
   var response: Nanoseconds
+  /// From an endpoint's connection to the end of the response, for one attempt; zero: unbounded; nil: the cluster decides.
+  var attempt: Nanoseconds?
   /// The client wants 204 instead of 504 when it is over (`x-envoy-upstream-rq-timeout-alt-response`).
   var answersNoContent = false
   /// A header said so, not the route.
@@ -16,6 +18,7 @@ struct UpstreamTimeout {
   @inline(__always)
   private static var fields: HeaderIDSet {
     HeaderIDSet().adding(.xEnvoyUpstreamRequestTimeout).adding(.xEnvoyUpstreamRequestTimeoutAltResponse)
+      .adding(.xEnvoyUpstreamStreamDuration)
   }
 
   /// Takes the fields out of the request and does what they say.
@@ -23,7 +26,8 @@ struct UpstreamTimeout {
   ///   (`respect_expected_rq_timeout`).
   @inline(__always)
   init(_ action: ForwardAction, _ headers: HeaderMap, respectsExpected: Bool) {
-    response = action.timeout
+    // A route with a bound for the whole stream has no other, as in Envoy.
+    response = action.maximumStreamDuration == nil ? action.timeout : .zero
     if headers.hasAny(Self.fields) || respectsExpected { read(headers, respectsExpected) }
   }
 
@@ -37,6 +41,8 @@ struct UpstreamTimeout {
       isFromHeader = true
     }
     headers.remove(.xEnvoyUpstreamRequestTimeout)
+    attempt = Self.milliseconds(headers, .xEnvoyUpstreamStreamDuration)
+    headers.remove(.xEnvoyUpstreamStreamDuration)
     guard headers.has(.xEnvoyUpstreamRequestTimeoutAltResponse) else { return }
     answersNoContent = true
     headers.remove(.xEnvoyUpstreamRequestTimeoutAltResponse)

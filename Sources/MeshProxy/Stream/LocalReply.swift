@@ -58,9 +58,16 @@ extension LocalReply {
     status: 504, text: "upstream request timeout", flags: .upstreamRequestTimeout, details: .init("response_timeout"))
   static let upstreamTimeoutNoContent = LocalReply(
     status: 204, flags: .upstreamRequestTimeout, details: .init("response_timeout"))
+  static let attemptTimeout = LocalReply(
+    status: 504, text: "upstream max stream duration reached", flags: .upstreamMaximumStreamDurationReached,
+    details: .init("upstream_max_stream_duration_reached"))
+  static let attemptTimeoutBeforeRequestEnd = LocalReply(
+    status: 408, text: "upstream max stream duration reached", flags: .upstreamMaximumStreamDurationReached,
+    details: .init("upstream_max_stream_duration_reached"), closesConnection: true)
   static let maximumDuration = LocalReply(
-    status: 408, text: "downstream duration timeout", flags: .upstreamMaximumStreamDurationReached,
-    details: .init("max_duration_timeout"), closesConnection: true)
+    status: 504, text: "downstream duration timeout", details: .init("max_duration_timeout"))
+  static let maximumDurationBeforeRequestEnd = LocalReply(
+    status: 408, text: "downstream duration timeout", details: .init("max_duration_timeout"), closesConnection: true)
   static let requestTooLarge = LocalReply(
     status: 413, text: "Payload Too Large", details: .init("request_payload_too_large"), closesConnection: true)
   static let responseTooLarge = LocalReply(

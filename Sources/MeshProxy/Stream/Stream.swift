@@ -353,7 +353,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     } else if now >= durationDeadline {
       durationDeadline = .never
       manager?.stats.add(.requestMaximumDurationReached)
-      sendLocalReply(.maximumDuration)
+      sendLocalReply(isRequestComplete ? .maximumDuration : .maximumDurationBeforeRequestEnd)
     } else if now >= idleDeadline {
       idleDeadline = .never
       manager?.stats.add(.requestIdleTimeout)
