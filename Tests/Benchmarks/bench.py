@@ -23,7 +23,7 @@ import peers
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CONNECTIONS = 64
-SCENARIOS = ("small", "large", "connect", "instructions", "syscalls", "memory", "idle", "slow")
+SCENARIOS = ("small", "large", "connect", "instructions", "routes", "syscalls", "memory", "idle", "slow")
 ABOUT = {
     "small": "150-byte responses, 64 keep-alive connections",
     "large": "64 KiB responses, 64 keep-alive connections",
@@ -188,8 +188,8 @@ class Bench:
     def connect(self):
         self.ratio_gate("connect", self.cost("connect", 150, ["Connection: close"]), "nginx", 1.0)
 
-    def count(self, port, requests, connections=CONNECTIONS):
-        subprocess.run([*self.load_core, self.programs["load"], "count", str(port), str(connections), str(requests), "150"],
+    def count(self, port, requests, connections=CONNECTIONS, target="150"):
+        subprocess.run([*self.load_core, self.programs["load"], "count", str(port), str(connections), str(requests), target],
                        check=True, stdout=subprocess.DEVNULL, timeout=600)
 
     def instructions(self):
@@ -198,21 +198,12 @@ class Bench:
             self.note("valgrind is not installed: no instruction counts")
             return
         measured = {}
-        lengths = (1000, 3000) if self.options.quick else (2000, 10000)
         for peer in self.everyone():
             if peer.name in ("Envoy", "C relay") or (self.options.quick and peer.name != "martlet"):
                 continue  # Envoy does not run under valgrind in reasonable time; the relay has next to none
-            totals = []
-            for requests in lengths:
-                progress(f"instructions: {peer.name}, {requests} requests")
-                file = peer.folder / f"callgrind.{requests}"
-                prefix = ["valgrind", "--tool=callgrind", "--fair-sched=yes", f"--callgrind-out-file={file}"]
-                self.start(peer, prefix)
-                self.count(peer.port, requests)
-                self.stop(peer, deadline=60)
-                totals.append(self.callgrind_total(peer, file))
-            if None not in totals:
-                measured[peer.name] = (totals[1] - totals[0]) / (lengths[1] - lengths[0])
+            each = self.instructions_per_request("instructions", peer)
+            if each is not None:
+                measured[peer.name] = each
         progress("")
         self.results["instructions"] = measured
         print("\ninstructions: user instructions per request (callgrind)")
@@ -220,6 +211,40 @@ class Bench:
             print(f"  {peer:<14}{value:>15,.0f}")
         if "martlet" in measured:
             self.gate("small: user instructions per request", measured["martlet"], 12000, "{:,.0f}", strict=True)
+
+    def routes(self):
+        """User instructions per request with few and with many routes."""
+        if not shutil.which("valgrind"):
+            self.note("valgrind is not installed: no instruction counts")
+            return
+        measured = {}
+        for kind in ("prefix", "path"):
+            for number in (10, 10000):
+                peer = peers.ManyRoutes(self.options.proxy, self.folder, self.backend_port, kind, number)
+                measured[peer.name] = self.instructions_per_request("routes", peer, peer.target)
+        progress("")
+        self.results["routes"] = measured
+        print("\nroutes: user instructions per request (callgrind), for the last of so many routes")
+        for name, value in measured.items():
+            print(f"  {name:<22}" + (f"{value:>7,.0f}" if value else "      -"))
+        for kind in ("prefix", "path"):
+            few, many = measured[f"10 {kind} routes"], measured[f"10,000 {kind} routes"]
+            if few and many:
+                self.gate(f"routes: 10,000 {kind} routes ÷ 10", many / few, 1.5, "{:.2f}")
+
+    def instructions_per_request(self, scenario, peer, target="150"):
+        """The difference of two run lengths under callgrind, for each request."""
+        lengths = (1000, 3000) if self.options.quick else (2000, 10000)
+        totals = []
+        for requests in lengths:
+            progress(f"{scenario}: {peer.name}, {requests} requests")
+            file = peer.folder / f"callgrind.{requests}"
+            prefix = ["valgrind", "--tool=callgrind", "--fair-sched=yes", f"--callgrind-out-file={file}"]
+            self.start(peer, prefix)
+            self.count(peer.port, requests, target=target)
+            self.stop(peer, deadline=60)
+            totals.append(self.callgrind_total(peer, file))
+        return None if None in totals else (totals[1] - totals[0]) / (lengths[1] - lengths[0])
 
     def callgrind_total(self, peer, file):
         for path in sorted(file.parent.glob(file.name + "*")):

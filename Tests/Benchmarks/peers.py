@@ -36,7 +36,7 @@ def socket_address(port):
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def envoy_configuration(port, admin, backend):
+def envoy_configuration(port, admin, backend, routes=({"prefix": "/"},)):
     """What martlet-proxy and Envoy run: the defaults, with statistics, request ids and no access log."""
     return {
         "node": {"id": "benchmark", "cluster": "benchmark"},
@@ -52,7 +52,7 @@ def envoy_configuration(port, admin, backend):
                         "stat_prefix": "front",
                         "codec_type": "HTTP1",
                         "route_config": {"name": "front", "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
-                            {"match": {"prefix": "/"}, "route": {"cluster": "backend", "timeout": "0s"}}]}]},
+                            {"match": match, "route": {"cluster": "backend", "timeout": "0s"}} for match in routes]}]},
                         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {
                             "@type": f"{TYPES}.filters.http.router.v3.Router"}}],
                     },
@@ -146,7 +146,7 @@ class Peer:
 
     def __init__(self, name, folder, backend):
         self.name = name
-        self.folder = Path(folder) / name.replace(" ", "-").lower()
+        self.folder = Path(folder) / name.replace(" ", "-").replace(",", "").lower()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.admin = free_port()
@@ -244,8 +244,25 @@ class Martlet(Peer):
         return str(copy)
 
     def command(self):
-        file = self.write("proxy.yaml", envoy_configuration(self.port, self.admin, self.backend))
+        return self.command_line(self.write("proxy.yaml", envoy_configuration(self.port, self.admin, self.backend)))
+
+    def command_line(self, file):
         return [self.program(), "-c", file, "--concurrency", "1", "--disable-hot-restart", "--drain-time-s", "1", "-l", "warning"]
+
+
+class ManyRoutes(Martlet):
+    """Martlet with so many routes, all but the last for other paths than the load's."""
+
+    def __init__(self, path, folder, backend, kind, count):
+        super().__init__(path, folder, backend, f"{count:,} {kind} routes")
+        self.target = f"150/service/{count - 1:05}/item"
+        self.routes = [{kind: f"/150/service/{number:05}/" + ("item" if kind == "path" else "")} for number in range(count)]
+
+    def command(self):
+        # The last is for the question whether the proxy has started.
+        routes = [*self.routes, {"path": "/150"}]
+        file = self.write("proxy.yaml", envoy_configuration(self.port, self.admin, self.backend, routes))
+        return self.command_line(file)
 
 
 class Envoy(Martlet):

@@ -1,0 +1,75 @@
+"""What two runs of the same program would not have in common, in one place: how it is made equal, or left out."""
+
+import fnmatch
+import re
+import socket
+
+UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+HTTP_DATE = re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT")
+ISO_TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+CLIENT = re.compile(r"\b(127\.\d+\.\d+\.\d+):\d{4,5}\b")
+# Milliseconds, whichever they are.
+DURATIONS = {"header.x-envoy-upstream-service-time", "upstream.*.header.x-envoy-upstream-service-time"}
+
+# Statistics that depend on time, on sizes of heads, or on how a program does its work inside.
+VOLATILE = [
+    "*_bytes_*", "*_length_ms*", "*_time*", "*_size*", "*.rq_time*", "*_ms", "*http1.*", "*.membership_*", "*.version",
+    "*.upstream_cx_rx_*", "*.upstream_cx_tx_*", "*.update_*", "*.max_host_weight", "*.lb_*", "*.default.remaining_*",
+    "*.downstream_cx_destroy*", "*.upstream_cx_destroy*", "*.upstream_cx_active", "*.downstream_cx_length_ms",
+    "listener.*.worker_*", "*.bind_errors", "*.assignment_*", "*.original_dst_*", "*.internal.*", "*.external.*",
+    "*.canary.*", "*.zone.*", "*.upstream_cx_http1_total", "*.upstream_cx_max_requests", "*.upstream_cx_none_healthy",
+    "*downstream_cx_http1_*", "*.default.total_match_count", "listener.*.http.*", "*.upstream_flow_control_*",
+]
+
+
+def machine_address():
+    """The address that this machine uses towards others."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return probe.getsockname()[0]
+        except OSError:
+            return None
+
+
+MACHINE = machine_address()
+
+
+class Normaliser:
+    """Replaces what belongs to one run of one case by what it stands for."""
+
+    def __init__(self, names):
+        own = {f"{names.listener[0]}:{names.listener[1]}": "<listener>", f"{names.listener[0]}": "<listener host>",
+               str(names.folder): "<folder>"}
+        own[f"{names.admin[0]}:{names.admin[1]}"] = "<admin>"
+        for name, endpoints in names.backend.endpoints.items():
+            for number, endpoint in enumerate(endpoints, 1):
+                label = name if len(endpoints) == 1 else f"{name}#{number}"
+                if endpoint.path:
+                    own[endpoint.path] = f"<{label}>"
+                else:
+                    own[f"{endpoint.host}:{endpoint.port}"] = f"<{label}>"
+        own.update({full: f"@{name}" for name, full in names.clusters.items()})
+        self.own = sorted(own.items(), key=lambda pair: -len(pair[0]))
+        self.port = str(names.listener[1])
+
+    def text(self, value):
+        for text, stands_for in self.own:
+            value = value.replace(text, stands_for)
+        value = UUID.sub("<uuid>", value)
+        value = HTTP_DATE.sub("<date>", value)
+        value = ISO_TIME.sub("<time>", value)
+        value = CLIENT.sub(r"\1:<port>", value)
+        if MACHINE:
+            value = re.sub(rf"(?<![\d.]){re.escape(MACHINE)}(?![\d.])", "<machine>", value)
+        return value
+
+    def value(self, key, value):
+        """The value of an entry of the record."""
+        if any(fnmatch.fnmatchcase(key.lower(), pattern) for pattern in DURATIONS) and value.isdigit():
+            return "<ms>"
+        return self.text(value)
+
+
+def volatile(statistic):
+    return any(fnmatch.fnmatchcase(statistic, pattern) for pattern in VOLATILE)

@@ -1,0 +1,447 @@
+"""Plays one case against one proxy and records what was seen."""
+
+import asyncio
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+
+from . import wire
+from .backend import Script
+from .casefile import Exchange
+from .normal import Normaliser
+
+DEADLINE = 15  # of anything that must happen
+LOG_DEADLINE = 3  # of a line in the access log
+CLIENT = "127.0.0.2"  # Envoy takes 127.0.0.1 for the machine itself
+HOST = "host.example"
+
+
+class Connection:
+    def __init__(self, reader, writer):
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def open(cls, address, source):
+        return cls(*await asyncio.open_connection(*address, local_addr=(source, 0), limit=wire.LIMIT))
+
+    async def send(self, data):
+        try:
+            self.writer.write(data)
+            await self.writer.drain()
+        except OSError:
+            pass  # the proxy has closed; what it said before that is what counts
+
+    async def until_closed(self, deadline):
+        """Whether the proxy ends the connection in time."""
+        try:
+            async with asyncio.timeout(deadline):
+                while await self.reader.read(65536):
+                    pass
+        except TimeoutError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def close(self):
+        self.writer.close()
+
+
+@dataclass
+class Running:
+    """An exchange in the background."""
+
+    number: int
+    exchange: Exchange
+    task: asyncio.Task
+    connection: Connection
+    arrivals: list
+
+
+class Play:
+    def __init__(self, case, proxy, names):
+        self.case = case
+        self.proxy = proxy
+        self.names = names
+        self.backend = names.backend
+        self.normal = Normaliser(names)
+        self.record = {}  # key: value; the order is that of the exchanges
+        self.problems = []  # explicit expectations that did not hold: (key, text)
+        self.connections = {}
+        self.running = {}  # by name
+        self.log_read = 0
+        self.number = 0
+
+    async def run(self):
+        try:
+            await self.backend.start()
+            for step in self.case.steps:
+                try:
+                    async with asyncio.timeout(DEADLINE * 2):
+                        await (self.exchange(step) if isinstance(step, Exchange) else self.step(step))
+                except (TimeoutError, OSError, wire.Malformed, KeyError, ValueError) as error:
+                    what = "nothing happened in time" if isinstance(error, TimeoutError) else repr(error)
+                    self.problems.append((f"{self.number}.failed", f"{self.case.name}:{step.line}: {what}"))
+                    return
+            self.number += 1
+            lines = self.new_log_lines()
+            if lines:
+                self.note("log.more", " // ".join(lines))
+        finally:
+            for running in self.running.values():
+                running.task.cancel()
+                running.connection.close()
+            for connection in self.connections.values():
+                connection.close()
+            await self.backend.stop()
+
+    def note(self, key, value):
+        self.record[f"{self.number}.{key}"] = self.normal.value(key, value)
+
+    # Requests
+
+    def request(self, exchange):
+        """(method, bytes)."""
+        if exchange.raw is not None:
+            text = self.names.fill(exchange.raw)
+            return text.split(" ")[0], text.encode("latin-1")
+        lines = [self.names.fill(line) for line in exchange.head]
+        if not lines[0].endswith(("HTTP/1.1", "HTTP/1.0")):
+            lines[0] += " HTTP/1.1"
+        given = {line.partition(":")[0].lower() for line in lines[1:]}
+        if "host" not in given and lines[0].endswith("1.1"):
+            lines.insert(1, "Host: " + HOST)
+        body = exchange.body or ""
+        if body and not given & {"content-length", "transfer-encoding"}:
+            lines.append(f"content-length: {len(body)}")
+        return lines[0].split(" ")[0], ("\r\n".join([*lines, "", ""]) + body).encode("latin-1")
+
+    async def connection(self, exchange):
+        """(the connection, whether it is for this exchange only)."""
+        name = exchange.options.get("on")
+        if name in self.connections:
+            return self.connections[name], False
+        address = self.proxy.admin if exchange.options.get("to") == "admin" else self.names.listener
+        connection = await Connection.open(address, exchange.options.get("from", CLIENT))
+        if name:
+            self.connections[name] = connection
+        return connection, not name
+
+    async def exchange(self, exchange):
+        self.number += 1
+        self.backend.script = Script([self.names.fill(line) for line in exchange.answer], exchange.answer_body,
+                                     exchange.behaviour)
+        if "repeat" in exchange.options:
+            return await self.repeat(exchange)
+        if "until" in exchange.options:
+            return await self.until(exchange)
+        connection, once = await self.connection(exchange)
+        before = len(self.backend.arrivals)
+        if "background" in exchange.options:
+            method, data = self.request(exchange)
+            await connection.send(data)
+            task = asyncio.create_task(wire.read_response(connection.reader, method))
+            verb, _, name = exchange.behaviour.partition(" ")
+            if verb == "hold":
+                await self.backend.until(lambda: name in self.backend.held, DEADLINE)
+            self.running[exchange.options["background"]] = Running(
+                self.number, exchange, task, connection, self.backend.arrivals[before:])
+            return
+        try:
+            response = await self.send(exchange, connection)
+            await self.finish(exchange, response, connection, before)
+        finally:
+            if once:
+                connection.close()
+
+    async def send(self, exchange, connection):
+        method, data = self.request(exchange)
+        await connection.send(data)
+        async with asyncio.timeout(DEADLINE):
+            return await wire.read_response(connection.reader, method)
+
+    async def finish(self, exchange, response, connection, before, arrivals=None):
+        """Notes all that came of an exchange, and what of it is not as the case says. What the upstreams got are the
+        arrivals from the number `before` on, unless they are given."""
+        start = len(self.record)
+        if exchange.options.get("to") == "admin":
+            self.admin_response(exchange, response)
+        else:
+            await self.response(exchange, response, connection)
+            if arrivals is None:
+                arrivals = await self.arrivals(exchange, before)
+            self.note_arrivals(arrivals)
+            if "unlogged" not in exchange.options:
+                await self.log_line()
+        self.check(exchange.expectations, dict(list(self.record.items())[start:]))
+
+    async def response(self, exchange, response, connection):
+        if response is None:
+            self.note("status", "closed")
+            return
+        words = response.start.split(" ", 2)
+        self.note("status", words[1])
+        self.note("version", words[0])
+        self.note("reason", words[2] if len(words) > 2 else "")
+        self.fields("", response)
+        self.note("body", response.body)
+        self.note("framing", response.framing)
+        if response.cut:
+            self.note("cut", "yes")
+        if response.interim:
+            self.note("interim", " ".join(response.interim))
+        if not response.keeps_alive or "ends" in exchange.options:
+            self.note("end", "closed" if await connection.until_closed(5) else "open")
+
+    def fields(self, prefix, message):
+        """Lines with one name stay in their order; different names have none."""
+        names = {}
+        for name, value in message.fields:
+            names.setdefault(name, []).append(value)
+        for name in sorted(names):
+            self.note(f"{prefix}header.{name}", ", ".join(f"[{value}]" for value in names[name])
+                      if len(names[name]) > 1 else names[name][0])
+        for name, value in message.trailers:
+            self.note(f"{prefix}trailer.{name}", value)
+
+    async def arrivals(self, exchange, before):
+        wanted = {expectation.key.split(".")[1] for expectation in exchange.expectations
+                  if expectation.key.startswith("upstream.") and expectation.value is not None} - {"?"}
+
+        def seen():
+            return {arrival.upstream for arrival in self.backend.arrivals[before:] if arrival.message}
+
+        await self.backend.until(lambda: wanted <= seen(), 3)
+        return self.backend.arrivals[before:]
+
+    def note_arrivals(self, arrivals):
+        counts = Counter(arrival.upstream for arrival in arrivals)
+        self.note("upstreams", " ".join(f"{name}*{count}" if count > 1 else name
+                                        for name, count in sorted(counts.items())) or "none")
+        for arrival in arrivals:
+            prefix = f"upstream.{arrival.upstream}."
+            message = arrival.message
+            self.note(prefix + "line", message.start)
+            self.fields(prefix, message)
+            self.note(prefix + "body", message.body)
+            self.note(prefix + "framing", message.framing)
+            self.note(prefix + "peer", message.peer)
+            self.note(prefix + "connection", "new" if arrival.first else "reused")
+
+    # The access log
+
+    def new_log_lines(self):
+        try:
+            with open(self.names.places["log"], "rb") as file:
+                file.seek(self.log_read)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self.log_read += len(whole)
+        return whole.decode("utf-8", "replace").splitlines()
+
+    async def log_line(self):
+        """Notes the lines that came with an exchange: at least one."""
+        lines = []
+        try:
+            async with asyncio.timeout(LOG_DEADLINE):
+                while not lines:
+                    lines = self.new_log_lines()
+                    if not lines:
+                        await asyncio.sleep(0.01)  # the file's writer has no event for us
+        except TimeoutError:
+            self.note("log", "no line")
+        for number, line in enumerate(lines, 1):
+            prefix = "log" if number == 1 else f"log{number}"
+            if self.case.format or "access_log" in self.case.sections:
+                self.note(prefix, line)
+            else:
+                for word in line.split("\t"):
+                    name, _, value = word.partition("=")
+                    self.note(f"{prefix}.{name}", value)
+
+    # The admin interface
+
+    def admin_response(self, exchange, response):
+        if response is None:
+            self.note("status", "closed")
+            return
+        self.note("status", response.start.split(" ")[1])
+        how = exchange.options.get("compare", "exact")
+        if how != "none":
+            self.note("header.content-type", response.value("content-type") or "")
+        if how == "exact":
+            self.note("body", response.body)
+        elif how == "json":
+            for path, value in sorted(set(shape(json.loads(response.body), True))):
+                self.note(f"json.{self.normal.text(path)}", value)
+        elif how == "shape":
+            for path, value in sorted(set(shape(json.loads(response.body), False))):
+                self.note(f"shape.{self.normal.text(path)}", value)
+        elif how == "names":
+            for line in response.body.splitlines():
+                self.note(f"name.{self.normal.text(line.rpartition(': ')[0] or line)}", "yes")
+        elif how == "lines":
+            for line in response.body.splitlines():
+                name, _, value = self.normal.text(line).rpartition("::" if "::" in line else ": ")
+                self.note(f"line.{name}", value)
+
+    # Many requests
+
+    async def repeat(self, exchange):
+        statuses, answers = set(), Counter()
+        count = int(exchange.options["repeat"])
+        for _ in range(count):
+            connection, once = await self.connection(exchange)
+            try:
+                response = await self.send(exchange, connection)
+            finally:
+                if once:
+                    connection.close()
+            statuses.add(response.start.split(" ")[1] if response else "closed")
+            answers[response.body.strip() if response else "closed"] += 1
+        self.note("statuses", " ".join(sorted(statuses)))
+        for answer, (least, most) in exchange.shares.items():
+            percent = (max(answers.values()) if answer == "*" else answers[answer]) * 100 / count
+            self.note(f"share.{answer}", f"{least:g}..{most:g}" if least <= percent <= most else f"{percent:g} percent")
+            if not least <= percent <= most:
+                self.problems.append((f"{self.number}.share.{answer}", f"{percent:g} percent, not {least:g} to {most:g}"))
+        lines = 0
+        try:
+            async with asyncio.timeout(LOG_DEADLINE):
+                while lines < count:
+                    lines += len(self.new_log_lines())
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            pass
+
+    async def until(self, exchange):
+        """Repeats the exchange until all is as the case says."""
+        number = self.number
+        end = asyncio.get_running_loop().time() + DEADLINE
+        while True:
+            problems = len(self.problems)
+            for key in [key for key in self.record if key.startswith(f"{number}.")]:
+                del self.record[key]
+            connection, once = await self.connection(exchange)
+            try:
+                before = len(self.backend.arrivals)
+                await self.finish(exchange, await self.send(exchange, connection), connection, before)
+            finally:
+                if once:
+                    connection.close()
+            if len(self.problems) == problems or asyncio.get_running_loop().time() > end:
+                return
+            del self.problems[problems:]
+            await asyncio.sleep(0.02)
+
+    # What the case says
+
+    def check(self, expectations, record):
+        upstreams = {key.split(".")[2] for key in record if key.split(".")[1] == "upstream"}
+        for expectation in expectations:
+            key, wanted = expectation.key, expectation.value
+            if ".?." in key:
+                # No upstream at all is as good a place as any to look for what is not there.
+                key = key.replace("?", next(iter(upstreams), "?") if len(upstreams) < 2 else "?")
+            key = f"{self.number}.{key}"
+            if wanted is not None:
+                wanted = self.normal.value(key.split(".", 1)[1], self.names.fill(wanted))
+            seen = record.get(key)
+            holds = seen is None if wanted is None else seen is not None if wanted == "*" else seen == wanted
+            if not holds:
+                self.problems.append((key, f"{self.case.name}:{expectation.line}: {key} is {show(seen)}, not {show(wanted)}"))
+
+    # Steps
+
+    async def step(self, step):
+        words = [self.names.fill(word) for word in step.words]
+        if step.verb == "stats":
+            await self.statistics(step)
+        elif step.verb == "release":
+            self.backend.release(words[0])
+        elif step.verb == "finish":
+            await self.finish_background(words[0])
+        elif step.verb == "await":
+            await self.await_statistic(step.words[0], words[1])
+        elif step.verb == "link":
+            temporary = self.names.folder / "link.new"
+            os.symlink(words[1], temporary)
+            os.rename(temporary, self.names.folder / words[0])
+        elif step.verb == "write":
+            (self.names.folder / words[0]).write_text(words[1] + "\n")
+        elif step.verb == "open":
+            self.connections[words[0]] = await Connection.open(self.names.listener, CLIENT)
+        elif step.verb == "close":
+            self.connections.pop(words[0]).close()
+        elif step.verb == "closed":
+            self.number += 1
+            connection = self.connections.pop(words[0])
+            async with asyncio.timeout(DEADLINE):
+                data = await connection.reader.read()
+            self.note(f"closed.{words[0]}", data.decode("latin-1") or "yes")
+            connection.close()
+
+    async def finish_background(self, name):
+        running = self.running.pop(name)
+        now, self.number = self.number, running.number
+        try:
+            async with asyncio.timeout(DEADLINE):
+                response = await running.task
+            await self.finish(running.exchange, response, running.connection, None, running.arrivals)
+        finally:
+            self.number = now
+            if "on" not in running.exchange.options:
+                running.connection.close()
+
+    async def await_statistic(self, name, value):
+        full = self.names.statistic(name)
+        async with asyncio.timeout(DEADLINE):
+            while str((await self.proxy.statistics()).get(full)) != value:
+                await asyncio.sleep(0.02)
+
+    async def statistics(self, step):
+        """Waits for the values that the case says, and notes all."""
+        self.number += 1
+        wanted = {entry.key: entry for entry in step.expectations}
+        end = asyncio.get_running_loop().time() + 3
+        while True:
+            values = await self.proxy.statistics()
+            seen = {name: str(values.get(self.names.statistic(name), "absent")) for name in wanted}
+            active = values.get(f"http.{self.case.id}.downstream_rq_active", 0)
+            settled = active == len(self.running) and all(
+                entry.value == "*" or seen[name] == entry.value for name, entry in wanted.items())
+            if settled or asyncio.get_running_loop().time() > end:
+                break
+            await asyncio.sleep(0.02)
+        for name, value in seen.items():
+            self.note(f"stat.{name}", value)
+            entry = wanted[name]
+            if entry.value not in ("*", value):
+                self.problems.append((f"{self.number}.stat.{name}",
+                                      f"{self.case.name}:{entry.line}: {name} is {value}, not {entry.value}"))
+
+
+def shape(value, values, path=""):
+    """(path, type or value) of everything in a JSON value. The members of a list are told apart by their names, not by their
+    places."""
+    if isinstance(value, dict):
+        yield path or ".", "object"
+        for name, member in value.items():
+            yield from shape(member, values, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        yield path or ".", "list"
+        for member in value:
+            name = member.get("name", "") if values and isinstance(member, dict) else ""
+            yield from shape(member, values, f"{path}[{name}]")
+    elif values:
+        yield path, json.dumps(value)
+    else:
+        yield path, {bool: "boolean", int: "number", float: "number", str: "string", type(None): "null"}[type(value)]
+
+
+def show(value):
+    return "absent" if value is None else repr(value if len(value) < 400 else value[:400] + "…")
