@@ -247,6 +247,12 @@ int clinux_socket_error(int fd) {
   return error;
 }
 
+int64_t clinux_round_trip_us(int fd) {
+  struct tcp_info info;
+  socklen_t length = sizeof info;
+  RETURN(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0 ? -1 : (int64_t)info.tcpi_rtt);
+}
+
 static int option_name(int option, int *level, int *name) {
   static const struct {
     int level, name;

@@ -48,6 +48,7 @@ public typealias HTTPFault = Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault
 public typealias FaultAbort = Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort
 public typealias FaultDelay = Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay
 public typealias FractionalPercent = Envoy_Type_V3_FractionalPercent
+public typealias RuntimeFractionalPercent = Envoy_Config_Core_V3_RuntimeFractionalPercent
 
 // MARK: Access logs
 
@@ -56,6 +57,17 @@ public typealias FileAccessLog = Envoy_Extensions_AccessLoggers_File_V3_FileAcce
 public typealias StdoutAccessLog = Envoy_Extensions_AccessLoggers_Stream_V3_StdoutAccessLog
 public typealias StderrAccessLog = Envoy_Extensions_AccessLoggers_Stream_V3_StderrAccessLog
 public typealias SubstitutionFormatString = Envoy_Config_Core_V3_SubstitutionFormatString
+public typealias AccessLogFilter = Envoy_Config_Accesslog_V3_AccessLogFilter
+/// A comparison with a number that the runtime can replace.
+public typealias ComparisonFilter = Envoy_Config_Accesslog_V3_ComparisonFilter
+public typealias MetadataMatcher = Envoy_Type_Matcher_V3_MetadataMatcher
+public typealias ValueMatcher = Envoy_Type_Matcher_V3_ValueMatcher
+public typealias RuntimeUInt32 = Envoy_Config_Core_V3_RuntimeUInt32
+
+// MARK: Local replies
+
+public typealias LocalReplyConfig = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_LocalReplyConfig
+public typealias ResponseMapper = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_ResponseMapper
 
 // MARK: Routes
 
@@ -65,12 +77,19 @@ public typealias Route = Envoy_Config_Route_V3_Route
 public typealias RouteMatch = Envoy_Config_Route_V3_RouteMatch
 public typealias RouteAction = Envoy_Config_Route_V3_RouteAction
 public typealias WeightedCluster = Envoy_Config_Route_V3_WeightedCluster
+public typealias RedirectAction = Envoy_Config_Route_V3_RedirectAction
 public typealias DirectResponseAction = Envoy_Config_Route_V3_DirectResponseAction
 public typealias RequestMirrorPolicy = Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy
 public typealias RouteDecorator = Envoy_Config_Route_V3_Decorator
-public typealias RuntimeFractionalPercent = Envoy_Config_Core_V3_RuntimeFractionalPercent
 public typealias HeaderMatcher = Envoy_Config_Route_V3_HeaderMatcher
+public typealias QueryParameterMatcher = Envoy_Config_Route_V3_QueryParameterMatcher
+public typealias CookieMatcher = Envoy_Config_Route_V3_CookieMatcher
+/// What a route says to a filter, with whether the filter sees its requests (`envoy.config.route.v3.FilterConfig`).
+public typealias RouteFilterConfig = Envoy_Config_Route_V3_FilterConfig
 public typealias StringMatcher = Envoy_Type_Matcher_V3_StringMatcher
+public typealias RegexMatcher = Envoy_Type_Matcher_V3_RegexMatcher
+public typealias RegexMatchAndSubstitute = Envoy_Type_Matcher_V3_RegexMatchAndSubstitute
+public typealias Metadata = Envoy_Config_Core_V3_Metadata
 public typealias HeaderValue = Envoy_Config_Core_V3_HeaderValue
 public typealias HeaderValueOption = Envoy_Config_Core_V3_HeaderValueOption
 

@@ -11,6 +11,8 @@ public final class Worker {
   public let loop: EventLoop
   public var random: Random
   let headerMaps = HeaderMapPool()
+  /// Where formats are filled in whose result goes elsewhere; see `withSubstitution`.
+  var substitutionOutput = SubstitutionOutput()
   /// An empty map that nobody changes.
   let noHeaders = HeaderMap()
   let log = Log.http

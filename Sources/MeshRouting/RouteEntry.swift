@@ -8,26 +8,45 @@ public final class RouteEntry: Sendable {
   public enum Action: Sendable {
     /// It is sent to a cluster.
     case forward(ForwardAction)
+    /// The client is sent elsewhere.
+    case redirect(Redirect)
     /// It is answered here.
     case directResponse(DirectResponse)
+    /// It is for the filters; the router has no cluster for it.
+    case nonForwarding
+  }
+
+  /// Where `x-envoy-attempt-count` is sent.
+  public struct AttemptCount: OptionSet, Sendable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    public static let inRequest = AttemptCount(rawValue: 1)
+    public static let inResponse = AttemptCount(rawValue: 2)
   }
 
   /// `Route.name`; often empty.
   public let name: String
   /// The name of the virtual host that the route belongs to.
   public let virtualHostName: String
-  /// Where the route stands: `virtual_hosts[virtualHostIndex].routes[routeIndex]`.
+  /// Where the route stands: `virtual_hosts[virtualHostIndex].routes[routeIndex]`. The redirect of `require_tls` belongs
+  /// to no route: its `routeIndex` is -1.
   public let virtualHostIndex: Int
   public let routeIndex: Int
   public let action: Action
   /// Changes to the request before it is sent upstream.
   public let requestHeaders: HeaderMutations
-  /// Changes to the response before it is sent downstream.
+  /// Changes to the response before it is sent downstream; answers of the proxy itself included.
   public let responseHeaders: HeaderMutations
-  /// The route's configuration of HTTP filters, by the filter's name.
-  public let typedPerFilterConfig: [String: TypedConfig]
+  public let attemptCount: AttemptCount
+  /// For each filter that routes configure, the message of the most special level that has one: positions in
+  /// `RouteTable.filterSources`.
+  public let filterSources: [Int]
   /// What a span for the request is called; nil if the route does not say.
   public let decorator: Decorator?
+  /// `Route.metadata`.
+  public let metadata: Metadata
+  /// Something is to be changed in the response's headers.
+  public let changesResponse: Bool
 
   /// Envoy's `Decorator`.
   public struct Decorator: Sendable {
@@ -38,8 +57,9 @@ public final class RouteEntry: Sendable {
 
   init(
     name: String, virtualHostName: String, virtualHostIndex: Int, routeIndex: Int, action: Action,
-    requestHeaders: HeaderMutations, responseHeaders: HeaderMutations, typedPerFilterConfig: [String: TypedConfig],
-    decorator: Decorator? = nil
+    requestHeaders: HeaderMutations = HeaderMutations(), responseHeaders: HeaderMutations = HeaderMutations(),
+    attemptCount: AttemptCount = [], filterSources: [Int] = [], decorator: Decorator? = nil,
+    metadata: Metadata = Metadata()
   ) {
     self.name = name
     self.virtualHostName = virtualHostName
@@ -48,84 +68,19 @@ public final class RouteEntry: Sendable {
     self.action = action
     self.requestHeaders = requestHeaders
     self.responseHeaders = responseHeaders
-    self.typedPerFilterConfig = typedPerFilterConfig
+    self.attemptCount = attemptCount
+    self.filterSources = filterSources
     self.decorator = decorator
+    self.metadata = metadata
+    changesResponse = !responseHeaders.isEmpty || attemptCount.contains(.inResponse)
   }
 }
 
-/// An answer the proxy gives itself (Envoy's `DirectResponseAction`).
-public final class DirectResponse: Sendable {
-  /// 200 … 599.
-  public let status: Int
-  /// At most 4,096 bytes.
-  public let body: [UInt8]
-
-  init(status: Int, body: [UInt8]) {
-    self.status = status
-    self.body = body
-  }
-}
-
-/// Where and how a request is sent (Envoy's `RouteAction`, with one cluster chosen).
-public final class ForwardAction: Sendable {
-  /// The name of the cluster.
-  public let cluster: String
-  /// Its position in `RouteTable.clusterNames`.
-  public let clusterIndex: Int
-  /// What replaces the matched part of the path; nil if the path stays.
-  public let prefixRewrite: [UInt8]?
-  /// How many bytes the route's path rule matched.
-  public let matchedLength: Int
-  /// Bounds the whole response, from the end of the request on; zero: no bound. Default: 15 s.
-  public let timeout: Nanoseconds
-  /// `timeout` in whole milliseconds as decimal digits: what the upstream is told.
-  public let timeoutDigits: [UInt8]
-  /// Bounds the time without any activity, in place of the connection manager's; zero: no bound; nil: not given.
-  public let idleTimeout: Nanoseconds?
-  /// Bounds the whole stream, in place of the connection manager's; zero: no bound; nil: not given.
-  public let maximumStreamDuration: Nanoseconds?
-  /// Who gets copies of the requests.
-  public let mirrors: [RequestMirror]
-
-  init(
-    cluster: String, clusterIndex: Int, prefixRewrite: [UInt8]?, matchedLength: Int, timeout: Nanoseconds,
-    idleTimeout: Nanoseconds?, maximumStreamDuration: Nanoseconds?, mirrors: [RequestMirror]
-  ) {
-    self.cluster = cluster
-    self.clusterIndex = clusterIndex
-    self.prefixRewrite = prefixRewrite
-    self.matchedLength = matchedLength
-    self.timeout = timeout
-    timeoutDigits = Array("\(timeout.wholeMilliseconds)".utf8)
-    self.idleTimeout = idleTimeout
-    self.maximumStreamDuration = maximumStreamDuration
-    self.mirrors = mirrors
-  }
-
-  /// The length of what `rewritePath` writes for a path of `length` bytes.
-  public func rewrittenLength(_ length: Int) -> Int {
-    guard let prefixRewrite else { return length }
-    return prefixRewrite.count + length - min(matchedLength, length)
-  }
-
-  /// Writes the path that is sent upstream: the matched part is replaced, the rest (the query too) stays as it is.
-  /// Nothing is tidied up: `/` for `/service` makes `//x` of `/service/x`, as in Envoy.
-  /// - Parameters:
-  ///   - path: the request's path that led to this route, query included.
-  ///   - buffer: room for `rewrittenLength(path.count)` bytes.
-  /// - Returns: how many bytes were written.
-  public func rewritePath(_ path: Bytes, into buffer: UnsafeMutablePointer<UInt8>) -> Int {
-    var count = 0
-    var kept = path
-    if let prefixRewrite {
-      let matched = min(matchedLength, path.count)
-      kept = path.slice(matched, path.count - matched)
-      for byte in prefixRewrite {
-        buffer[count] = byte
-        count += 1
-      }
-    }
-    if let base = kept.baseAddress { (buffer + count).update(from: base, count: kept.count) }
-    return count + kept.count
-  }
+/// What one level of a route table says to one filter (`typed_per_filter_config`).
+public struct RouteFilterSource: Sendable {
+  /// The name of the filter.
+  public let filter: String
+  /// Where the message stands, for errors.
+  public let path: String
+  public let config: TypedConfig
 }

@@ -8,6 +8,8 @@ public protocol RouteRequest: ~Copyable {
   /// The value of `:path`, query included.
   var path: Bytes { get }
   var method: Bytes { get }
+  /// `http` or `https`: what the client speaks, as far as is known.
+  var scheme: Bytes { get }
   /// The value of the first field line of this name; nil if there is none.
   func header(_ name: HeaderName) -> Bytes?
   /// Calls `body` with the value of every field line of this name, in order, until it returns false.
@@ -20,4 +22,13 @@ extension RouteRequest where Self: ~Copyable {
   public func forEachHeader(_ name: HeaderName, _ body: (Bytes) -> Bool) {
     if let value = header(name) { _ = body(value) }
   }
+
+  /// What `x-forwarded-proto` says, if it says `https`; otherwise `http`.
+  @inlinable
+  public var scheme: Bytes {
+    if let value = header(forwardedProtocol), value.equals("https") { return Bytes("https") }
+    return Bytes("http")
+  }
 }
+
+@usableFromInline let forwardedProtocol = HeaderName("x-forwarded-proto")

@@ -1,10 +1,12 @@
 import MeshAPI
 import MeshPrimitives
 
-/// Which route a request takes: a `RouteConfiguration`, checked and compiled. Pure and immutable; shared by all threads.
+/// Which route a request takes: a `RouteConfiguration`, checked and compiled. Pure and immutable but for the runtime's
+/// values; shared by all threads.
 ///
 /// The virtual host is chosen by domain, then the first of its routes that matches. The time of a look-up depends on the
-/// lengths of path and host and on how many routes with the same path ask for headers, not on the number of routes.
+/// lengths of path and host and on how many routes share the beginning of the path and ask for more, not on the number of
+/// routes.
 public final class RouteTable: Sendable {
   /// `RouteConfiguration.name`.
   public let name: String
@@ -15,35 +17,55 @@ public final class RouteTable: Sendable {
   public let clusterPaths: [String]
   /// Whether a route to a cluster that does not exist is an error (`validate_clusters`, default true).
   public let validatesClusters: Bool
+  /// Headers that are removed from requests from outside (`internal_only_headers`).
+  public let internalOnlyHeaders: [HeaderName]
+  /// What the levels of the table say to filters, each once.
+  public let filterSources: [RouteFilterSource]
+  @usableFromInline let ignoresPort: Bool
   private let domains: DomainIndex
+  /// What `domains` was made of.
+  let configuredDomains: [ConfiguredDomain]
+  /// By virtual host.
+  let hostNames: [String]
   @usableFromInline let hosts: [VirtualHostRoutes]
 
   init(
-    name: String, clusterNames: [String], clusterPaths: [String], validatesClusters: Bool, domains: DomainIndex,
-    hosts: [VirtualHostRoutes]
+    name: String, clusterNames: [String], clusterPaths: [String], validatesClusters: Bool,
+    internalOnlyHeaders: [HeaderName], filterSources: [RouteFilterSource], ignoresPort: Bool,
+    domains: [ConfiguredDomain], hostNames: [String], hosts: [VirtualHostRoutes]
   ) {
     self.name = name
     self.clusterNames = clusterNames
     self.clusterPaths = clusterPaths
     self.validatesClusters = validatesClusters
-    self.domains = domains
+    self.internalOnlyHeaders = internalOnlyHeaders
+    self.filterSources = filterSources
+    self.ignoresPort = ignoresPort
+    configuredDomains = domains
+    self.domains = DomainIndex(domains)
+    self.hostNames = hostNames
     self.hosts = hosts
   }
 
-  /// The route of a request; nil if no virtual host serves its host, or none of its routes matches.
-  /// - Parameter random: 64 random bits, by which one of weighted clusters is chosen.
+  /// The route of a request; nil if no virtual host serves its host, or none of its routes matches. A request that must
+  /// come over TLS and does not is sent there by an entry of the virtual host's own.
+  /// - Parameter random: 64 random bits, by which one of weighted clusters is chosen and `runtime_fraction` judges. Of the
+  ///   request, not of the look-up: the same number makes the same choice again.
   @inlinable
   public func match<R: RouteRequest & ~Copyable>(_ request: borrowing R, random: UInt64) -> RouteEntry? {
     let hostNumber = virtualHost(request.host)
     guard hostNumber >= 0 else { return nil }
     let host = hosts[hostNumber]
-    let number = host.find(request)
-    return number < 0 ? nil : host.entry(number, random)
+    if let redirect = host.tlsRedirect, host.mustComeOverTLS(request) { return redirect }
+    let number = host.find(request, random: random)
+    return number < 0 ? nil : host.entry(number, request, random)
   }
 
   /// The index of the virtual host that serves `host`; -1 if none does.
   @usableFromInline
-  func virtualHost(_ host: Bytes) -> Int { domains.find(host) }
+  func virtualHost(_ host: Bytes) -> Int { domains.find(ignoresPort ? Self.withoutPort(host) : host) }
+
+  static func withoutPort(_ host: Bytes) -> Bytes { host.slice(0, Authority.portStart(host)) }
 
   /// All entries, in the order of the configuration: what a snapshot prepares for (filters, clusters).
   public var entries: [RouteEntry] { hosts.flatMap(\.entries) }

@@ -210,15 +210,6 @@ import Testing
       ])
   }
 
-  @Test func directResponseBody() {
-    func body(_ count: Int) -> [String] {
-      problems(
-        DirectResponseAction.self, "{status: 200, body: {inline_string: \(String(repeating: "x", count: count))}}")
-    }
-    #expect(body(4096).isEmpty)
-    #expect(body(4097) == ["x.yaml:1:37: body.inline_string: must have at most 4096 bytes, not 4097"])
-  }
-
   @Test func routerIsLast() {
     func filters(_ types: String...) -> [String] {
       let items = types.enumerated().map { index, type in

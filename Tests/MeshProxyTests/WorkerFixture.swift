@@ -176,6 +176,7 @@ extension ConnectionManagerConfiguration {
       requestTimeout: requestTimeout, minimumBodyRate: minimumBodyRate, maximumStreamDuration: maximumStreamDuration,
       bufferLimit: bufferLimit,
       connection: connection, router: router, filters: filters, routeFilters: routeFilters, routes: routes,
-      routeConfigurationName: routeConfigurationName, accessLogs: accessLogs)
+      routeConfigurationName: routeConfigurationName, logging: logging,
+      localReplies: localReplies)
   }
 }

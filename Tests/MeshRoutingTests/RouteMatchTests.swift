@@ -275,16 +275,9 @@ import Testing
     let table = try Self.table(configuration(routes))
     let request = TestRequest(path)
     let action = try #require(table.match(request, random: 0)?.forward)
-    #expect((action.prefixRewrite == nil) == (path == rewritten))
-    let length = action.rewrittenLength(request.path.count)
-    let text = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: length + 1) { buffer in
-      buffer[length] = 0xee
-      let written = action.rewritePath(request.path, into: buffer.baseAddress!)
-      #expect(written == length && buffer[length] == 0xee)
-      return Bytes(rebasing: buffer[..<written]).text
-    }
-    #expect(text == rewritten)
-    #expect(action.rewrittenLength(0) == action.prefixRewrite?.count ?? 0)
+    #expect((action.pathRewrite == nil) == (path == rewritten))
+    #expect(action.isPlain == (action.pathRewrite == nil))
+    #expect(action.rewritten(path) == (path == rewritten ? nil : rewritten))
   }
 
   @Test func directResponses() throws {
@@ -312,8 +305,8 @@ import Testing
       ]))
     let entry = table.match(TestRequest("/x", host: "b"), random: 0)
     #expect(entry?.virtualHostIndex == 1 && entry?.routeIndex == 1 && entry?.virtualHostName == "b")
-    let filters = table.match(TestRequest("/first", host: "b"), random: 0)?.typedPerFilterConfig
-    #expect(filters?.keys.sorted() == ["envoy.filters.http.buffer"])
+    let filters = table.match(TestRequest("/first", host: "b"), random: 0)?.filterSources
+    #expect(filters?.map { table.filterSources[$0].filter } == ["envoy.filters.http.buffer"])
     #expect(table.entries.map(\.name) == ["other", "first", "second"])
     #expect(table.name == "r" && table.clusterNames == ["c"])
     #expect(table.clusterPaths == ["virtual_hosts[0].routes[0].route.cluster"])

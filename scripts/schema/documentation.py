@@ -20,6 +20,7 @@ TITLES = [
         "Access logs",
         [
             "envoy.config.accesslog.v3",
+            "envoy.data.accesslog.v3",
             "envoy.extensions.access_loggers.file.v3",
             "envoy.extensions.access_loggers.stream.v3",
         ],

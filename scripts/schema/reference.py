@@ -3,7 +3,24 @@
 import importlib
 import importlib.metadata
 
+import newer
 from google.protobuf import descriptor_pb2, descriptor_pool
+from validate import validate_pb2
+
+
+class _Pool:
+    """The pool that the generated modules put their files into, with the files brought up to date."""
+
+    def __init__(self, pool):
+        self._pool = pool
+
+    def AddSerializedFile(self, data):  # noqa: N802, as protobuf calls it
+        file = descriptor_pb2.FileDescriptorProto.FromString(data)
+        newer.patch(file)
+        return self._pool.AddSerializedFile(file.SerializeToString())
+
+    def __getattr__(self, name):
+        return getattr(self._pool, name)
 
 
 class Envoy:
@@ -12,6 +29,8 @@ class Envoy:
     def __init__(self):
         self.version = importlib.metadata.version("xds-protos")
         self.extension_types = []
+        self._pool = descriptor_pool.Default()
+        descriptor_pool.Default = lambda: _Pool(self._pool)
         for file in importlib.metadata.files("xds-protos"):
             path = str(file)
             if not path.endswith("_pb2.py") or not path.startswith(("envoy/", "validate/")):
@@ -20,9 +39,7 @@ class Envoy:
             if path.startswith("envoy/extensions/"):
                 self.extension_types += [m.full_name for m in module.DESCRIPTOR.message_types_by_name.values()]
         self.extension_types.sort()
-        self._pool = descriptor_pool.Default()
-        from validate import validate_pb2
-
+        descriptor_pool.Default = lambda: self._pool
         self._validate = validate_pb2
 
     def message(self, name):

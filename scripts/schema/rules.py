@@ -37,6 +37,8 @@ def of(message, field, envoy):
                     raise SystemExit(f"{message.full_name}.{field.name}: unknown rule {rule.name}")
         elif kind.name == "message":
             pass  # `required`: see must_be_present.
+        elif kind.name == "map":
+            pass  # Rules of keys and values are MessageRules' business.
         else:
             out += _scalar(value, message, field)
     return out
@@ -57,6 +59,8 @@ def _scalar(value, message, field):
             out.append(PATTERNS[bound])
         elif rule.name in ("strict", "defined_only"):
             pass  # The reader is strict about header names, and never takes a number that an enum does not have.
+        elif rule.name == "in":
+            pass  # A list of words, which the proxy knows itself.
         else:
             raise SystemExit(f"{message.full_name}.{field.name}: unknown rule {rule.name}")
     return out

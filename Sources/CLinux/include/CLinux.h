@@ -80,6 +80,8 @@ int64_t clinux_send2(int fd, const void *_Nullable first, size_t first_count, co
 int clinux_shutdown_write(int fd);
 int clinux_close(int fd);
 int clinux_socket_error(int fd);
+// TCP's smoothed estimate of the round trip in microseconds.
+int64_t clinux_round_trip_us(int fd);
 
 #define CLINUX_NODELAY 1
 #define CLINUX_REUSEADDR 2

@@ -22,7 +22,25 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
-/// Format of an access log line.
+/// How JSON is written.
+public nonisolated struct Envoy_Config_Core_V3_JsonFormatOptions: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Deprecated: the members of objects are always sorted by name.
+  /// Default: false.
+  ///
+  /// NOTE: This field was marked as deprecated in the .proto file.
+  public var sortProperties: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// A format with operators: of an access log's line, or of a local reply's body. Exactly one of
+/// `text_format_source`, `json_format` and `text_format` must be set.
 public nonisolated struct Envoy_Config_Core_V3_SubstitutionFormatString: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -30,9 +48,33 @@ public nonisolated struct Envoy_Config_Core_V3_SubstitutionFormatString: Sendabl
 
   public var format: Envoy_Config_Core_V3_SubstitutionFormatString.OneOf_Format? = nil
 
+  /// Deprecated: use `text_format_source`. The format as text.
+  /// Default: none.
+  ///
+  /// NOTE: This field was marked as deprecated in the .proto file.
+  public var textFormat: String {
+    get {
+      if case .textFormat(let v)? = format {return v}
+      return String()
+    }
+    set {format = .textFormat(newValue)}
+  }
+
+  /// The format as an object, which is written as one line of JSON. Its strings may hold operators;
+  /// one that is a single operator becomes a value of the operator's type, or `null` if it is not
+  /// known. At most 32 levels deep.
+  /// Default: none.
+  public var jsonFormat: SwiftProtobuf.Google_Protobuf_Struct {
+    get {
+      if case .jsonFormat(let v)? = format {return v}
+      return SwiftProtobuf.Google_Protobuf_Struct()
+    }
+    set {format = .jsonFormat(newValue)}
+  }
+
   /// The format: text with `%COMMAND%` operators, such as `%REQ(:METHOD)%` or `%RESPONSE_CODE%`.
-  /// Nothing is appended: end it with a newline.
-  /// Default: required.
+  /// Nothing is appended: end the line of a log with a newline.
+  /// Default: none.
   public var textFormatSource: Envoy_Config_Core_V3_DataSource {
     get {
       if case .textFormatSource(let v)? = format {return v}
@@ -41,26 +83,58 @@ public nonisolated struct Envoy_Config_Core_V3_SubstitutionFormatString: Sendabl
     set {format = .textFormatSource(newValue)}
   }
 
+  /// Whether a value that is not known is left out: as nothing instead of `-` in text; as a member
+  /// that is not there instead of `null` in JSON, with the objects that are empty then.
+  /// Default: false.
+  public var omitEmptyValues: Bool = false
+
+  /// `content-type` of a local reply that is formatted so. An access log has none.
+  /// Default: `text/plain`; for `json_format` `application/json`.
+  public var contentType: String = String()
+
+  /// How JSON is written.
+  /// Default: see the fields.
+  public var jsonFormatOptions: Envoy_Config_Core_V3_JsonFormatOptions {
+    get {_jsonFormatOptions ?? Envoy_Config_Core_V3_JsonFormatOptions()}
+    set {_jsonFormatOptions = newValue}
+  }
+  /// Returns true if `jsonFormatOptions` has been explicitly set.
+  public var hasJsonFormatOptions: Bool {self._jsonFormatOptions != nil}
+  /// Clears the value of `jsonFormatOptions`. Subsequent reads from it will return its default value.
+  public mutating func clearJsonFormatOptions() {self._jsonFormatOptions = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Format: Equatable, Sendable {
+    /// Deprecated: use `text_format_source`. The format as text.
+    /// Default: none.
+    ///
+    /// NOTE: This field was marked as deprecated in the .proto file.
+    case textFormat(String)
+    /// The format as an object, which is written as one line of JSON. Its strings may hold operators;
+    /// one that is a single operator becomes a value of the operator's type, or `null` if it is not
+    /// known. At most 32 levels deep.
+    /// Default: none.
+    case jsonFormat(SwiftProtobuf.Google_Protobuf_Struct)
     /// The format: text with `%COMMAND%` operators, such as `%REQ(:METHOD)%` or `%RESPONSE_CODE%`.
-    /// Nothing is appended: end it with a newline.
-    /// Default: required.
+    /// Nothing is appended: end the line of a log with a newline.
+    /// Default: none.
     case textFormatSource(Envoy_Config_Core_V3_DataSource)
 
   }
 
   public init() {}
+
+  fileprivate var _jsonFormatOptions: Envoy_Config_Core_V3_JsonFormatOptions? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "envoy.config.core.v3"
 
-nonisolated extension Envoy_Config_Core_V3_SubstitutionFormatString: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".SubstitutionFormatString"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{5}text_format_source\0")
+nonisolated extension Envoy_Config_Core_V3_JsonFormatOptions: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".JsonFormatOptions"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}sort_properties\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -68,6 +142,59 @@ nonisolated extension Envoy_Config_Core_V3_SubstitutionFormatString: SwiftProtob
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.sortProperties) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.sortProperties != false {
+      try visitor.visitSingularBoolField(value: self.sortProperties, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Core_V3_JsonFormatOptions, rhs: Envoy_Config_Core_V3_JsonFormatOptions) -> Bool {
+    if lhs.sortProperties != rhs.sortProperties {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_SubstitutionFormatString: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".SubstitutionFormatString"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}text_format\0\u{3}json_format\0\u{3}omit_empty_values\0\u{3}content_type\0\u{3}text_format_source\0\u{4}\u{2}json_format_options\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.format != nil {try decoder.handleConflictingOneOf()}
+          self.format = .textFormat(v)
+        }
+      }()
+      case 2: try {
+        var v: SwiftProtobuf.Google_Protobuf_Struct?
+        var hadOneofValue = false
+        if let current = self.format {
+          hadOneofValue = true
+          if case .jsonFormat(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.format = .jsonFormat(v)
+        }
+      }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.omitEmptyValues) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.contentType) }()
       case 5: try {
         var v: Envoy_Config_Core_V3_DataSource?
         var hadOneofValue = false
@@ -81,6 +208,7 @@ nonisolated extension Envoy_Config_Core_V3_SubstitutionFormatString: SwiftProtob
           self.format = .textFormatSource(v)
         }
       }()
+      case 7: try { try decoder.decodeSingularMessageField(value: &self._jsonFormatOptions) }()
       default: break
       }
     }
@@ -91,14 +219,37 @@ nonisolated extension Envoy_Config_Core_V3_SubstitutionFormatString: SwiftProtob
     // allocates stack space for every if/case branch local when no optimizations
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.format {
+    case .textFormat?: try {
+      guard case .textFormat(let v)? = self.format else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1)
+    }()
+    case .jsonFormat?: try {
+      guard case .jsonFormat(let v)? = self.format else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    }()
+    default: break
+    }
+    if self.omitEmptyValues != false {
+      try visitor.visitSingularBoolField(value: self.omitEmptyValues, fieldNumber: 3)
+    }
+    if !self.contentType.isEmpty {
+      try visitor.visitSingularStringField(value: self.contentType, fieldNumber: 4)
+    }
     try { if case .textFormatSource(let v)? = self.format {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
+    try { if let v = self._jsonFormatOptions {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
     } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Core_V3_SubstitutionFormatString, rhs: Envoy_Config_Core_V3_SubstitutionFormatString) -> Bool {
     if lhs.format != rhs.format {return false}
+    if lhs.omitEmptyValues != rhs.omitEmptyValues {return false}
+    if lhs.contentType != rhs.contentType {return false}
+    if lhs._jsonFormatOptions != rhs._jsonFormatOptions {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -36,6 +36,11 @@ public nonisolated struct Envoy_Config_Route_V3_RouteConfiguration: Sendable {
   /// Default: none.
   public var virtualHosts: [Envoy_Config_Route_V3_VirtualHost] = []
 
+  /// Names of headers by which services inside speak to each other: they are removed from requests
+  /// that come from outside. A request is from inside if its client's address is an internal one.
+  /// Default: none.
+  public var internalOnlyHeaders: [String] = []
+
   /// Headers added to every response, after those of the virtual host and the route.
   /// Default: none.
   public var responseHeadersToAdd: [Envoy_Config_Core_V3_HeaderValueOption] = []
@@ -57,6 +62,12 @@ public nonisolated struct Envoy_Config_Route_V3_RouteConfiguration: Sendable {
   /// Default: none.
   public var requestMirrorPolicies: [Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy] = []
 
+  /// The order of header changes. False: route, virtual host, route table, so that the most general
+  /// level has the last word. True: route table, virtual host, route. The changes of a weighted
+  /// cluster come first either way.
+  /// Default: false.
+  public var mostSpecificHeaderMutationsWins: Bool = false
+
   /// Whether a route to a cluster that does not exist makes the configuration invalid. When false
   /// such a route answers 503.
   /// Default: true.
@@ -69,11 +80,39 @@ public nonisolated struct Envoy_Config_Route_V3_RouteConfiguration: Sendable {
   /// Clears the value of `validateClusters`. Subsequent reads from it will return its default value.
   public mutating func clearValidateClusters() {self._validateClusters = nil}
 
+  /// Upper bound on the bodies of direct responses. Unit: bytes.
+  /// Default: 4096.
+  public var maxDirectResponseBodySizeBytes: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_maxDirectResponseBodySizeBytes ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_maxDirectResponseBodySizeBytes = newValue}
+  }
+  /// Returns true if `maxDirectResponseBodySizeBytes` has been explicitly set.
+  public var hasMaxDirectResponseBodySizeBytes: Bool {self._maxDirectResponseBodySizeBytes != nil}
+  /// Clears the value of `maxDirectResponseBodySizeBytes`. Subsequent reads from it will return its default value.
+  public mutating func clearMaxDirectResponseBodySizeBytes() {self._maxDirectResponseBodySizeBytes = nil}
+
+  /// Whether the port in a request's host is left out when `domains` are compared with it.
+  /// Default: false.
+  public var ignorePortInHostMatching: Bool = false
+
+  /// Whether parameters in a path (`;` and what follows, up to the next `/`) are left out when routes
+  /// are compared with it. What is sent upstream keeps them.
+  /// Default: false.
+  public var ignorePathParametersInPathMatching: Bool = false
+
+  /// Configuration of HTTP filters for every route, by the name of the filter. A virtual host's, a
+  /// route's or a weighted cluster's configuration of the same filter takes its place:
+  /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`,
+  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`, `envoy.config.route.v3.FilterConfig`.
+  /// Default: none.
+  public var typedPerFilterConfig: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> = [:]
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
   fileprivate var _validateClusters: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+  fileprivate var _maxDirectResponseBodySizeBytes: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -82,7 +121,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.route.v3"
 
 nonisolated extension Envoy_Config_Route_V3_RouteConfiguration: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RouteConfiguration"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}virtual_hosts\0\u{4}\u{2}response_headers_to_add\0\u{3}response_headers_to_remove\0\u{3}request_headers_to_add\0\u{3}validate_clusters\0\u{3}request_headers_to_remove\0\u{4}\u{5}request_mirror_policies\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}virtual_hosts\0\u{3}internal_only_headers\0\u{3}response_headers_to_add\0\u{3}response_headers_to_remove\0\u{3}request_headers_to_add\0\u{3}validate_clusters\0\u{3}request_headers_to_remove\0\u{4}\u{2}most_specific_header_mutations_wins\0\u{3}max_direct_response_body_size_bytes\0\u{4}\u{2}request_mirror_policies\0\u{3}ignore_port_in_host_matching\0\u{3}ignore_path_parameters_in_path_matching\0\u{3}typed_per_filter_config\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -92,12 +131,18 @@ nonisolated extension Envoy_Config_Route_V3_RouteConfiguration: SwiftProtobuf.Me
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.virtualHosts) }()
+      case 3: try { try decoder.decodeRepeatedStringField(value: &self.internalOnlyHeaders) }()
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.responseHeadersToAdd) }()
       case 5: try { try decoder.decodeRepeatedStringField(value: &self.responseHeadersToRemove) }()
       case 6: try { try decoder.decodeRepeatedMessageField(value: &self.requestHeadersToAdd) }()
       case 7: try { try decoder.decodeSingularMessageField(value: &self._validateClusters) }()
       case 8: try { try decoder.decodeRepeatedStringField(value: &self.requestHeadersToRemove) }()
+      case 10: try { try decoder.decodeSingularBoolField(value: &self.mostSpecificHeaderMutationsWins) }()
+      case 11: try { try decoder.decodeSingularMessageField(value: &self._maxDirectResponseBodySizeBytes) }()
       case 13: try { try decoder.decodeRepeatedMessageField(value: &self.requestMirrorPolicies) }()
+      case 14: try { try decoder.decodeSingularBoolField(value: &self.ignorePortInHostMatching) }()
+      case 15: try { try decoder.decodeSingularBoolField(value: &self.ignorePathParametersInPathMatching) }()
+      case 16: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: &self.typedPerFilterConfig) }()
       default: break
       }
     }
@@ -114,6 +159,9 @@ nonisolated extension Envoy_Config_Route_V3_RouteConfiguration: SwiftProtobuf.Me
     if !self.virtualHosts.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.virtualHosts, fieldNumber: 2)
     }
+    if !self.internalOnlyHeaders.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.internalOnlyHeaders, fieldNumber: 3)
+    }
     if !self.responseHeadersToAdd.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.responseHeadersToAdd, fieldNumber: 4)
     }
@@ -129,8 +177,23 @@ nonisolated extension Envoy_Config_Route_V3_RouteConfiguration: SwiftProtobuf.Me
     if !self.requestHeadersToRemove.isEmpty {
       try visitor.visitRepeatedStringField(value: self.requestHeadersToRemove, fieldNumber: 8)
     }
+    if self.mostSpecificHeaderMutationsWins != false {
+      try visitor.visitSingularBoolField(value: self.mostSpecificHeaderMutationsWins, fieldNumber: 10)
+    }
+    try { if let v = self._maxDirectResponseBodySizeBytes {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
+    } }()
     if !self.requestMirrorPolicies.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.requestMirrorPolicies, fieldNumber: 13)
+    }
+    if self.ignorePortInHostMatching != false {
+      try visitor.visitSingularBoolField(value: self.ignorePortInHostMatching, fieldNumber: 14)
+    }
+    if self.ignorePathParametersInPathMatching != false {
+      try visitor.visitSingularBoolField(value: self.ignorePathParametersInPathMatching, fieldNumber: 15)
+    }
+    if !self.typedPerFilterConfig.isEmpty {
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: self.typedPerFilterConfig, fieldNumber: 16)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -138,12 +201,18 @@ nonisolated extension Envoy_Config_Route_V3_RouteConfiguration: SwiftProtobuf.Me
   public static func ==(lhs: Envoy_Config_Route_V3_RouteConfiguration, rhs: Envoy_Config_Route_V3_RouteConfiguration) -> Bool {
     if lhs.name != rhs.name {return false}
     if lhs.virtualHosts != rhs.virtualHosts {return false}
+    if lhs.internalOnlyHeaders != rhs.internalOnlyHeaders {return false}
     if lhs.responseHeadersToAdd != rhs.responseHeadersToAdd {return false}
     if lhs.responseHeadersToRemove != rhs.responseHeadersToRemove {return false}
     if lhs.requestHeadersToAdd != rhs.requestHeadersToAdd {return false}
     if lhs.requestHeadersToRemove != rhs.requestHeadersToRemove {return false}
     if lhs.requestMirrorPolicies != rhs.requestMirrorPolicies {return false}
+    if lhs.mostSpecificHeaderMutationsWins != rhs.mostSpecificHeaderMutationsWins {return false}
     if lhs._validateClusters != rhs._validateClusters {return false}
+    if lhs._maxDirectResponseBodySizeBytes != rhs._maxDirectResponseBodySizeBytes {return false}
+    if lhs.ignorePortInHostMatching != rhs.ignorePortInHostMatching {return false}
+    if lhs.ignorePathParametersInPathMatching != rhs.ignorePathParametersInPathMatching {return false}
+    if lhs.typedPerFilterConfig != rhs.typedPerFilterConfig {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -42,6 +42,11 @@ public nonisolated struct Envoy_Config_Route_V3_VirtualHost: Sendable {
   /// Default: none.
   public var routes: [Envoy_Config_Route_V3_Route] = []
 
+  /// Which requests must have come over TLS, by their `x-forwarded-proto`. Others are answered with
+  /// 301 and the same URL with `https`.
+  /// Default: NONE.
+  public var requireTls: Envoy_Config_Route_V3_VirtualHost.TlsRequirementType = .none
+
   /// Clusters that get a copy of each request of this virtual host, unless its route says otherwise.
   /// Default: those of the route configuration.
   public var requestMirrorPolicies: [Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy] = []
@@ -62,13 +67,86 @@ public nonisolated struct Envoy_Config_Route_V3_VirtualHost: Sendable {
   /// Default: none.
   public var responseHeadersToRemove: [String] = []
 
+  /// Configuration of HTTP filters for the routes of this virtual host, by the name of the filter. A
+  /// route's or a weighted cluster's configuration of the same filter takes its place:
+  /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`,
+  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`, `envoy.config.route.v3.FilterConfig`.
+  /// Default: none.
+  public var typedPerFilterConfig: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> = [:]
+
+  /// Whether requests say in `x-envoy-attempt-count` how often they have been sent to an upstream.
+  /// Default: false.
+  public var includeRequestAttemptCount: Bool = false
+
+  /// Whether responses say in `x-envoy-attempt-count` how often the request was sent to an upstream.
+  /// Default: false.
+  public var includeAttemptCountInResponse: Bool = false
+
+  /// What else is to be known of this virtual host: nothing here depends on it.
+  /// Default: none.
+  public var metadata: Envoy_Config_Core_V3_Metadata {
+    get {_metadata ?? Envoy_Config_Core_V3_Metadata()}
+    set {_metadata = newValue}
+  }
+  /// Returns true if `metadata` has been explicitly set.
+  public var hasMetadata: Bool {self._metadata != nil}
+  /// Clears the value of `metadata`. Subsequent reads from it will return its default value.
+  public mutating func clearMetadata() {self._metadata = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// Which requests must have come over TLS.
+  public nonisolated enum TlsRequirementType: SwiftProtobuf.Enum, Swift.CaseIterable {
+    public typealias RawValue = Int
+
+    /// None.
+    case none // = 0
+
+    /// Those from outside: see `x-envoy-internal`.
+    case externalOnly // = 1
+
+    /// All.
+    case all // = 2
+    case UNRECOGNIZED(Int)
+
+    public init() {
+      self = .none
+    }
+
+    public init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .none
+      case 1: self = .externalOnly
+      case 2: self = .all
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    public var rawValue: Int {
+      switch self {
+      case .none: return 0
+      case .externalOnly: return 1
+      case .all: return 2
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    public static let allCases: [Envoy_Config_Route_V3_VirtualHost.TlsRequirementType] = [
+      .none,
+      .externalOnly,
+      .all,
+    ]
+
+  }
+
   public init() {}
+
+  fileprivate var _metadata: Envoy_Config_Core_V3_Metadata? = nil
 }
 
-/// One route: which requests, and what becomes of them. Exactly one of `route` and `direct_response`
-/// must be set.
+/// One route: which requests, and what becomes of them. Exactly one of `route`, `redirect`,
+/// `direct_response` and `non_forwarding_action` must be set.
 public nonisolated struct Envoy_Config_Route_V3_Route: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -107,6 +185,16 @@ public nonisolated struct Envoy_Config_Route_V3_Route: @unchecked Sendable {
     set {_uniqueStorage()._action = .route(newValue)}
   }
 
+  /// Send the client elsewhere.
+  /// Default: none.
+  public var redirect: Envoy_Config_Route_V3_RedirectAction {
+    get {
+      if case .redirect(let v)? = _storage._action {return v}
+      return Envoy_Config_Route_V3_RedirectAction()
+    }
+    set {_uniqueStorage()._action = .redirect(newValue)}
+  }
+
   /// Answer the request without an upstream.
   /// Default: none.
   public var directResponse: Envoy_Config_Route_V3_DirectResponseAction {
@@ -116,6 +204,27 @@ public nonisolated struct Envoy_Config_Route_V3_Route: @unchecked Sendable {
     }
     set {_uniqueStorage()._action = .directResponse(newValue)}
   }
+
+  /// Leave the request to the filters: one that reaches the router is answered with 503.
+  /// Default: none.
+  public var nonForwardingAction: Envoy_Config_Route_V3_NonForwardingAction {
+    get {
+      if case .nonForwardingAction(let v)? = _storage._action {return v}
+      return Envoy_Config_Route_V3_NonForwardingAction()
+    }
+    set {_uniqueStorage()._action = .nonForwardingAction(newValue)}
+  }
+
+  /// What else is to be known of this route: nothing here depends on it.
+  /// Default: none.
+  public var metadata: Envoy_Config_Core_V3_Metadata {
+    get {_storage._metadata ?? Envoy_Config_Core_V3_Metadata()}
+    set {_uniqueStorage()._metadata = newValue}
+  }
+  /// Returns true if `metadata` has been explicitly set.
+  public var hasMetadata: Bool {_storage._metadata != nil}
+  /// Clears the value of `metadata`. Subsequent reads from it will return its default value.
+  public mutating func clearMetadata() {_uniqueStorage()._metadata = nil}
 
   /// What a span for this route's requests is called.
   /// Default: none.
@@ -128,9 +237,10 @@ public nonisolated struct Envoy_Config_Route_V3_Route: @unchecked Sendable {
   /// Clears the value of `decorator`. Subsequent reads from it will return its default value.
   public mutating func clearDecorator() {_uniqueStorage()._decorator = nil}
 
-  /// Configuration of HTTP filters for this route, by the name of the filter:
+  /// Configuration of HTTP filters for this route, by the name of the filter. A weighted cluster's
+  /// configuration of the same filter takes its place:
   /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`,
-  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
+  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`, `envoy.config.route.v3.FilterConfig`.
   /// Default: none.
   public var typedPerFilterConfig: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> {
     get {_storage._typedPerFilterConfig}
@@ -171,9 +281,15 @@ public nonisolated struct Envoy_Config_Route_V3_Route: @unchecked Sendable {
     /// Send the request to a cluster.
     /// Default: none.
     case route(Envoy_Config_Route_V3_RouteAction)
+    /// Send the client elsewhere.
+    /// Default: none.
+    case redirect(Envoy_Config_Route_V3_RedirectAction)
     /// Answer the request without an upstream.
     /// Default: none.
     case directResponse(Envoy_Config_Route_V3_DirectResponseAction)
+    /// Leave the request to the filters: one that reaches the router is answered with 503.
+    /// Default: none.
+    case nonForwardingAction(Envoy_Config_Route_V3_NonForwardingAction)
 
   }
 
@@ -182,8 +298,8 @@ public nonisolated struct Envoy_Config_Route_V3_Route: @unchecked Sendable {
   fileprivate var _storage = _StorageClass.defaultInstance
 }
 
-/// Which requests take a route. Exactly one of `prefix`, `path` and `path_separated_prefix` must be
-/// set; all conditions must hold.
+/// Which requests take a route. Exactly one of `prefix`, `path`, `safe_regex` and
+/// `path_separated_prefix` must be set; all conditions must hold.
 public nonisolated struct Envoy_Config_Route_V3_RouteMatch: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -211,6 +327,16 @@ public nonisolated struct Envoy_Config_Route_V3_RouteMatch: Sendable {
     set {pathSpecifier = .path(newValue)}
   }
 
+  /// The whole path, without the query, matches this expression.
+  /// Default: none.
+  public var safeRegex: Envoy_Type_Matcher_V3_RegexMatcher {
+    get {
+      if case .safeRegex(let v)? = pathSpecifier {return v}
+      return Envoy_Type_Matcher_V3_RegexMatcher()
+    }
+    set {pathSpecifier = .safeRegex(newValue)}
+  }
+
   /// The path, without the query, is this text, or begins with it followed by `/`. At least two
   /// characters, without `?` and `#`, the last one not `/`.
   /// Default: none.
@@ -233,9 +359,29 @@ public nonisolated struct Envoy_Config_Route_V3_RouteMatch: Sendable {
   /// Clears the value of `caseSensitive`. Subsequent reads from it will return its default value.
   public mutating func clearCaseSensitive() {self._caseSensitive = nil}
 
+  /// The share of requests for which the route is considered at all. All such conditions judge one
+  /// request by the same random number, so that routes with 10 and with 30 per cent take 10 and 20.
+  /// Default: all.
+  public var runtimeFraction: Envoy_Config_Core_V3_RuntimeFractionalPercent {
+    get {_runtimeFraction ?? Envoy_Config_Core_V3_RuntimeFractionalPercent()}
+    set {_runtimeFraction = newValue}
+  }
+  /// Returns true if `runtimeFraction` has been explicitly set.
+  public var hasRuntimeFraction: Bool {self._runtimeFraction != nil}
+  /// Clears the value of `runtimeFraction`. Subsequent reads from it will return its default value.
+  public mutating func clearRuntimeFraction() {self._runtimeFraction = nil}
+
   /// Conditions on headers; all must hold.
   /// Default: none.
   public var headers: [Envoy_Config_Route_V3_HeaderMatcher] = []
+
+  /// Conditions on query parameters; all must hold.
+  /// Default: none.
+  public var queryParameters: [Envoy_Config_Route_V3_QueryParameterMatcher] = []
+
+  /// Conditions on cookies; all must hold.
+  /// Default: none.
+  public var cookies: [Envoy_Config_Route_V3_CookieMatcher] = []
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -246,6 +392,9 @@ public nonisolated struct Envoy_Config_Route_V3_RouteMatch: Sendable {
     /// The path, without the query, is exactly this text.
     /// Default: none.
     case path(String)
+    /// The whole path, without the query, matches this expression.
+    /// Default: none.
+    case safeRegex(Envoy_Type_Matcher_V3_RegexMatcher)
     /// The path, without the query, is this text, or begins with it followed by `/`. At least two
     /// characters, without `?` and `#`, the last one not `/`.
     /// Default: none.
@@ -256,6 +405,7 @@ public nonisolated struct Envoy_Config_Route_V3_RouteMatch: Sendable {
   public init() {}
 
   fileprivate var _caseSensitive: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+  fileprivate var _runtimeFraction: Envoy_Config_Core_V3_RuntimeFractionalPercent? = nil
 }
 
 /// A condition on one header. Without any of the members that name a value the header must be
@@ -265,7 +415,8 @@ public nonisolated struct Envoy_Config_Route_V3_HeaderMatcher: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Header name. `:method`, `:path` and `:authority` stand for method, path and host.
+  /// Header name. `:method`, `:path`, `:authority` and `:scheme` stand for method, path, host and
+  /// scheme.
   /// Default: required.
   public var name: String = String()
 
@@ -281,6 +432,28 @@ public nonisolated struct Envoy_Config_Route_V3_HeaderMatcher: Sendable {
       return String()
     }
     set {headerMatchSpecifier = .exactMatch(newValue)}
+  }
+
+  /// Deprecated: use `string_match.safe_regex`. The whole value matches this expression.
+  /// Default: none.
+  ///
+  /// NOTE: This field was marked as deprecated in the .proto file.
+  public var safeRegexMatch: Envoy_Type_Matcher_V3_RegexMatcher {
+    get {
+      if case .safeRegexMatch(let v)? = headerMatchSpecifier {return v}
+      return Envoy_Type_Matcher_V3_RegexMatcher()
+    }
+    set {headerMatchSpecifier = .safeRegexMatch(newValue)}
+  }
+
+  /// The value is a whole number in this range, without anything before or behind it.
+  /// Default: none.
+  public var rangeMatch: Envoy_Type_V3_Int64Range {
+    get {
+      if case .rangeMatch(let v)? = headerMatchSpecifier {return v}
+      return Envoy_Type_V3_Int64Range()
+    }
+    set {headerMatchSpecifier = .rangeMatch(newValue)}
   }
 
   /// True: the header is present. False: it is absent.
@@ -345,6 +518,10 @@ public nonisolated struct Envoy_Config_Route_V3_HeaderMatcher: Sendable {
   /// Default: false.
   public var invertMatch: Bool = false
 
+  /// Whether a header that is absent is judged as if it were there with an empty value.
+  /// Default: false.
+  public var treatMissingHeaderAsEmpty: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_HeaderMatchSpecifier: Equatable, Sendable {
@@ -353,6 +530,14 @@ public nonisolated struct Envoy_Config_Route_V3_HeaderMatcher: Sendable {
     ///
     /// NOTE: This field was marked as deprecated in the .proto file.
     case exactMatch(String)
+    /// Deprecated: use `string_match.safe_regex`. The whole value matches this expression.
+    /// Default: none.
+    ///
+    /// NOTE: This field was marked as deprecated in the .proto file.
+    case safeRegexMatch(Envoy_Type_Matcher_V3_RegexMatcher)
+    /// The value is a whole number in this range, without anything before or behind it.
+    /// Default: none.
+    case rangeMatch(Envoy_Type_V3_Int64Range)
     /// True: the header is present. False: it is absent.
     /// Default: none.
     case presentMatch(Bool)
@@ -379,6 +564,87 @@ public nonisolated struct Envoy_Config_Route_V3_HeaderMatcher: Sendable {
   }
 
   public init() {}
+}
+
+/// A condition on a parameter of the query. Without `string_match` and `present_match` the parameter
+/// must be present. Of several parameters of the name the first one counts; nothing is decoded.
+public nonisolated struct Envoy_Config_Route_V3_QueryParameterMatcher: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Name of the parameter, as it stands in the query. At most 1024 bytes.
+  /// Default: required.
+  public var name: String = String()
+
+  public var queryParameterMatchSpecifier: Envoy_Config_Route_V3_QueryParameterMatcher.OneOf_QueryParameterMatchSpecifier? = nil
+
+  /// A condition on the value, as it stands in the query; empty for a parameter without `=`.
+  /// Default: none.
+  public var stringMatch: Envoy_Type_Matcher_V3_StringMatcher {
+    get {
+      if case .stringMatch(let v)? = queryParameterMatchSpecifier {return v}
+      return Envoy_Type_Matcher_V3_StringMatcher()
+    }
+    set {queryParameterMatchSpecifier = .stringMatch(newValue)}
+  }
+
+  /// True: the parameter is present. False: it is absent.
+  /// Default: none.
+  public var presentMatch: Bool {
+    get {
+      if case .presentMatch(let v)? = queryParameterMatchSpecifier {return v}
+      return false
+    }
+    set {queryParameterMatchSpecifier = .presentMatch(newValue)}
+  }
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_QueryParameterMatchSpecifier: Equatable, Sendable {
+    /// A condition on the value, as it stands in the query; empty for a parameter without `=`.
+    /// Default: none.
+    case stringMatch(Envoy_Type_Matcher_V3_StringMatcher)
+    /// True: the parameter is present. False: it is absent.
+    /// Default: none.
+    case presentMatch(Bool)
+
+  }
+
+  public init() {}
+}
+
+/// A condition on a cookie. Of several cookies of the name the first one counts; one that is absent
+/// fulfils only an inverted condition.
+public nonisolated struct Envoy_Config_Route_V3_CookieMatcher: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Name of the cookie. At most 1024 bytes.
+  /// Default: required.
+  public var name: String = String()
+
+  /// A condition on the value. Quotes around it do not belong to it.
+  /// Default: required.
+  public var stringMatch: Envoy_Type_Matcher_V3_StringMatcher {
+    get {_stringMatch ?? Envoy_Type_Matcher_V3_StringMatcher()}
+    set {_stringMatch = newValue}
+  }
+  /// Returns true if `stringMatch` has been explicitly set.
+  public var hasStringMatch: Bool {self._stringMatch != nil}
+  /// Clears the value of `stringMatch`. Subsequent reads from it will return its default value.
+  public mutating func clearStringMatch() {self._stringMatch = nil}
+
+  /// Whether the condition is inverted.
+  /// Default: false.
+  public var invertMatch: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _stringMatch: Envoy_Type_Matcher_V3_StringMatcher? = nil
 }
 
 /// What a span for this route's requests is called.
@@ -410,78 +676,203 @@ public nonisolated struct Envoy_Config_Route_V3_Decorator: Sendable {
   fileprivate var _propagate: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
 }
 
-/// Where a request is sent. Exactly one of `cluster` and `weighted_clusters` must be set.
-public nonisolated struct Envoy_Config_Route_V3_RouteAction: Sendable {
+/// Where a request is sent. Exactly one of `cluster`, `cluster_header` and `weighted_clusters` must
+/// be set.
+public nonisolated struct Envoy_Config_Route_V3_RouteAction: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  public var clusterSpecifier: Envoy_Config_Route_V3_RouteAction.OneOf_ClusterSpecifier? = nil
+  public var clusterSpecifier: OneOf_ClusterSpecifier? {
+    get {return _storage._clusterSpecifier}
+    set {_uniqueStorage()._clusterSpecifier = newValue}
+  }
 
   /// Name of the cluster.
   /// Default: none.
   public var cluster: String {
     get {
-      if case .cluster(let v)? = clusterSpecifier {return v}
+      if case .cluster(let v)? = _storage._clusterSpecifier {return v}
       return String()
     }
-    set {clusterSpecifier = .cluster(newValue)}
+    set {_uniqueStorage()._clusterSpecifier = .cluster(newValue)}
+  }
+
+  /// Name of a request header that holds the name of the cluster; of several lines the first one
+  /// counts. `:authority` stands for the host.
+  /// Default: none.
+  public var clusterHeader: String {
+    get {
+      if case .clusterHeader(let v)? = _storage._clusterSpecifier {return v}
+      return String()
+    }
+    set {_uniqueStorage()._clusterSpecifier = .clusterHeader(newValue)}
   }
 
   /// Several clusters, chosen at random by weight.
   /// Default: none.
   public var weightedClusters: Envoy_Config_Route_V3_WeightedCluster {
     get {
-      if case .weightedClusters(let v)? = clusterSpecifier {return v}
+      if case .weightedClusters(let v)? = _storage._clusterSpecifier {return v}
       return Envoy_Config_Route_V3_WeightedCluster()
     }
-    set {clusterSpecifier = .weightedClusters(newValue)}
+    set {_uniqueStorage()._clusterSpecifier = .weightedClusters(newValue)}
   }
 
-  /// Text that replaces the matched prefix (or the whole matched path, with `path`) before the
-  /// request is sent upstream. Must begin with `/` and not hold CR, LF or NUL.
+  /// Status of the answer when there is no such cluster, or `cluster_header` is absent.
+  /// Default: SERVICE_UNAVAILABLE.
+  public var clusterNotFoundResponseCode: Envoy_Config_Route_V3_RouteAction.ClusterNotFoundResponseCode {
+    get {_storage._clusterNotFoundResponseCode}
+    set {_uniqueStorage()._clusterNotFoundResponseCode = newValue}
+  }
+
+  /// Text that replaces the matched prefix (or the whole matched path, with `path` and `safe_regex`)
+  /// before the request is sent upstream. Must begin with `/` and not hold CR, LF or NUL. At most one
+  /// of `prefix_rewrite`, `regex_rewrite` and `path_rewrite` may be set; the path as it was goes into
+  /// `x-envoy-original-path`.
   /// Default: the path stays.
-  public var prefixRewrite: String = String()
+  public var prefixRewrite: String {
+    get {_storage._prefixRewrite}
+    set {_uniqueStorage()._prefixRewrite = newValue}
+  }
+
+  /// Parts of the path, without the query, to be replaced before the request is sent upstream.
+  /// Default: the path stays.
+  public var regexRewrite: Envoy_Type_Matcher_V3_RegexMatchAndSubstitute {
+    get {_storage._regexRewrite ?? Envoy_Type_Matcher_V3_RegexMatchAndSubstitute()}
+    set {_uniqueStorage()._regexRewrite = newValue}
+  }
+  /// Returns true if `regexRewrite` has been explicitly set.
+  public var hasRegexRewrite: Bool {_storage._regexRewrite != nil}
+  /// Clears the value of `regexRewrite`. Subsequent reads from it will return its default value.
+  public mutating func clearRegexRewrite() {_uniqueStorage()._regexRewrite = nil}
+
+  /// What replaces the path, without the query, before the request is sent upstream: text with
+  /// operators, as in access logs. What is not known becomes nothing; if nothing at all is left, the
+  /// path stays.
+  /// Default: the path stays.
+  public var pathRewrite: String {
+    get {_storage._pathRewrite}
+    set {_uniqueStorage()._pathRewrite = newValue}
+  }
+
+  public var hostRewriteSpecifier: OneOf_HostRewriteSpecifier? {
+    get {return _storage._hostRewriteSpecifier}
+    set {_uniqueStorage()._hostRewriteSpecifier = newValue}
+  }
+
+  /// What replaces the host before the request is sent upstream. The host as it was goes into
+  /// `x-envoy-original-host`.
+  /// Default: none.
+  public var hostRewriteLiteral: String {
+    get {
+      if case .hostRewriteLiteral(let v)? = _storage._hostRewriteSpecifier {return v}
+      return String()
+    }
+    set {_uniqueStorage()._hostRewriteSpecifier = .hostRewriteLiteral(newValue)}
+  }
+
+  /// Whether the endpoint's `hostname`, or in a DNS cluster the name that was resolved, replaces the
+  /// host.
+  /// Default: none.
+  public var autoHostRewrite: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {
+      if case .autoHostRewrite(let v)? = _storage._hostRewriteSpecifier {return v}
+      return SwiftProtobuf.Google_Protobuf_BoolValue()
+    }
+    set {_uniqueStorage()._hostRewriteSpecifier = .autoHostRewrite(newValue)}
+  }
+
+  /// Name of a request header whose value replaces the host. If it is absent or no host, the host
+  /// stays.
+  /// Default: none.
+  public var hostRewriteHeader: String {
+    get {
+      if case .hostRewriteHeader(let v)? = _storage._hostRewriteSpecifier {return v}
+      return String()
+    }
+    set {_uniqueStorage()._hostRewriteSpecifier = .hostRewriteHeader(newValue)}
+  }
+
+  /// What the path, without the query, becomes by this replaces the host. If nothing matches or the
+  /// result is no host, the host stays.
+  /// Default: none.
+  public var hostRewritePathRegex: Envoy_Type_Matcher_V3_RegexMatchAndSubstitute {
+    get {
+      if case .hostRewritePathRegex(let v)? = _storage._hostRewriteSpecifier {return v}
+      return Envoy_Type_Matcher_V3_RegexMatchAndSubstitute()
+    }
+    set {_uniqueStorage()._hostRewriteSpecifier = .hostRewritePathRegex(newValue)}
+  }
+
+  /// What replaces the host: text with operators, as in access logs. If the result is no host, the
+  /// host stays.
+  /// Default: none.
+  public var hostRewrite: String {
+    get {
+      if case .hostRewrite(let v)? = _storage._hostRewriteSpecifier {return v}
+      return String()
+    }
+    set {_uniqueStorage()._hostRewriteSpecifier = .hostRewrite(newValue)}
+  }
+
+  /// Whether a host that is replaced goes into `x-forwarded-host`, behind what is there, unless it is
+  /// the last one there already.
+  /// Default: false.
+  public var appendXForwardedHost: Bool {
+    get {_storage._appendXForwardedHost}
+    set {_uniqueStorage()._appendXForwardedHost = newValue}
+  }
 
   /// Clusters that get a copy of each request; their answers are thrown away. In place of those of
   /// the virtual host and the route configuration.
   /// Default: those of the virtual host.
-  public var requestMirrorPolicies: [Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy] = []
+  public var requestMirrorPolicies: [Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy] {
+    get {_storage._requestMirrorPolicies}
+    set {_uniqueStorage()._requestMirrorPolicies = newValue}
+  }
 
   /// Time for the whole response, counted from the end of the request and including a retry. Above
   /// it the answer is 504. Not used beside `max_stream_duration`. Unit: duration. 0s switches it off.
   /// Default: 15s.
   public var timeout: SwiftProtobuf.Google_Protobuf_Duration {
-    get {_timeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
-    set {_timeout = newValue}
+    get {_storage._timeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_uniqueStorage()._timeout = newValue}
   }
   /// Returns true if `timeout` has been explicitly set.
-  public var hasTimeout: Bool {self._timeout != nil}
+  public var hasTimeout: Bool {_storage._timeout != nil}
   /// Clears the value of `timeout`. Subsequent reads from it will return its default value.
-  public mutating func clearTimeout() {self._timeout = nil}
+  public mutating func clearTimeout() {_uniqueStorage()._timeout = nil}
 
   /// Time after which a stream without any activity ends, in place of `stream_idle_timeout`. Unit:
   /// duration. 0s switches it off.
   /// Default: the connection manager's stream_idle_timeout.
   public var idleTimeout: SwiftProtobuf.Google_Protobuf_Duration {
-    get {_idleTimeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
-    set {_idleTimeout = newValue}
+    get {_storage._idleTimeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_uniqueStorage()._idleTimeout = newValue}
   }
   /// Returns true if `idleTimeout` has been explicitly set.
-  public var hasIdleTimeout: Bool {self._idleTimeout != nil}
+  public var hasIdleTimeout: Bool {_storage._idleTimeout != nil}
   /// Clears the value of `idleTimeout`. Subsequent reads from it will return its default value.
-  public mutating func clearIdleTimeout() {self._idleTimeout = nil}
+  public mutating func clearIdleTimeout() {_uniqueStorage()._idleTimeout = nil}
+
+  /// Priority of the requests: which of the cluster's circuit breakers counts them.
+  /// Default: DEFAULT.
+  public var priority: Envoy_Config_Core_V3_RoutingPriority {
+    get {_storage._priority}
+    set {_uniqueStorage()._priority = newValue}
+  }
 
   /// How long a whole stream may take.
   /// Default: that of the connection manager.
   public var maxStreamDuration: Envoy_Config_Route_V3_RouteAction.MaxStreamDuration {
-    get {_maxStreamDuration ?? Envoy_Config_Route_V3_RouteAction.MaxStreamDuration()}
-    set {_maxStreamDuration = newValue}
+    get {_storage._maxStreamDuration ?? Envoy_Config_Route_V3_RouteAction.MaxStreamDuration()}
+    set {_uniqueStorage()._maxStreamDuration = newValue}
   }
   /// Returns true if `maxStreamDuration` has been explicitly set.
-  public var hasMaxStreamDuration: Bool {self._maxStreamDuration != nil}
+  public var hasMaxStreamDuration: Bool {_storage._maxStreamDuration != nil}
   /// Clears the value of `maxStreamDuration`. Subsequent reads from it will return its default value.
-  public mutating func clearMaxStreamDuration() {self._maxStreamDuration = nil}
+  public mutating func clearMaxStreamDuration() {_uniqueStorage()._maxStreamDuration = nil}
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -489,9 +880,82 @@ public nonisolated struct Envoy_Config_Route_V3_RouteAction: Sendable {
     /// Name of the cluster.
     /// Default: none.
     case cluster(String)
+    /// Name of a request header that holds the name of the cluster; of several lines the first one
+    /// counts. `:authority` stands for the host.
+    /// Default: none.
+    case clusterHeader(String)
     /// Several clusters, chosen at random by weight.
     /// Default: none.
     case weightedClusters(Envoy_Config_Route_V3_WeightedCluster)
+
+  }
+
+  public nonisolated enum OneOf_HostRewriteSpecifier: Equatable, Sendable {
+    /// What replaces the host before the request is sent upstream. The host as it was goes into
+    /// `x-envoy-original-host`.
+    /// Default: none.
+    case hostRewriteLiteral(String)
+    /// Whether the endpoint's `hostname`, or in a DNS cluster the name that was resolved, replaces the
+    /// host.
+    /// Default: none.
+    case autoHostRewrite(SwiftProtobuf.Google_Protobuf_BoolValue)
+    /// Name of a request header whose value replaces the host. If it is absent or no host, the host
+    /// stays.
+    /// Default: none.
+    case hostRewriteHeader(String)
+    /// What the path, without the query, becomes by this replaces the host. If nothing matches or the
+    /// result is no host, the host stays.
+    /// Default: none.
+    case hostRewritePathRegex(Envoy_Type_Matcher_V3_RegexMatchAndSubstitute)
+    /// What replaces the host: text with operators, as in access logs. If the result is no host, the
+    /// host stays.
+    /// Default: none.
+    case hostRewrite(String)
+
+  }
+
+  /// Status of the answer when there is no such cluster.
+  public nonisolated enum ClusterNotFoundResponseCode: SwiftProtobuf.Enum, Swift.CaseIterable {
+    public typealias RawValue = Int
+
+    /// 503.
+    case serviceUnavailable // = 0
+
+    /// 404.
+    case notFound // = 1
+
+    /// 500.
+    case internalServerError // = 2
+    case UNRECOGNIZED(Int)
+
+    public init() {
+      self = .serviceUnavailable
+    }
+
+    public init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .serviceUnavailable
+      case 1: self = .notFound
+      case 2: self = .internalServerError
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    public var rawValue: Int {
+      switch self {
+      case .serviceUnavailable: return 0
+      case .notFound: return 1
+      case .internalServerError: return 2
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    public static let allCases: [Envoy_Config_Route_V3_RouteAction.ClusterNotFoundResponseCode] = [
+      .serviceUnavailable,
+      .notFound,
+      .internalServerError,
+    ]
 
   }
 
@@ -564,9 +1028,7 @@ public nonisolated struct Envoy_Config_Route_V3_RouteAction: Sendable {
 
   public init() {}
 
-  fileprivate var _timeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
-  fileprivate var _idleTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
-  fileprivate var _maxStreamDuration: Envoy_Config_Route_V3_RouteAction.MaxStreamDuration? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// Several clusters, chosen at random by weight.
@@ -579,17 +1041,62 @@ public nonisolated struct Envoy_Config_Route_V3_WeightedCluster: Sendable {
   /// Default: required.
   public var clusters: [Envoy_Config_Route_V3_WeightedCluster.ClusterWeight] = []
 
+  /// Deprecated: leave it out. It has no effect; the sum of the weights counts.
+  /// Default: none.
+  ///
+  /// NOTE: This field was marked as deprecated in the .proto file.
+  public var totalWeight: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_totalWeight ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_totalWeight = newValue}
+  }
+  /// Returns true if `totalWeight` has been explicitly set.
+  public var hasTotalWeight: Bool {self._totalWeight != nil}
+  /// Clears the value of `totalWeight`. Subsequent reads from it will return its default value.
+  public mutating func clearTotalWeight() {self._totalWeight = nil}
+
+  /// Beginning of the runtime keys that replace the weights: this, a dot, and the cluster's name. As
+  /// long as all weights come to 0 by that, the configured ones count.
+  /// Default: none.
+  public var runtimeKeyPrefix: String = String()
+
+  public var randomValueSpecifier: Envoy_Config_Route_V3_WeightedCluster.OneOf_RandomValueSpecifier? = nil
+
+  /// Name of a request header that chooses in place of a random number: a whole number, which is
+  /// taken modulo the sum of the weights. Without such a header, or with another value, the choice
+  /// is random.
+  /// Default: none.
+  public var headerName: String {
+    get {
+      if case .headerName(let v)? = randomValueSpecifier {return v}
+      return String()
+    }
+    set {randomValueSpecifier = .headerName(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
-  /// One of several clusters.
+  public nonisolated enum OneOf_RandomValueSpecifier: Equatable, Sendable {
+    /// Name of a request header that chooses in place of a random number: a whole number, which is
+    /// taken modulo the sum of the weights. Without such a header, or with another value, the choice
+    /// is random.
+    /// Default: none.
+    case headerName(String)
+
+  }
+
+  /// One of several clusters. Exactly one of `name` and `cluster_header` must be set.
   public nonisolated struct ClusterWeight: Sendable {
     // SwiftProtobuf.Message conformance is added in an extension below. See the
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
     // methods supported on all messages.
 
     /// Name of the cluster.
-    /// Default: required.
+    /// Default: none.
     public var name: String = String()
+
+    /// Name of a request header that holds the name of the cluster.
+    /// Default: none.
+    public var clusterHeader: String = String()
 
     /// Share of the requests, relative to the sum of all weights. Range: 0 to 4294967295.
     /// Default: required.
@@ -618,11 +1125,216 @@ public nonisolated struct Envoy_Config_Route_V3_WeightedCluster: Sendable {
     /// Default: none.
     public var responseHeadersToRemove: [String] = []
 
+    /// Configuration of HTTP filters for requests to this cluster, by the name of the filter:
+    /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`,
+    /// `envoy.extensions.filters.http.fault.v3.HTTPFault`, `envoy.config.route.v3.FilterConfig`.
+    /// Default: none.
+    public var typedPerFilterConfig: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> = [:]
+
+    public var hostRewriteSpecifier: Envoy_Config_Route_V3_WeightedCluster.ClusterWeight.OneOf_HostRewriteSpecifier? = nil
+
+    /// What replaces the host of requests to this cluster. What the route itself has to say of the
+    /// host comes after it.
+    /// Default: none.
+    public var hostRewriteLiteral: String {
+      get {
+        if case .hostRewriteLiteral(let v)? = hostRewriteSpecifier {return v}
+        return String()
+      }
+      set {hostRewriteSpecifier = .hostRewriteLiteral(newValue)}
+    }
+
     public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public nonisolated enum OneOf_HostRewriteSpecifier: Equatable, Sendable {
+      /// What replaces the host of requests to this cluster. What the route itself has to say of the
+      /// host comes after it.
+      /// Default: none.
+      case hostRewriteLiteral(String)
+
+    }
 
     public init() {}
 
     fileprivate var _weight: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+  }
+
+  public init() {}
+
+  fileprivate var _totalWeight: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+}
+
+/// An answer that sends the client elsewhere. What is not replaced stays as it is in the request.
+public nonisolated struct Envoy_Config_Route_V3_RedirectAction: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var schemeRewriteSpecifier: Envoy_Config_Route_V3_RedirectAction.OneOf_SchemeRewriteSpecifier? = nil
+
+  /// Whether the scheme becomes `https`. A port that was the default of the scheme before goes.
+  /// Default: none.
+  public var httpsRedirect: Bool {
+    get {
+      if case .httpsRedirect(let v)? = schemeRewriteSpecifier {return v}
+      return false
+    }
+    set {schemeRewriteSpecifier = .httpsRedirect(newValue)}
+  }
+
+  /// The new scheme. A port that was the default of the scheme before goes.
+  /// Default: none.
+  public var schemeRedirect: String {
+    get {
+      if case .schemeRedirect(let v)? = schemeRewriteSpecifier {return v}
+      return String()
+    }
+    set {schemeRewriteSpecifier = .schemeRedirect(newValue)}
+  }
+
+  /// The new host. The port of the request goes with the host.
+  /// Default: the host stays.
+  public var hostRedirect: String = String()
+
+  /// The new port. Not with a `host_redirect` that has one.
+  /// Default: the port stays.
+  public var portRedirect: UInt32 = 0
+
+  public var pathRewriteSpecifier: Envoy_Config_Route_V3_RedirectAction.OneOf_PathRewriteSpecifier? = nil
+
+  /// The new path. With a query of its own, the request's query is dropped.
+  /// Default: none.
+  public var pathRedirect: String {
+    get {
+      if case .pathRedirect(let v)? = pathRewriteSpecifier {return v}
+      return String()
+    }
+    set {pathRewriteSpecifier = .pathRedirect(newValue)}
+  }
+
+  /// What replaces the matched prefix, or the whole matched path.
+  /// Default: none.
+  public var prefixRewrite: String {
+    get {
+      if case .prefixRewrite(let v)? = pathRewriteSpecifier {return v}
+      return String()
+    }
+    set {pathRewriteSpecifier = .prefixRewrite(newValue)}
+  }
+
+  /// Parts of the path, without the query, to be replaced.
+  /// Default: none.
+  public var regexRewrite: Envoy_Type_Matcher_V3_RegexMatchAndSubstitute {
+    get {
+      if case .regexRewrite(let v)? = pathRewriteSpecifier {return v}
+      return Envoy_Type_Matcher_V3_RegexMatchAndSubstitute()
+    }
+    set {pathRewriteSpecifier = .regexRewrite(newValue)}
+  }
+
+  /// The new path: text with operators, as in access logs. With a query of its own, the request's
+  /// query is dropped.
+  /// Default: none.
+  public var pathRewrite: String {
+    get {
+      if case .pathRewrite(let v)? = pathRewriteSpecifier {return v}
+      return String()
+    }
+    set {pathRewriteSpecifier = .pathRewrite(newValue)}
+  }
+
+  /// Status of the answer.
+  /// Default: MOVED_PERMANENTLY.
+  public var responseCode: Envoy_Config_Route_V3_RedirectAction.RedirectResponseCode = .movedPermanently
+
+  /// Whether the query is dropped.
+  /// Default: false.
+  public var stripQuery: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_SchemeRewriteSpecifier: Equatable, Sendable {
+    /// Whether the scheme becomes `https`. A port that was the default of the scheme before goes.
+    /// Default: none.
+    case httpsRedirect(Bool)
+    /// The new scheme. A port that was the default of the scheme before goes.
+    /// Default: none.
+    case schemeRedirect(String)
+
+  }
+
+  public nonisolated enum OneOf_PathRewriteSpecifier: Equatable, Sendable {
+    /// The new path. With a query of its own, the request's query is dropped.
+    /// Default: none.
+    case pathRedirect(String)
+    /// What replaces the matched prefix, or the whole matched path.
+    /// Default: none.
+    case prefixRewrite(String)
+    /// Parts of the path, without the query, to be replaced.
+    /// Default: none.
+    case regexRewrite(Envoy_Type_Matcher_V3_RegexMatchAndSubstitute)
+    /// The new path: text with operators, as in access logs. With a query of its own, the request's
+    /// query is dropped.
+    /// Default: none.
+    case pathRewrite(String)
+
+  }
+
+  /// Status of a redirect.
+  public nonisolated enum RedirectResponseCode: SwiftProtobuf.Enum, Swift.CaseIterable {
+    public typealias RawValue = Int
+
+    /// 301.
+    case movedPermanently // = 0
+
+    /// 302.
+    case found // = 1
+
+    /// 303.
+    case seeOther // = 2
+
+    /// 307.
+    case temporaryRedirect // = 3
+
+    /// 308.
+    case permanentRedirect // = 4
+    case UNRECOGNIZED(Int)
+
+    public init() {
+      self = .movedPermanently
+    }
+
+    public init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .movedPermanently
+      case 1: self = .found
+      case 2: self = .seeOther
+      case 3: self = .temporaryRedirect
+      case 4: self = .permanentRedirect
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    public var rawValue: Int {
+      switch self {
+      case .movedPermanently: return 0
+      case .found: return 1
+      case .seeOther: return 2
+      case .temporaryRedirect: return 3
+      case .permanentRedirect: return 4
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    public static let allCases: [Envoy_Config_Route_V3_RedirectAction.RedirectResponseCode] = [
+      .movedPermanently,
+      .found,
+      .seeOther,
+      .temporaryRedirect,
+      .permanentRedirect,
+    ]
+
   }
 
   public init() {}
@@ -638,7 +1350,7 @@ public nonisolated struct Envoy_Config_Route_V3_DirectResponseAction: Sendable {
   /// Default: required.
   public var status: UInt32 = 0
 
-  /// Body of the answer. At most 4096 bytes.
+  /// Body of the answer. At most `max_direct_response_body_size_bytes` of the route table.
   /// Default: empty.
   public var body: Envoy_Config_Core_V3_DataSource {
     get {_body ?? Envoy_Config_Core_V3_DataSource()}
@@ -656,13 +1368,59 @@ public nonisolated struct Envoy_Config_Route_V3_DirectResponseAction: Sendable {
   fileprivate var _body: Envoy_Config_Core_V3_DataSource? = nil
 }
 
+/// Leaves a request to the filters before the router.
+public nonisolated struct Envoy_Config_Route_V3_NonForwardingAction: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// What a route says to a filter, and whether the filter sees its requests at all.
+public nonisolated struct Envoy_Config_Route_V3_FilterConfig: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The configuration, of a type that the filter takes from routes:
+  /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`,
+  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`. Required unless `disabled` is true.
+  /// Default: none.
+  public var config: SwiftProtobuf.Google_Protobuf_Any {
+    get {_config ?? SwiftProtobuf.Google_Protobuf_Any()}
+    set {_config = newValue}
+  }
+  /// Returns true if `config` has been explicitly set.
+  public var hasConfig: Bool {self._config != nil}
+  /// Clears the value of `config`. Subsequent reads from it will return its default value.
+  public mutating func clearConfig() {self._config = nil}
+
+  /// Whether the configuration is left out, with a warning, if its type is not supported or there is
+  /// no such filter.
+  /// Default: false.
+  public var isOptional: Bool = false
+
+  /// Whether the filter is left out for these requests.
+  /// Default: false.
+  public var disabled: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _config: SwiftProtobuf.Google_Protobuf_Any? = nil
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "envoy.config.route.v3"
 
 nonisolated extension Envoy_Config_Route_V3_VirtualHost: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".VirtualHost"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}domains\0\u{1}routes\0\u{4}\u{4}request_headers_to_add\0\u{4}\u{3}response_headers_to_add\0\u{3}response_headers_to_remove\0\u{4}\u{2}request_headers_to_remove\0\u{4}\u{9}request_mirror_policies\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}domains\0\u{1}routes\0\u{3}require_tls\0\u{4}\u{3}request_headers_to_add\0\u{4}\u{3}response_headers_to_add\0\u{3}response_headers_to_remove\0\u{4}\u{2}request_headers_to_remove\0\u{3}include_request_attempt_count\0\u{3}typed_per_filter_config\0\u{4}\u{4}include_attempt_count_in_response\0\u{4}\u{3}request_mirror_policies\0\u{2}\u{2}metadata\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -673,17 +1431,26 @@ nonisolated extension Envoy_Config_Route_V3_VirtualHost: SwiftProtobuf.Message, 
       case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.domains) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.routes) }()
+      case 4: try { try decoder.decodeSingularEnumField(value: &self.requireTls) }()
       case 7: try { try decoder.decodeRepeatedMessageField(value: &self.requestHeadersToAdd) }()
       case 10: try { try decoder.decodeRepeatedMessageField(value: &self.responseHeadersToAdd) }()
       case 11: try { try decoder.decodeRepeatedStringField(value: &self.responseHeadersToRemove) }()
       case 13: try { try decoder.decodeRepeatedStringField(value: &self.requestHeadersToRemove) }()
+      case 14: try { try decoder.decodeSingularBoolField(value: &self.includeRequestAttemptCount) }()
+      case 15: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: &self.typedPerFilterConfig) }()
+      case 19: try { try decoder.decodeSingularBoolField(value: &self.includeAttemptCountInResponse) }()
       case 22: try { try decoder.decodeRepeatedMessageField(value: &self.requestMirrorPolicies) }()
+      case 24: try { try decoder.decodeSingularMessageField(value: &self._metadata) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.name.isEmpty {
       try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
     }
@@ -692,6 +1459,9 @@ nonisolated extension Envoy_Config_Route_V3_VirtualHost: SwiftProtobuf.Message, 
     }
     if !self.routes.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.routes, fieldNumber: 3)
+    }
+    if self.requireTls != .none {
+      try visitor.visitSingularEnumField(value: self.requireTls, fieldNumber: 4)
     }
     if !self.requestHeadersToAdd.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.requestHeadersToAdd, fieldNumber: 7)
@@ -705,9 +1475,21 @@ nonisolated extension Envoy_Config_Route_V3_VirtualHost: SwiftProtobuf.Message, 
     if !self.requestHeadersToRemove.isEmpty {
       try visitor.visitRepeatedStringField(value: self.requestHeadersToRemove, fieldNumber: 13)
     }
+    if self.includeRequestAttemptCount != false {
+      try visitor.visitSingularBoolField(value: self.includeRequestAttemptCount, fieldNumber: 14)
+    }
+    if !self.typedPerFilterConfig.isEmpty {
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: self.typedPerFilterConfig, fieldNumber: 15)
+    }
+    if self.includeAttemptCountInResponse != false {
+      try visitor.visitSingularBoolField(value: self.includeAttemptCountInResponse, fieldNumber: 19)
+    }
     if !self.requestMirrorPolicies.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.requestMirrorPolicies, fieldNumber: 22)
     }
+    try { if let v = self._metadata {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -715,24 +1497,34 @@ nonisolated extension Envoy_Config_Route_V3_VirtualHost: SwiftProtobuf.Message, 
     if lhs.name != rhs.name {return false}
     if lhs.domains != rhs.domains {return false}
     if lhs.routes != rhs.routes {return false}
+    if lhs.requireTls != rhs.requireTls {return false}
     if lhs.requestMirrorPolicies != rhs.requestMirrorPolicies {return false}
     if lhs.requestHeadersToAdd != rhs.requestHeadersToAdd {return false}
     if lhs.requestHeadersToRemove != rhs.requestHeadersToRemove {return false}
     if lhs.responseHeadersToAdd != rhs.responseHeadersToAdd {return false}
     if lhs.responseHeadersToRemove != rhs.responseHeadersToRemove {return false}
+    if lhs.typedPerFilterConfig != rhs.typedPerFilterConfig {return false}
+    if lhs.includeRequestAttemptCount != rhs.includeRequestAttemptCount {return false}
+    if lhs.includeAttemptCountInResponse != rhs.includeAttemptCountInResponse {return false}
+    if lhs._metadata != rhs._metadata {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
 }
 
+nonisolated extension Envoy_Config_Route_V3_VirtualHost.TlsRequirementType: SwiftProtobuf._ProtoNameProviding {
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0NONE\0\u{1}EXTERNAL_ONLY\0\u{1}ALL\0")
+}
+
 nonisolated extension Envoy_Config_Route_V3_Route: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Route"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}match\0\u{1}route\0\u{2}\u{3}decorator\0\u{4}\u{2}direct_response\0\u{4}\u{2}request_headers_to_add\0\u{3}response_headers_to_add\0\u{3}response_headers_to_remove\0\u{3}request_headers_to_remove\0\u{3}typed_per_filter_config\0\u{1}name\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}match\0\u{1}route\0\u{1}redirect\0\u{1}metadata\0\u{1}decorator\0\u{4}\u{2}direct_response\0\u{4}\u{2}request_headers_to_add\0\u{3}response_headers_to_add\0\u{3}response_headers_to_remove\0\u{3}request_headers_to_remove\0\u{3}typed_per_filter_config\0\u{1}name\0\u{4}\u{4}non_forwarding_action\0")
 
   fileprivate class _StorageClass {
     var _name: String = String()
     var _match: Envoy_Config_Route_V3_RouteMatch? = nil
     var _action: Envoy_Config_Route_V3_Route.OneOf_Action?
+    var _metadata: Envoy_Config_Core_V3_Metadata? = nil
     var _decorator: Envoy_Config_Route_V3_Decorator? = nil
     var _typedPerFilterConfig: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> = [:]
     var _requestHeadersToAdd: [Envoy_Config_Core_V3_HeaderValueOption] = []
@@ -752,6 +1544,7 @@ nonisolated extension Envoy_Config_Route_V3_Route: SwiftProtobuf.Message, SwiftP
       _name = source._name
       _match = source._match
       _action = source._action
+      _metadata = source._metadata
       _decorator = source._decorator
       _typedPerFilterConfig = source._typedPerFilterConfig
       _requestHeadersToAdd = source._requestHeadersToAdd
@@ -790,6 +1583,20 @@ nonisolated extension Envoy_Config_Route_V3_Route: SwiftProtobuf.Message, SwiftP
             _storage._action = .route(v)
           }
         }()
+        case 3: try {
+          var v: Envoy_Config_Route_V3_RedirectAction?
+          var hadOneofValue = false
+          if let current = _storage._action {
+            hadOneofValue = true
+            if case .redirect(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._action = .redirect(v)
+          }
+        }()
+        case 4: try { try decoder.decodeSingularMessageField(value: &_storage._metadata) }()
         case 5: try { try decoder.decodeSingularMessageField(value: &_storage._decorator) }()
         case 7: try {
           var v: Envoy_Config_Route_V3_DirectResponseAction?
@@ -810,6 +1617,19 @@ nonisolated extension Envoy_Config_Route_V3_Route: SwiftProtobuf.Message, SwiftP
         case 12: try { try decoder.decodeRepeatedStringField(value: &_storage._requestHeadersToRemove) }()
         case 13: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: &_storage._typedPerFilterConfig) }()
         case 14: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
+        case 18: try {
+          var v: Envoy_Config_Route_V3_NonForwardingAction?
+          var hadOneofValue = false
+          if let current = _storage._action {
+            hadOneofValue = true
+            if case .nonForwardingAction(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._action = .nonForwardingAction(v)
+          }
+        }()
         default: break
         }
       }
@@ -825,8 +1645,19 @@ nonisolated extension Envoy_Config_Route_V3_Route: SwiftProtobuf.Message, SwiftP
       try { if let v = _storage._match {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
       } }()
-      try { if case .route(let v)? = _storage._action {
+      switch _storage._action {
+      case .route?: try {
+        guard case .route(let v)? = _storage._action else { preconditionFailure() }
         try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      }()
+      case .redirect?: try {
+        guard case .redirect(let v)? = _storage._action else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      }()
+      default: break
+      }
+      try { if let v = _storage._metadata {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
       } }()
       try { if let v = _storage._decorator {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
@@ -852,6 +1683,9 @@ nonisolated extension Envoy_Config_Route_V3_Route: SwiftProtobuf.Message, SwiftP
       if !_storage._name.isEmpty {
         try visitor.visitSingularStringField(value: _storage._name, fieldNumber: 14)
       }
+      try { if case .nonForwardingAction(let v)? = _storage._action {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 18)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -864,6 +1698,7 @@ nonisolated extension Envoy_Config_Route_V3_Route: SwiftProtobuf.Message, SwiftP
         if _storage._name != rhs_storage._name {return false}
         if _storage._match != rhs_storage._match {return false}
         if _storage._action != rhs_storage._action {return false}
+        if _storage._metadata != rhs_storage._metadata {return false}
         if _storage._decorator != rhs_storage._decorator {return false}
         if _storage._typedPerFilterConfig != rhs_storage._typedPerFilterConfig {return false}
         if _storage._requestHeadersToAdd != rhs_storage._requestHeadersToAdd {return false}
@@ -881,7 +1716,7 @@ nonisolated extension Envoy_Config_Route_V3_Route: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Envoy_Config_Route_V3_RouteMatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RouteMatch"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}prefix\0\u{1}path\0\u{4}\u{2}case_sensitive\0\u{2}\u{2}headers\0\u{4}\u{8}path_separated_prefix\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}prefix\0\u{1}path\0\u{4}\u{2}case_sensitive\0\u{2}\u{2}headers\0\u{3}query_parameters\0\u{4}\u{2}runtime_fraction\0\u{3}safe_regex\0\u{4}\u{4}path_separated_prefix\0\u{2}\u{3}cookies\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -907,6 +1742,21 @@ nonisolated extension Envoy_Config_Route_V3_RouteMatch: SwiftProtobuf.Message, S
       }()
       case 4: try { try decoder.decodeSingularMessageField(value: &self._caseSensitive) }()
       case 6: try { try decoder.decodeRepeatedMessageField(value: &self.headers) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.queryParameters) }()
+      case 9: try { try decoder.decodeSingularMessageField(value: &self._runtimeFraction) }()
+      case 10: try {
+        var v: Envoy_Type_Matcher_V3_RegexMatcher?
+        var hadOneofValue = false
+        if let current = self.pathSpecifier {
+          hadOneofValue = true
+          if case .safeRegex(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.pathSpecifier = .safeRegex(v)
+        }
+      }()
       case 14: try {
         var v: String?
         try decoder.decodeSingularStringField(value: &v)
@@ -915,6 +1765,7 @@ nonisolated extension Envoy_Config_Route_V3_RouteMatch: SwiftProtobuf.Message, S
           self.pathSpecifier = .pathSeparatedPrefix(v)
         }
       }()
+      case 17: try { try decoder.decodeRepeatedMessageField(value: &self.cookies) }()
       default: break
       }
     }
@@ -942,16 +1793,36 @@ nonisolated extension Envoy_Config_Route_V3_RouteMatch: SwiftProtobuf.Message, S
     if !self.headers.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.headers, fieldNumber: 6)
     }
-    try { if case .pathSeparatedPrefix(let v)? = self.pathSpecifier {
-      try visitor.visitSingularStringField(value: v, fieldNumber: 14)
+    if !self.queryParameters.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.queryParameters, fieldNumber: 7)
+    }
+    try { if let v = self._runtimeFraction {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
     } }()
+    switch self.pathSpecifier {
+    case .safeRegex?: try {
+      guard case .safeRegex(let v)? = self.pathSpecifier else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
+    }()
+    case .pathSeparatedPrefix?: try {
+      guard case .pathSeparatedPrefix(let v)? = self.pathSpecifier else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 14)
+    }()
+    default: break
+    }
+    if !self.cookies.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.cookies, fieldNumber: 17)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Route_V3_RouteMatch, rhs: Envoy_Config_Route_V3_RouteMatch) -> Bool {
     if lhs.pathSpecifier != rhs.pathSpecifier {return false}
     if lhs._caseSensitive != rhs._caseSensitive {return false}
+    if lhs._runtimeFraction != rhs._runtimeFraction {return false}
     if lhs.headers != rhs.headers {return false}
+    if lhs.queryParameters != rhs.queryParameters {return false}
+    if lhs.cookies != rhs.cookies {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -959,7 +1830,7 @@ nonisolated extension Envoy_Config_Route_V3_RouteMatch: SwiftProtobuf.Message, S
 
 nonisolated extension Envoy_Config_Route_V3_HeaderMatcher: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".HeaderMatcher"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{4}\u{3}exact_match\0\u{4}\u{3}present_match\0\u{3}invert_match\0\u{3}prefix_match\0\u{3}suffix_match\0\u{4}\u{2}contains_match\0\u{3}string_match\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{4}\u{3}exact_match\0\u{4}\u{2}range_match\0\u{3}present_match\0\u{3}invert_match\0\u{3}prefix_match\0\u{3}suffix_match\0\u{3}safe_regex_match\0\u{3}contains_match\0\u{3}string_match\0\u{3}treat_missing_header_as_empty\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -974,6 +1845,19 @@ nonisolated extension Envoy_Config_Route_V3_HeaderMatcher: SwiftProtobuf.Message
         if let v = v {
           if self.headerMatchSpecifier != nil {try decoder.handleConflictingOneOf()}
           self.headerMatchSpecifier = .exactMatch(v)
+        }
+      }()
+      case 6: try {
+        var v: Envoy_Type_V3_Int64Range?
+        var hadOneofValue = false
+        if let current = self.headerMatchSpecifier {
+          hadOneofValue = true
+          if case .rangeMatch(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.headerMatchSpecifier = .rangeMatch(v)
         }
       }()
       case 7: try {
@@ -1001,6 +1885,19 @@ nonisolated extension Envoy_Config_Route_V3_HeaderMatcher: SwiftProtobuf.Message
           self.headerMatchSpecifier = .suffixMatch(v)
         }
       }()
+      case 11: try {
+        var v: Envoy_Type_Matcher_V3_RegexMatcher?
+        var hadOneofValue = false
+        if let current = self.headerMatchSpecifier {
+          hadOneofValue = true
+          if case .safeRegexMatch(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.headerMatchSpecifier = .safeRegexMatch(v)
+        }
+      }()
       case 12: try {
         var v: String?
         try decoder.decodeSingularStringField(value: &v)
@@ -1022,6 +1919,7 @@ nonisolated extension Envoy_Config_Route_V3_HeaderMatcher: SwiftProtobuf.Message
           self.headerMatchSpecifier = .stringMatch(v)
         }
       }()
+      case 14: try { try decoder.decodeSingularBoolField(value: &self.treatMissingHeaderAsEmpty) }()
       default: break
       }
     }
@@ -1039,6 +1937,10 @@ nonisolated extension Envoy_Config_Route_V3_HeaderMatcher: SwiftProtobuf.Message
     case .exactMatch?: try {
       guard case .exactMatch(let v)? = self.headerMatchSpecifier else { preconditionFailure() }
       try visitor.visitSingularStringField(value: v, fieldNumber: 4)
+    }()
+    case .rangeMatch?: try {
+      guard case .rangeMatch(let v)? = self.headerMatchSpecifier else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
     }()
     case .presentMatch?: try {
       guard case .presentMatch(let v)? = self.headerMatchSpecifier else { preconditionFailure() }
@@ -1058,6 +1960,10 @@ nonisolated extension Envoy_Config_Route_V3_HeaderMatcher: SwiftProtobuf.Message
       guard case .suffixMatch(let v)? = self.headerMatchSpecifier else { preconditionFailure() }
       try visitor.visitSingularStringField(value: v, fieldNumber: 10)
     }()
+    case .safeRegexMatch?: try {
+      guard case .safeRegexMatch(let v)? = self.headerMatchSpecifier else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
+    }()
     case .containsMatch?: try {
       guard case .containsMatch(let v)? = self.headerMatchSpecifier else { preconditionFailure() }
       try visitor.visitSingularStringField(value: v, fieldNumber: 12)
@@ -1068,12 +1974,127 @@ nonisolated extension Envoy_Config_Route_V3_HeaderMatcher: SwiftProtobuf.Message
     }()
     default: break
     }
+    if self.treatMissingHeaderAsEmpty != false {
+      try visitor.visitSingularBoolField(value: self.treatMissingHeaderAsEmpty, fieldNumber: 14)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Route_V3_HeaderMatcher, rhs: Envoy_Config_Route_V3_HeaderMatcher) -> Bool {
     if lhs.name != rhs.name {return false}
     if lhs.headerMatchSpecifier != rhs.headerMatchSpecifier {return false}
+    if lhs.invertMatch != rhs.invertMatch {return false}
+    if lhs.treatMissingHeaderAsEmpty != rhs.treatMissingHeaderAsEmpty {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Route_V3_QueryParameterMatcher: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".QueryParameterMatcher"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{4}\u{4}string_match\0\u{3}present_match\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 5: try {
+        var v: Envoy_Type_Matcher_V3_StringMatcher?
+        var hadOneofValue = false
+        if let current = self.queryParameterMatchSpecifier {
+          hadOneofValue = true
+          if case .stringMatch(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.queryParameterMatchSpecifier = .stringMatch(v)
+        }
+      }()
+      case 6: try {
+        var v: Bool?
+        try decoder.decodeSingularBoolField(value: &v)
+        if let v = v {
+          if self.queryParameterMatchSpecifier != nil {try decoder.handleConflictingOneOf()}
+          self.queryParameterMatchSpecifier = .presentMatch(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    switch self.queryParameterMatchSpecifier {
+    case .stringMatch?: try {
+      guard case .stringMatch(let v)? = self.queryParameterMatchSpecifier else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    }()
+    case .presentMatch?: try {
+      guard case .presentMatch(let v)? = self.queryParameterMatchSpecifier else { preconditionFailure() }
+      try visitor.visitSingularBoolField(value: v, fieldNumber: 6)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Route_V3_QueryParameterMatcher, rhs: Envoy_Config_Route_V3_QueryParameterMatcher) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.queryParameterMatchSpecifier != rhs.queryParameterMatchSpecifier {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Route_V3_CookieMatcher: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".CookieMatcher"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}string_match\0\u{3}invert_match\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._stringMatch) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.invertMatch) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    try { if let v = self._stringMatch {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if self.invertMatch != false {
+      try visitor.visitSingularBoolField(value: self.invertMatch, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Route_V3_CookieMatcher, rhs: Envoy_Config_Route_V3_CookieMatcher) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs._stringMatch != rhs._stringMatch {return false}
     if lhs.invertMatch != rhs.invertMatch {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
@@ -1121,89 +2142,259 @@ nonisolated extension Envoy_Config_Route_V3_Decorator: SwiftProtobuf.Message, Sw
 
 nonisolated extension Envoy_Config_Route_V3_RouteAction: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RouteAction"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cluster\0\u{4}\u{2}weighted_clusters\0\u{4}\u{2}prefix_rewrite\0\u{2}\u{3}timeout\0\u{4}\u{10}idle_timeout\0\u{4}\u{6}request_mirror_policies\0\u{4}\u{6}max_stream_duration\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cluster\0\u{3}cluster_header\0\u{3}weighted_clusters\0\u{4}\u{2}prefix_rewrite\0\u{3}host_rewrite_literal\0\u{3}auto_host_rewrite\0\u{1}timeout\0\u{2}\u{3}priority\0\u{4}\u{9}cluster_not_found_response_code\0\u{4}\u{4}idle_timeout\0\u{4}\u{5}host_rewrite_header\0\u{3}request_mirror_policies\0\u{4}\u{2}regex_rewrite\0\u{4}\u{3}host_rewrite_path_regex\0\u{3}max_stream_duration\0\u{4}\u{2}append_x_forwarded_host\0\u{4}\u{6}host_rewrite\0\u{3}path_rewrite\0")
+
+  fileprivate class _StorageClass {
+    var _clusterSpecifier: Envoy_Config_Route_V3_RouteAction.OneOf_ClusterSpecifier?
+    var _clusterNotFoundResponseCode: Envoy_Config_Route_V3_RouteAction.ClusterNotFoundResponseCode = .serviceUnavailable
+    var _prefixRewrite: String = String()
+    var _regexRewrite: Envoy_Type_Matcher_V3_RegexMatchAndSubstitute? = nil
+    var _pathRewrite: String = String()
+    var _hostRewriteSpecifier: Envoy_Config_Route_V3_RouteAction.OneOf_HostRewriteSpecifier?
+    var _appendXForwardedHost: Bool = false
+    var _requestMirrorPolicies: [Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy] = []
+    var _timeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
+    var _idleTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
+    var _priority: Envoy_Config_Core_V3_RoutingPriority = .default
+    var _maxStreamDuration: Envoy_Config_Route_V3_RouteAction.MaxStreamDuration? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _clusterSpecifier = source._clusterSpecifier
+      _clusterNotFoundResponseCode = source._clusterNotFoundResponseCode
+      _prefixRewrite = source._prefixRewrite
+      _regexRewrite = source._regexRewrite
+      _pathRewrite = source._pathRewrite
+      _hostRewriteSpecifier = source._hostRewriteSpecifier
+      _appendXForwardedHost = source._appendXForwardedHost
+      _requestMirrorPolicies = source._requestMirrorPolicies
+      _timeout = source._timeout
+      _idleTimeout = source._idleTimeout
+      _priority = source._priority
+      _maxStreamDuration = source._maxStreamDuration
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try {
-        var v: String?
-        try decoder.decodeSingularStringField(value: &v)
-        if let v = v {
-          if self.clusterSpecifier != nil {try decoder.handleConflictingOneOf()}
-          self.clusterSpecifier = .cluster(v)
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try {
+          var v: String?
+          try decoder.decodeSingularStringField(value: &v)
+          if let v = v {
+            if _storage._clusterSpecifier != nil {try decoder.handleConflictingOneOf()}
+            _storage._clusterSpecifier = .cluster(v)
+          }
+        }()
+        case 2: try {
+          var v: String?
+          try decoder.decodeSingularStringField(value: &v)
+          if let v = v {
+            if _storage._clusterSpecifier != nil {try decoder.handleConflictingOneOf()}
+            _storage._clusterSpecifier = .clusterHeader(v)
+          }
+        }()
+        case 3: try {
+          var v: Envoy_Config_Route_V3_WeightedCluster?
+          var hadOneofValue = false
+          if let current = _storage._clusterSpecifier {
+            hadOneofValue = true
+            if case .weightedClusters(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._clusterSpecifier = .weightedClusters(v)
+          }
+        }()
+        case 5: try { try decoder.decodeSingularStringField(value: &_storage._prefixRewrite) }()
+        case 6: try {
+          var v: String?
+          try decoder.decodeSingularStringField(value: &v)
+          if let v = v {
+            if _storage._hostRewriteSpecifier != nil {try decoder.handleConflictingOneOf()}
+            _storage._hostRewriteSpecifier = .hostRewriteLiteral(v)
+          }
+        }()
+        case 7: try {
+          var v: SwiftProtobuf.Google_Protobuf_BoolValue?
+          var hadOneofValue = false
+          if let current = _storage._hostRewriteSpecifier {
+            hadOneofValue = true
+            if case .autoHostRewrite(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._hostRewriteSpecifier = .autoHostRewrite(v)
+          }
+        }()
+        case 8: try { try decoder.decodeSingularMessageField(value: &_storage._timeout) }()
+        case 11: try { try decoder.decodeSingularEnumField(value: &_storage._priority) }()
+        case 20: try { try decoder.decodeSingularEnumField(value: &_storage._clusterNotFoundResponseCode) }()
+        case 24: try { try decoder.decodeSingularMessageField(value: &_storage._idleTimeout) }()
+        case 29: try {
+          var v: String?
+          try decoder.decodeSingularStringField(value: &v)
+          if let v = v {
+            if _storage._hostRewriteSpecifier != nil {try decoder.handleConflictingOneOf()}
+            _storage._hostRewriteSpecifier = .hostRewriteHeader(v)
+          }
+        }()
+        case 30: try { try decoder.decodeRepeatedMessageField(value: &_storage._requestMirrorPolicies) }()
+        case 32: try { try decoder.decodeSingularMessageField(value: &_storage._regexRewrite) }()
+        case 35: try {
+          var v: Envoy_Type_Matcher_V3_RegexMatchAndSubstitute?
+          var hadOneofValue = false
+          if let current = _storage._hostRewriteSpecifier {
+            hadOneofValue = true
+            if case .hostRewritePathRegex(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._hostRewriteSpecifier = .hostRewritePathRegex(v)
+          }
+        }()
+        case 36: try { try decoder.decodeSingularMessageField(value: &_storage._maxStreamDuration) }()
+        case 38: try { try decoder.decodeSingularBoolField(value: &_storage._appendXForwardedHost) }()
+        case 44: try {
+          var v: String?
+          try decoder.decodeSingularStringField(value: &v)
+          if let v = v {
+            if _storage._hostRewriteSpecifier != nil {try decoder.handleConflictingOneOf()}
+            _storage._hostRewriteSpecifier = .hostRewrite(v)
+          }
+        }()
+        case 45: try { try decoder.decodeSingularStringField(value: &_storage._pathRewrite) }()
+        default: break
         }
-      }()
-      case 3: try {
-        var v: Envoy_Config_Route_V3_WeightedCluster?
-        var hadOneofValue = false
-        if let current = self.clusterSpecifier {
-          hadOneofValue = true
-          if case .weightedClusters(let m) = current {v = m}
-        }
-        try decoder.decodeSingularMessageField(value: &v)
-        if let v = v {
-          if hadOneofValue {try decoder.handleConflictingOneOf()}
-          self.clusterSpecifier = .weightedClusters(v)
-        }
-      }()
-      case 5: try { try decoder.decodeSingularStringField(value: &self.prefixRewrite) }()
-      case 8: try { try decoder.decodeSingularMessageField(value: &self._timeout) }()
-      case 24: try { try decoder.decodeSingularMessageField(value: &self._idleTimeout) }()
-      case 30: try { try decoder.decodeRepeatedMessageField(value: &self.requestMirrorPolicies) }()
-      case 36: try { try decoder.decodeSingularMessageField(value: &self._maxStreamDuration) }()
-      default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    switch self.clusterSpecifier {
-    case .cluster?: try {
-      guard case .cluster(let v)? = self.clusterSpecifier else { preconditionFailure() }
-      try visitor.visitSingularStringField(value: v, fieldNumber: 1)
-    }()
-    case .weightedClusters?: try {
-      guard case .weightedClusters(let v)? = self.clusterSpecifier else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-    }()
-    case nil: break
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      switch _storage._clusterSpecifier {
+      case .cluster?: try {
+        guard case .cluster(let v)? = _storage._clusterSpecifier else { preconditionFailure() }
+        try visitor.visitSingularStringField(value: v, fieldNumber: 1)
+      }()
+      case .clusterHeader?: try {
+        guard case .clusterHeader(let v)? = _storage._clusterSpecifier else { preconditionFailure() }
+        try visitor.visitSingularStringField(value: v, fieldNumber: 2)
+      }()
+      case .weightedClusters?: try {
+        guard case .weightedClusters(let v)? = _storage._clusterSpecifier else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      }()
+      case nil: break
+      }
+      if !_storage._prefixRewrite.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._prefixRewrite, fieldNumber: 5)
+      }
+      switch _storage._hostRewriteSpecifier {
+      case .hostRewriteLiteral?: try {
+        guard case .hostRewriteLiteral(let v)? = _storage._hostRewriteSpecifier else { preconditionFailure() }
+        try visitor.visitSingularStringField(value: v, fieldNumber: 6)
+      }()
+      case .autoHostRewrite?: try {
+        guard case .autoHostRewrite(let v)? = _storage._hostRewriteSpecifier else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      }()
+      default: break
+      }
+      try { if let v = _storage._timeout {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+      } }()
+      if _storage._priority != .default {
+        try visitor.visitSingularEnumField(value: _storage._priority, fieldNumber: 11)
+      }
+      if _storage._clusterNotFoundResponseCode != .serviceUnavailable {
+        try visitor.visitSingularEnumField(value: _storage._clusterNotFoundResponseCode, fieldNumber: 20)
+      }
+      try { if let v = _storage._idleTimeout {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
+      } }()
+      try { if case .hostRewriteHeader(let v)? = _storage._hostRewriteSpecifier {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 29)
+      } }()
+      if !_storage._requestMirrorPolicies.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._requestMirrorPolicies, fieldNumber: 30)
+      }
+      try { if let v = _storage._regexRewrite {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 32)
+      } }()
+      try { if case .hostRewritePathRegex(let v)? = _storage._hostRewriteSpecifier {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 35)
+      } }()
+      try { if let v = _storage._maxStreamDuration {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 36)
+      } }()
+      if _storage._appendXForwardedHost != false {
+        try visitor.visitSingularBoolField(value: _storage._appendXForwardedHost, fieldNumber: 38)
+      }
+      try { if case .hostRewrite(let v)? = _storage._hostRewriteSpecifier {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 44)
+      } }()
+      if !_storage._pathRewrite.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._pathRewrite, fieldNumber: 45)
+      }
     }
-    if !self.prefixRewrite.isEmpty {
-      try visitor.visitSingularStringField(value: self.prefixRewrite, fieldNumber: 5)
-    }
-    try { if let v = self._timeout {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
-    } }()
-    try { if let v = self._idleTimeout {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
-    } }()
-    if !self.requestMirrorPolicies.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.requestMirrorPolicies, fieldNumber: 30)
-    }
-    try { if let v = self._maxStreamDuration {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 36)
-    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Route_V3_RouteAction, rhs: Envoy_Config_Route_V3_RouteAction) -> Bool {
-    if lhs.clusterSpecifier != rhs.clusterSpecifier {return false}
-    if lhs.prefixRewrite != rhs.prefixRewrite {return false}
-    if lhs.requestMirrorPolicies != rhs.requestMirrorPolicies {return false}
-    if lhs._timeout != rhs._timeout {return false}
-    if lhs._idleTimeout != rhs._idleTimeout {return false}
-    if lhs._maxStreamDuration != rhs._maxStreamDuration {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._clusterSpecifier != rhs_storage._clusterSpecifier {return false}
+        if _storage._clusterNotFoundResponseCode != rhs_storage._clusterNotFoundResponseCode {return false}
+        if _storage._prefixRewrite != rhs_storage._prefixRewrite {return false}
+        if _storage._regexRewrite != rhs_storage._regexRewrite {return false}
+        if _storage._pathRewrite != rhs_storage._pathRewrite {return false}
+        if _storage._hostRewriteSpecifier != rhs_storage._hostRewriteSpecifier {return false}
+        if _storage._appendXForwardedHost != rhs_storage._appendXForwardedHost {return false}
+        if _storage._requestMirrorPolicies != rhs_storage._requestMirrorPolicies {return false}
+        if _storage._timeout != rhs_storage._timeout {return false}
+        if _storage._idleTimeout != rhs_storage._idleTimeout {return false}
+        if _storage._priority != rhs_storage._priority {return false}
+        if _storage._maxStreamDuration != rhs_storage._maxStreamDuration {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
+}
+
+nonisolated extension Envoy_Config_Route_V3_RouteAction.ClusterNotFoundResponseCode: SwiftProtobuf._ProtoNameProviding {
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0SERVICE_UNAVAILABLE\0\u{1}NOT_FOUND\0\u{1}INTERNAL_SERVER_ERROR\0")
 }
 
 nonisolated extension Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -1296,7 +2487,7 @@ nonisolated extension Envoy_Config_Route_V3_RouteAction.MaxStreamDuration: Swift
 
 nonisolated extension Envoy_Config_Route_V3_WeightedCluster: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".WeightedCluster"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}clusters\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}clusters\0\u{3}runtime_key_prefix\0\u{3}total_weight\0\u{3}header_name\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1305,20 +2496,46 @@ nonisolated extension Envoy_Config_Route_V3_WeightedCluster: SwiftProtobuf.Messa
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.clusters) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.runtimeKeyPrefix) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._totalWeight) }()
+      case 4: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.randomValueSpecifier != nil {try decoder.handleConflictingOneOf()}
+          self.randomValueSpecifier = .headerName(v)
+        }
+      }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.clusters.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.clusters, fieldNumber: 1)
     }
+    if !self.runtimeKeyPrefix.isEmpty {
+      try visitor.visitSingularStringField(value: self.runtimeKeyPrefix, fieldNumber: 2)
+    }
+    try { if let v = self._totalWeight {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try { if case .headerName(let v)? = self.randomValueSpecifier {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 4)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Route_V3_WeightedCluster, rhs: Envoy_Config_Route_V3_WeightedCluster) -> Bool {
     if lhs.clusters != rhs.clusters {return false}
+    if lhs._totalWeight != rhs._totalWeight {return false}
+    if lhs.runtimeKeyPrefix != rhs.runtimeKeyPrefix {return false}
+    if lhs.randomValueSpecifier != rhs.randomValueSpecifier {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1326,7 +2543,7 @@ nonisolated extension Envoy_Config_Route_V3_WeightedCluster: SwiftProtobuf.Messa
 
 nonisolated extension Envoy_Config_Route_V3_WeightedCluster.ClusterWeight: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = Envoy_Config_Route_V3_WeightedCluster.protoMessageName + ".ClusterWeight"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}weight\0\u{4}\u{2}request_headers_to_add\0\u{3}response_headers_to_add\0\u{3}response_headers_to_remove\0\u{4}\u{3}request_headers_to_remove\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}weight\0\u{4}\u{2}request_headers_to_add\0\u{3}response_headers_to_add\0\u{3}response_headers_to_remove\0\u{4}\u{3}request_headers_to_remove\0\u{3}typed_per_filter_config\0\u{3}host_rewrite_literal\0\u{3}cluster_header\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1340,6 +2557,16 @@ nonisolated extension Envoy_Config_Route_V3_WeightedCluster.ClusterWeight: Swift
       case 5: try { try decoder.decodeRepeatedMessageField(value: &self.responseHeadersToAdd) }()
       case 6: try { try decoder.decodeRepeatedStringField(value: &self.responseHeadersToRemove) }()
       case 9: try { try decoder.decodeRepeatedStringField(value: &self.requestHeadersToRemove) }()
+      case 10: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: &self.typedPerFilterConfig) }()
+      case 11: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.hostRewriteSpecifier != nil {try decoder.handleConflictingOneOf()}
+          self.hostRewriteSpecifier = .hostRewriteLiteral(v)
+        }
+      }()
+      case 12: try { try decoder.decodeSingularStringField(value: &self.clusterHeader) }()
       default: break
       }
     }
@@ -1368,19 +2595,162 @@ nonisolated extension Envoy_Config_Route_V3_WeightedCluster.ClusterWeight: Swift
     if !self.requestHeadersToRemove.isEmpty {
       try visitor.visitRepeatedStringField(value: self.requestHeadersToRemove, fieldNumber: 9)
     }
+    if !self.typedPerFilterConfig.isEmpty {
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: self.typedPerFilterConfig, fieldNumber: 10)
+    }
+    try { if case .hostRewriteLiteral(let v)? = self.hostRewriteSpecifier {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 11)
+    } }()
+    if !self.clusterHeader.isEmpty {
+      try visitor.visitSingularStringField(value: self.clusterHeader, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Route_V3_WeightedCluster.ClusterWeight, rhs: Envoy_Config_Route_V3_WeightedCluster.ClusterWeight) -> Bool {
     if lhs.name != rhs.name {return false}
+    if lhs.clusterHeader != rhs.clusterHeader {return false}
     if lhs._weight != rhs._weight {return false}
     if lhs.requestHeadersToAdd != rhs.requestHeadersToAdd {return false}
     if lhs.requestHeadersToRemove != rhs.requestHeadersToRemove {return false}
     if lhs.responseHeadersToAdd != rhs.responseHeadersToAdd {return false}
     if lhs.responseHeadersToRemove != rhs.responseHeadersToRemove {return false}
+    if lhs.typedPerFilterConfig != rhs.typedPerFilterConfig {return false}
+    if lhs.hostRewriteSpecifier != rhs.hostRewriteSpecifier {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
+}
+
+nonisolated extension Envoy_Config_Route_V3_RedirectAction: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RedirectAction"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}host_redirect\0\u{3}path_redirect\0\u{3}response_code\0\u{3}https_redirect\0\u{3}prefix_rewrite\0\u{3}strip_query\0\u{3}scheme_redirect\0\u{3}port_redirect\0\u{3}regex_rewrite\0\u{3}path_rewrite\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.hostRedirect) }()
+      case 2: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.pathRewriteSpecifier != nil {try decoder.handleConflictingOneOf()}
+          self.pathRewriteSpecifier = .pathRedirect(v)
+        }
+      }()
+      case 3: try { try decoder.decodeSingularEnumField(value: &self.responseCode) }()
+      case 4: try {
+        var v: Bool?
+        try decoder.decodeSingularBoolField(value: &v)
+        if let v = v {
+          if self.schemeRewriteSpecifier != nil {try decoder.handleConflictingOneOf()}
+          self.schemeRewriteSpecifier = .httpsRedirect(v)
+        }
+      }()
+      case 5: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.pathRewriteSpecifier != nil {try decoder.handleConflictingOneOf()}
+          self.pathRewriteSpecifier = .prefixRewrite(v)
+        }
+      }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.stripQuery) }()
+      case 7: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.schemeRewriteSpecifier != nil {try decoder.handleConflictingOneOf()}
+          self.schemeRewriteSpecifier = .schemeRedirect(v)
+        }
+      }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.portRedirect) }()
+      case 9: try {
+        var v: Envoy_Type_Matcher_V3_RegexMatchAndSubstitute?
+        var hadOneofValue = false
+        if let current = self.pathRewriteSpecifier {
+          hadOneofValue = true
+          if case .regexRewrite(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.pathRewriteSpecifier = .regexRewrite(v)
+        }
+      }()
+      case 10: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.pathRewriteSpecifier != nil {try decoder.handleConflictingOneOf()}
+          self.pathRewriteSpecifier = .pathRewrite(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.hostRedirect.isEmpty {
+      try visitor.visitSingularStringField(value: self.hostRedirect, fieldNumber: 1)
+    }
+    try { if case .pathRedirect(let v)? = self.pathRewriteSpecifier {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 2)
+    } }()
+    if self.responseCode != .movedPermanently {
+      try visitor.visitSingularEnumField(value: self.responseCode, fieldNumber: 3)
+    }
+    try { if case .httpsRedirect(let v)? = self.schemeRewriteSpecifier {
+      try visitor.visitSingularBoolField(value: v, fieldNumber: 4)
+    } }()
+    try { if case .prefixRewrite(let v)? = self.pathRewriteSpecifier {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 5)
+    } }()
+    if self.stripQuery != false {
+      try visitor.visitSingularBoolField(value: self.stripQuery, fieldNumber: 6)
+    }
+    try { if case .schemeRedirect(let v)? = self.schemeRewriteSpecifier {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 7)
+    } }()
+    if self.portRedirect != 0 {
+      try visitor.visitSingularUInt32Field(value: self.portRedirect, fieldNumber: 8)
+    }
+    switch self.pathRewriteSpecifier {
+    case .regexRewrite?: try {
+      guard case .regexRewrite(let v)? = self.pathRewriteSpecifier else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
+    }()
+    case .pathRewrite?: try {
+      guard case .pathRewrite(let v)? = self.pathRewriteSpecifier else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 10)
+    }()
+    default: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Route_V3_RedirectAction, rhs: Envoy_Config_Route_V3_RedirectAction) -> Bool {
+    if lhs.schemeRewriteSpecifier != rhs.schemeRewriteSpecifier {return false}
+    if lhs.hostRedirect != rhs.hostRedirect {return false}
+    if lhs.portRedirect != rhs.portRedirect {return false}
+    if lhs.pathRewriteSpecifier != rhs.pathRewriteSpecifier {return false}
+    if lhs.responseCode != rhs.responseCode {return false}
+    if lhs.stripQuery != rhs.stripQuery {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Route_V3_RedirectAction.RedirectResponseCode: SwiftProtobuf._ProtoNameProviding {
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0MOVED_PERMANENTLY\0\u{1}FOUND\0\u{1}SEE_OTHER\0\u{1}TEMPORARY_REDIRECT\0\u{1}PERMANENT_REDIRECT\0")
 }
 
 nonisolated extension Envoy_Config_Route_V3_DirectResponseAction: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -1417,6 +2787,69 @@ nonisolated extension Envoy_Config_Route_V3_DirectResponseAction: SwiftProtobuf.
   public static func ==(lhs: Envoy_Config_Route_V3_DirectResponseAction, rhs: Envoy_Config_Route_V3_DirectResponseAction) -> Bool {
     if lhs.status != rhs.status {return false}
     if lhs._body != rhs._body {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Route_V3_NonForwardingAction: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".NonForwardingAction"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Route_V3_NonForwardingAction, rhs: Envoy_Config_Route_V3_NonForwardingAction) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Route_V3_FilterConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".FilterConfig"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}config\0\u{3}is_optional\0\u{1}disabled\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._config) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.isOptional) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.disabled) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._config {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.isOptional != false {
+      try visitor.visitSingularBoolField(value: self.isOptional, fieldNumber: 2)
+    }
+    if self.disabled != false {
+      try visitor.visitSingularBoolField(value: self.disabled, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Route_V3_FilterConfig, rhs: Envoy_Config_Route_V3_FilterConfig) -> Bool {
+    if lhs._config != rhs._config {return false}
+    if lhs.isOptional != rhs.isOptional {return false}
+    if lhs.disabled != rhs.disabled {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -200,6 +200,53 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
     set {_uniqueStorage()._accessLog = newValue}
   }
 
+  /// When else a line is written.
+  /// Default: see the fields.
+  public var accessLogOptions: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.HcmAccessLogOptions {
+    get {_storage._accessLogOptions ?? Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.HcmAccessLogOptions()}
+    set {_uniqueStorage()._accessLogOptions = newValue}
+  }
+  /// Returns true if `accessLogOptions` has been explicitly set.
+  public var hasAccessLogOptions: Bool {_storage._accessLogOptions != nil}
+  /// Clears the value of `accessLogOptions`. Subsequent reads from it will return its default value.
+  public mutating func clearAccessLogOptions() {_uniqueStorage()._accessLogOptions = nil}
+
+  /// Deprecated: use `access_log_options.access_log_flush_interval`. Must not be combined with
+  /// `access_log_options`. Unit: duration. Range: at least 1ms.
+  /// Default: none.
+  ///
+  /// NOTE: This field was marked as deprecated in the .proto file.
+  public var accessLogFlushInterval: SwiftProtobuf.Google_Protobuf_Duration {
+    get {_storage._accessLogFlushInterval ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_uniqueStorage()._accessLogFlushInterval = newValue}
+  }
+  /// Returns true if `accessLogFlushInterval` has been explicitly set.
+  public var hasAccessLogFlushInterval: Bool {_storage._accessLogFlushInterval != nil}
+  /// Clears the value of `accessLogFlushInterval`. Subsequent reads from it will return its default value.
+  public mutating func clearAccessLogFlushInterval() {_uniqueStorage()._accessLogFlushInterval = nil}
+
+  /// Deprecated: use `access_log_options.flush_access_log_on_new_request`. Must not be combined with
+  /// `access_log_options`.
+  /// Default: false.
+  ///
+  /// NOTE: This field was marked as deprecated in the .proto file.
+  public var flushAccessLogOnNewRequest: Bool {
+    get {_storage._flushAccessLogOnNewRequest}
+    set {_uniqueStorage()._flushAccessLogOnNewRequest = newValue}
+  }
+
+  /// What becomes of the answers that the proxy makes itself: to requests without a route, for
+  /// upstreams that fail, direct responses and redirects of routes.
+  /// Default: they are sent as they are.
+  public var localReplyConfig: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_LocalReplyConfig {
+    get {_storage._localReplyConfig ?? Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_LocalReplyConfig()}
+    set {_uniqueStorage()._localReplyConfig = newValue}
+  }
+  /// Returns true if `localReplyConfig` has been explicitly set.
+  public var hasLocalReplyConfig: Bool {_storage._localReplyConfig != nil}
+  /// Clears the value of `localReplyConfig`. Subsequent reads from it will return its default value.
+  public mutating func clearLocalReplyConfig() {_uniqueStorage()._localReplyConfig = nil}
+
   /// Whether the proxy is at the edge: the client's address is the connection's, it is appended to
   /// `x-forwarded-for`, and headers that only a trusted peer may set are removed from requests.
   /// Default: false.
@@ -342,9 +389,129 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
 
   }
 
+  /// When lines of access logs are written, besides the end of a stream.
+  public nonisolated struct HcmAccessLogOptions: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// A line also each time a stream has lasted so long. Unit: duration. Range: at least 1ms.
+    /// Default: none.
+    public var accessLogFlushInterval: SwiftProtobuf.Google_Protobuf_Duration {
+      get {_accessLogFlushInterval ?? SwiftProtobuf.Google_Protobuf_Duration()}
+      set {_accessLogFlushInterval = newValue}
+    }
+    /// Returns true if `accessLogFlushInterval` has been explicitly set.
+    public var hasAccessLogFlushInterval: Bool {self._accessLogFlushInterval != nil}
+    /// Clears the value of `accessLogFlushInterval`. Subsequent reads from it will return its default value.
+    public mutating func clearAccessLogFlushInterval() {self._accessLogFlushInterval = nil}
+
+    /// A line also when a request's head has arrived, before the filters see it.
+    /// Default: false.
+    public var flushAccessLogOnNewRequest: Bool = false
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+
+    fileprivate var _accessLogFlushInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
+  }
+
   public init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// What becomes of the answers that the proxy makes itself.
+public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_LocalReplyConfig: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Changes for some of the answers: the first whose filter holds is made.
+  /// Default: none.
+  public var mappers: [Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_ResponseMapper] = []
+
+  /// How bodies are formatted. `%LOCAL_REPLY_BODY%` is the body there would be without.
+  /// Default: the body alone.
+  public var bodyFormat: Envoy_Config_Core_V3_SubstitutionFormatString {
+    get {_bodyFormat ?? Envoy_Config_Core_V3_SubstitutionFormatString()}
+    set {_bodyFormat = newValue}
+  }
+  /// Returns true if `bodyFormat` has been explicitly set.
+  public var hasBodyFormat: Bool {self._bodyFormat != nil}
+  /// Clears the value of `bodyFormat`. Subsequent reads from it will return its default value.
+  public mutating func clearBodyFormat() {self._bodyFormat = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _bodyFormat: Envoy_Config_Core_V3_SubstitutionFormatString? = nil
+}
+
+/// A change for some of the answers that the proxy makes itself.
+public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_ResponseMapper: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Which answers are changed.
+  /// Default: required.
+  public var filter: Envoy_Config_Accesslog_V3_AccessLogFilter {
+    get {_filter ?? Envoy_Config_Accesslog_V3_AccessLogFilter()}
+    set {_filter = newValue}
+  }
+  /// Returns true if `filter` has been explicitly set.
+  public var hasFilter: Bool {self._filter != nil}
+  /// Clears the value of `filter`. Subsequent reads from it will return its default value.
+  public mutating func clearFilter() {self._filter = nil}
+
+  /// The status to answer with. Range: 200 to 599.
+  /// Default: as it is.
+  public var statusCode: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_statusCode ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_statusCode = newValue}
+  }
+  /// Returns true if `statusCode` has been explicitly set.
+  public var hasStatusCode: Bool {self._statusCode != nil}
+  /// Clears the value of `statusCode`. Subsequent reads from it will return its default value.
+  public mutating func clearStatusCode() {self._statusCode = nil}
+
+  /// The body to answer with; it is formatted further.
+  /// Default: as it is.
+  public var body: Envoy_Config_Core_V3_DataSource {
+    get {_body ?? Envoy_Config_Core_V3_DataSource()}
+    set {_body = newValue}
+  }
+  /// Returns true if `body` has been explicitly set.
+  public var hasBody: Bool {self._body != nil}
+  /// Clears the value of `body`. Subsequent reads from it will return its default value.
+  public mutating func clearBody() {self._body = nil}
+
+  /// How the body is formatted, in place of `body_format`.
+  /// Default: as `body_format` says.
+  public var bodyFormatOverride: Envoy_Config_Core_V3_SubstitutionFormatString {
+    get {_bodyFormatOverride ?? Envoy_Config_Core_V3_SubstitutionFormatString()}
+    set {_bodyFormatOverride = newValue}
+  }
+  /// Returns true if `bodyFormatOverride` has been explicitly set.
+  public var hasBodyFormatOverride: Bool {self._bodyFormatOverride != nil}
+  /// Clears the value of `bodyFormatOverride`. Subsequent reads from it will return its default value.
+  public mutating func clearBodyFormatOverride() {self._bodyFormatOverride = nil}
+
+  /// Headers to add; their values may hold operators. At most 64.
+  /// Default: none.
+  public var headersToAdd: [Envoy_Config_Core_V3_HeaderValueOption] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _filter: Envoy_Config_Accesslog_V3_AccessLogFilter? = nil
+  fileprivate var _statusCode: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+  fileprivate var _body: Envoy_Config_Core_V3_DataSource? = nil
+  fileprivate var _bodyFormatOverride: Envoy_Config_Core_V3_SubstitutionFormatString? = nil
 }
 
 /// One HTTP filter.
@@ -376,8 +543,8 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
   /// Default: false.
   public var isOptional: Bool = false
 
-  /// Whether the filter is checked, but left out of the chain. A route cannot switch it on yet: one
-  /// that configures it is an error.
+  /// Whether the filter sees only the requests of routes that configure it
+  /// (`typed_per_filter_config`).
   /// Default: false.
   public var disabled: Bool = false
 
@@ -401,7 +568,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.filters.networ
 
 nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".HttpConnectionManager"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}codec_type\0\u{3}stat_prefix\0\u{4}\u{2}route_config\0\u{3}http_filters\0\u{4}\u{3}http_protocol_options\0\u{4}\u{2}server_name\0\u{4}\u{2}drain_timeout\0\u{3}access_log\0\u{3}use_remote_address\0\u{3}generate_request_id\0\u{4}\u{9}stream_idle_timeout\0\u{4}\u{2}delayed_close_timeout\0\u{4}\u{2}request_timeout\0\u{3}max_request_headers_kb\0\u{4}\u{3}preserve_external_request_id\0\u{4}\u{2}server_header_transformation\0\u{3}common_http_protocol_options\0\u{4}\u{2}always_set_request_id_in_response\0\u{4}\u{4}request_headers_timeout\0\u{4}\u{11}http1_safe_max_connection_duration\0\u{3}stream_flush_timeout\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}codec_type\0\u{3}stat_prefix\0\u{4}\u{2}route_config\0\u{3}http_filters\0\u{4}\u{3}http_protocol_options\0\u{4}\u{2}server_name\0\u{4}\u{2}drain_timeout\0\u{3}access_log\0\u{3}use_remote_address\0\u{3}generate_request_id\0\u{4}\u{9}stream_idle_timeout\0\u{4}\u{2}delayed_close_timeout\0\u{4}\u{2}request_timeout\0\u{3}max_request_headers_kb\0\u{4}\u{3}preserve_external_request_id\0\u{4}\u{2}server_header_transformation\0\u{3}common_http_protocol_options\0\u{4}\u{2}always_set_request_id_in_response\0\u{3}local_reply_config\0\u{4}\u{3}request_headers_timeout\0\u{4}\u{d}access_log_flush_interval\0\u{3}flush_access_log_on_new_request\0\u{3}access_log_options\0\u{4}\u{2}http1_safe_max_connection_duration\0\u{3}stream_flush_timeout\0")
 
   fileprivate class _StorageClass {
     var _codecType: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.CodecType = .auto
@@ -421,6 +588,10 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
     var _drainTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _delayedCloseTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _accessLog: [Envoy_Config_Accesslog_V3_AccessLog] = []
+    var _accessLogOptions: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.HcmAccessLogOptions? = nil
+    var _accessLogFlushInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
+    var _flushAccessLogOnNewRequest: Bool = false
+    var _localReplyConfig: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_LocalReplyConfig? = nil
     var _useRemoteAddress: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
     var _generateRequestID: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
     var _preserveExternalRequestID: Bool = false
@@ -452,6 +623,10 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
       _drainTimeout = source._drainTimeout
       _delayedCloseTimeout = source._delayedCloseTimeout
       _accessLog = source._accessLog
+      _accessLogOptions = source._accessLogOptions
+      _accessLogFlushInterval = source._accessLogFlushInterval
+      _flushAccessLogOnNewRequest = source._flushAccessLogOnNewRequest
+      _localReplyConfig = source._localReplyConfig
       _useRemoteAddress = source._useRemoteAddress
       _generateRequestID = source._generateRequestID
       _preserveExternalRequestID = source._preserveExternalRequestID
@@ -504,7 +679,11 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
         case 34: try { try decoder.decodeSingularEnumField(value: &_storage._serverHeaderTransformation) }()
         case 35: try { try decoder.decodeSingularMessageField(value: &_storage._commonHTTPProtocolOptions) }()
         case 37: try { try decoder.decodeSingularBoolField(value: &_storage._alwaysSetRequestIDInResponse) }()
+        case 38: try { try decoder.decodeSingularMessageField(value: &_storage._localReplyConfig) }()
         case 41: try { try decoder.decodeSingularMessageField(value: &_storage._requestHeadersTimeout) }()
+        case 54: try { try decoder.decodeSingularMessageField(value: &_storage._accessLogFlushInterval) }()
+        case 55: try { try decoder.decodeSingularBoolField(value: &_storage._flushAccessLogOnNewRequest) }()
+        case 56: try { try decoder.decodeSingularMessageField(value: &_storage._accessLogOptions) }()
         case 58: try { try decoder.decodeSingularBoolField(value: &_storage._http1SafeMaxConnectionDuration) }()
         case 59: try { try decoder.decodeSingularMessageField(value: &_storage._streamFlushTimeout) }()
         default: break
@@ -573,8 +752,20 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
       if _storage._alwaysSetRequestIDInResponse != false {
         try visitor.visitSingularBoolField(value: _storage._alwaysSetRequestIDInResponse, fieldNumber: 37)
       }
+      try { if let v = _storage._localReplyConfig {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 38)
+      } }()
       try { if let v = _storage._requestHeadersTimeout {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 41)
+      } }()
+      try { if let v = _storage._accessLogFlushInterval {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 54)
+      } }()
+      if _storage._flushAccessLogOnNewRequest != false {
+        try visitor.visitSingularBoolField(value: _storage._flushAccessLogOnNewRequest, fieldNumber: 55)
+      }
+      try { if let v = _storage._accessLogOptions {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 56)
       } }()
       if _storage._http1SafeMaxConnectionDuration != false {
         try visitor.visitSingularBoolField(value: _storage._http1SafeMaxConnectionDuration, fieldNumber: 58)
@@ -608,6 +799,10 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
         if _storage._drainTimeout != rhs_storage._drainTimeout {return false}
         if _storage._delayedCloseTimeout != rhs_storage._delayedCloseTimeout {return false}
         if _storage._accessLog != rhs_storage._accessLog {return false}
+        if _storage._accessLogOptions != rhs_storage._accessLogOptions {return false}
+        if _storage._accessLogFlushInterval != rhs_storage._accessLogFlushInterval {return false}
+        if _storage._flushAccessLogOnNewRequest != rhs_storage._flushAccessLogOnNewRequest {return false}
+        if _storage._localReplyConfig != rhs_storage._localReplyConfig {return false}
         if _storage._useRemoteAddress != rhs_storage._useRemoteAddress {return false}
         if _storage._generateRequestID != rhs_storage._generateRequestID {return false}
         if _storage._preserveExternalRequestID != rhs_storage._preserveExternalRequestID {return false}
@@ -627,6 +822,138 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
 
 nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.ServerHeaderTransformation: SwiftProtobuf._ProtoNameProviding {
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0OVERWRITE\0\u{1}APPEND_IF_ABSENT\0\u{1}PASS_THROUGH\0")
+}
+
+nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.HcmAccessLogOptions: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.protoMessageName + ".HcmAccessLogOptions"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}access_log_flush_interval\0\u{3}flush_access_log_on_new_request\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._accessLogFlushInterval) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.flushAccessLogOnNewRequest) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._accessLogFlushInterval {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.flushAccessLogOnNewRequest != false {
+      try visitor.visitSingularBoolField(value: self.flushAccessLogOnNewRequest, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.HcmAccessLogOptions, rhs: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.HcmAccessLogOptions) -> Bool {
+    if lhs._accessLogFlushInterval != rhs._accessLogFlushInterval {return false}
+    if lhs.flushAccessLogOnNewRequest != rhs.flushAccessLogOnNewRequest {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_LocalReplyConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".LocalReplyConfig"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}mappers\0\u{3}body_format\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.mappers) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._bodyFormat) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.mappers.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.mappers, fieldNumber: 1)
+    }
+    try { if let v = self._bodyFormat {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_LocalReplyConfig, rhs: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_LocalReplyConfig) -> Bool {
+    if lhs.mappers != rhs.mappers {return false}
+    if lhs._bodyFormat != rhs._bodyFormat {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_ResponseMapper: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ResponseMapper"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}filter\0\u{3}status_code\0\u{1}body\0\u{3}body_format_override\0\u{3}headers_to_add\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._filter) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._statusCode) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._body) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._bodyFormatOverride) }()
+      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.headersToAdd) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._filter {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._statusCode {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._body {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._bodyFormatOverride {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
+    if !self.headersToAdd.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.headersToAdd, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_ResponseMapper, rhs: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_ResponseMapper) -> Bool {
+    if lhs._filter != rhs._filter {return false}
+    if lhs._statusCode != rhs._statusCode {return false}
+    if lhs._body != rhs._body {return false}
+    if lhs._bodyFormatOverride != rhs._bodyFormatOverride {return false}
+    if lhs.headersToAdd != rhs.headersToAdd {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
 }
 
 nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpFilter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {

@@ -22,7 +22,8 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
-/// A condition on text. Exactly one of `exact`, `prefix`, `suffix` and `contains` must be set.
+/// A condition on text. Exactly one of `exact`, `prefix`, `suffix`, `safe_regex` and
+/// `contains` must be set.
 public nonisolated struct Envoy_Type_Matcher_V3_StringMatcher: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -60,6 +61,16 @@ public nonisolated struct Envoy_Type_Matcher_V3_StringMatcher: Sendable {
     set {matchPattern = .suffix(newValue)}
   }
 
+  /// The whole text matches this expression.
+  /// Default: none.
+  public var safeRegex: Envoy_Type_Matcher_V3_RegexMatcher {
+    get {
+      if case .safeRegex(let v)? = matchPattern {return v}
+      return Envoy_Type_Matcher_V3_RegexMatcher()
+    }
+    set {matchPattern = .safeRegex(newValue)}
+  }
+
   /// The text contains this.
   /// Default: none.
   public var contains: String {
@@ -70,7 +81,7 @@ public nonisolated struct Envoy_Type_Matcher_V3_StringMatcher: Sendable {
     set {matchPattern = .contains(newValue)}
   }
 
-  /// Whether the case of letters is ignored.
+  /// Whether the case of letters is ignored. Not with `safe_regex`, which can begin with `(?i)`.
   /// Default: false.
   public var ignoreCase: Bool = false
 
@@ -86,6 +97,9 @@ public nonisolated struct Envoy_Type_Matcher_V3_StringMatcher: Sendable {
     /// The text ends with this.
     /// Default: none.
     case suffix(String)
+    /// The whole text matches this expression.
+    /// Default: none.
+    case safeRegex(Envoy_Type_Matcher_V3_RegexMatcher)
     /// The text contains this.
     /// Default: none.
     case contains(String)
@@ -101,7 +115,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.type.matcher.v3"
 
 nonisolated extension Envoy_Type_Matcher_V3_StringMatcher: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".StringMatcher"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}exact\0\u{1}prefix\0\u{1}suffix\0\u{4}\u{3}ignore_case\0\u{1}contains\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}exact\0\u{1}prefix\0\u{1}suffix\0\u{4}\u{2}safe_regex\0\u{3}ignore_case\0\u{1}contains\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -131,6 +145,19 @@ nonisolated extension Envoy_Type_Matcher_V3_StringMatcher: SwiftProtobuf.Message
         if let v = v {
           if self.matchPattern != nil {try decoder.handleConflictingOneOf()}
           self.matchPattern = .suffix(v)
+        }
+      }()
+      case 5: try {
+        var v: Envoy_Type_Matcher_V3_RegexMatcher?
+        var hadOneofValue = false
+        if let current = self.matchPattern {
+          hadOneofValue = true
+          if case .safeRegex(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.matchPattern = .safeRegex(v)
         }
       }()
       case 6: try { try decoder.decodeSingularBoolField(value: &self.ignoreCase) }()
@@ -164,6 +191,10 @@ nonisolated extension Envoy_Type_Matcher_V3_StringMatcher: SwiftProtobuf.Message
     case .suffix?: try {
       guard case .suffix(let v)? = self.matchPattern else { preconditionFailure() }
       try visitor.visitSingularStringField(value: v, fieldNumber: 3)
+    }()
+    case .safeRegex?: try {
+      guard case .safeRegex(let v)? = self.matchPattern else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
     }()
     default: break
     }

@@ -7,8 +7,53 @@ let schemaTable: StaticString = #"""
 message envoy.config.accesslog.v3.AccessLog
 oneof config_type
 1 name string
+2 filter message:envoy.config.accesslog.v3.AccessLogFilter
 4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.access_loggers.file.v3.FileAccessLog,envoy.extensions.access_loggers.stream.v3.StdoutAccessLog,envoy.extensions.access_loggers.stream.v3.StderrAccessLog
-others 2:filter
+message envoy.config.accesslog.v3.AccessLogFilter
+oneof filter_specifier required
+1 status_code_filter message:envoy.config.accesslog.v3.StatusCodeFilter oneof=filter_specifier
+2 duration_filter message:envoy.config.accesslog.v3.DurationFilter oneof=filter_specifier
+3 not_health_check_filter message:envoy.config.accesslog.v3.NotHealthCheckFilter oneof=filter_specifier
+4 traceable_filter message:envoy.config.accesslog.v3.TraceableFilter oneof=filter_specifier
+5 runtime_filter message:envoy.config.accesslog.v3.RuntimeFilter oneof=filter_specifier
+6 and_filter message:envoy.config.accesslog.v3.AndFilter oneof=filter_specifier
+7 or_filter message:envoy.config.accesslog.v3.OrFilter oneof=filter_specifier
+8 header_filter message:envoy.config.accesslog.v3.HeaderFilter oneof=filter_specifier
+9 response_flag_filter message:envoy.config.accesslog.v3.ResponseFlagFilter oneof=filter_specifier
+10 grpc_status_filter message:envoy.config.accesslog.v3.GrpcStatusFilter oneof=filter_specifier
+12 metadata_filter message:envoy.config.accesslog.v3.MetadataFilter oneof=filter_specifier
+13 log_type_filter message:envoy.config.accesslog.v3.LogTypeFilter oneof=filter_specifier
+others 11:extension_filter
+message envoy.config.accesslog.v3.AndFilter
+1 filters repeated:message:envoy.config.accesslog.v3.AccessLogFilter required min_items=2
+message envoy.config.accesslog.v3.ComparisonFilter
+1 op enum:envoy.config.accesslog.v3.ComparisonFilter.Op
+2 value message:envoy.config.core.v3.RuntimeUInt32 required
+message envoy.config.accesslog.v3.DurationFilter
+1 comparison message:envoy.config.accesslog.v3.ComparisonFilter required
+message envoy.config.accesslog.v3.GrpcStatusFilter
+1 statuses repeated:enum:envoy.config.accesslog.v3.GrpcStatusFilter.Status
+2 exclude bool
+message envoy.config.accesslog.v3.HeaderFilter
+1 header message:envoy.config.route.v3.HeaderMatcher required
+message envoy.config.accesslog.v3.LogTypeFilter
+1 types repeated:enum:envoy.data.accesslog.v3.AccessLogType
+2 exclude bool
+message envoy.config.accesslog.v3.MetadataFilter
+1 matcher message:envoy.type.matcher.v3.MetadataMatcher
+2 match_if_key_not_found message:google.protobuf.BoolValue
+message envoy.config.accesslog.v3.NotHealthCheckFilter
+message envoy.config.accesslog.v3.OrFilter
+2 filters repeated:message:envoy.config.accesslog.v3.AccessLogFilter required min_items=2
+message envoy.config.accesslog.v3.ResponseFlagFilter
+1 flags repeated:string
+message envoy.config.accesslog.v3.RuntimeFilter
+1 runtime_key string required min_len=1
+2 percent_sampled message:envoy.type.v3.FractionalPercent
+3 use_independent_randomness bool
+message envoy.config.accesslog.v3.StatusCodeFilter
+1 comparison message:envoy.config.accesslog.v3.ComparisonFilter required
+message envoy.config.accesslog.v3.TraceableFilter
 message envoy.config.bootstrap.v3.Admin
 3 address message:envoy.config.core.v3.Address
 others 5:access_log 1:access_log_path 2:profile_path 4:socket_options 6:ignore_global_conn_limit 7:allow_paths
@@ -74,10 +119,15 @@ message envoy.config.core.v3.HttpProtocolOptions
 4 max_stream_duration message:google.protobuf.Duration
 6 max_requests_per_connection message:google.protobuf.UInt32Value
 others 7:max_response_headers_kb 5:headers_with_underscores_action
+message envoy.config.core.v3.JsonFormatOptions
+1 sort_properties bool
 message envoy.config.core.v3.Locality
 1 region string
 2 zone string
 3 sub_zone string
+message envoy.config.core.v3.Metadata
+1 filter_metadata map:message:google.protobuf.Struct
+others 2:typed_filter_metadata
 message envoy.config.core.v3.Node
 1 id string
 2 cluster string
@@ -87,6 +137,9 @@ others 12:dynamic_parameters 6:user_agent_name 7:user_agent_version 8:user_agent
 message envoy.config.core.v3.RuntimeFractionalPercent
 1 default_value message:envoy.type.v3.FractionalPercent required
 2 runtime_key string
+message envoy.config.core.v3.RuntimeUInt32
+2 default_value uint32
+3 runtime_key string
 message envoy.config.core.v3.SocketAddress
 oneof port_specifier
 1 protocol enum:envoy.config.core.v3.SocketAddress.Protocol
@@ -94,9 +147,14 @@ oneof port_specifier
 3 port_value uint32 oneof=port_specifier required lte=65535
 others 4:named_port 5:resolver_name 6:ipv4_compat 7:network_namespace_filepath
 message envoy.config.core.v3.SubstitutionFormatString
-oneof format
-5 text_format_source message:envoy.config.core.v3.DataSource oneof=format required
-others 1:text_format 2:json_format 3:omit_empty_values 4:content_type 6:formatters 7:json_format_options
+oneof format required
+1 text_format string oneof=format deprecated=text_format_source
+2 json_format message:google.protobuf.Struct oneof=format
+5 text_format_source message:envoy.config.core.v3.DataSource oneof=format
+3 omit_empty_values bool
+4 content_type string header_value
+7 json_format_options message:envoy.config.core.v3.JsonFormatOptions
+others 6:formatters
 message envoy.config.endpoint.v3.ClusterLoadAssignment
 1 cluster_name string required min_len=1
 2 endpoints repeated:message:envoy.config.endpoint.v3.LocalityLbEndpoints
@@ -141,6 +199,10 @@ message envoy.config.overload.v3.ResourceMonitor
 oneof config_type
 1 name string required min_len=1
 3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
+message envoy.config.route.v3.CookieMatcher
+1 name string required min_len=1 max_bytes=1024
+2 string_match message:envoy.type.matcher.v3.StringMatcher required
+3 invert_match bool
 message envoy.config.route.v3.Decorator
 1 operation string required min_len=1
 2 propagate message:google.protobuf.BoolValue
@@ -148,40 +210,80 @@ message envoy.config.route.v3.DirectResponseAction
 1 status uint32 required lt=600 gte=200
 2 body message:envoy.config.core.v3.DataSource
 others 3:body_format
+message envoy.config.route.v3.FilterConfig
+1 config message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault
+2 is_optional bool
+3 disabled bool
 message envoy.config.route.v3.HeaderMatcher
 oneof header_match_specifier
 1 name string required min_len=1 header_name
 4 exact_match string oneof=header_match_specifier deprecated=string_match.exact
+11 safe_regex_match message:envoy.type.matcher.v3.RegexMatcher oneof=header_match_specifier deprecated=string_match.safe_regex
+6 range_match message:envoy.type.v3.Int64Range oneof=header_match_specifier
 7 present_match bool oneof=header_match_specifier
 9 prefix_match string oneof=header_match_specifier deprecated=string_match.prefix min_len=1
 10 suffix_match string oneof=header_match_specifier deprecated=string_match.suffix min_len=1
 12 contains_match string oneof=header_match_specifier deprecated=string_match.contains min_len=1
 13 string_match message:envoy.type.matcher.v3.StringMatcher oneof=header_match_specifier
 8 invert_match bool
-others 11:safe_regex_match 6:range_match 14:treat_missing_header_as_empty
+14 treat_missing_header_as_empty bool
+message envoy.config.route.v3.NonForwardingAction
+message envoy.config.route.v3.QueryParameterMatcher
+oneof query_parameter_match_specifier
+1 name string required min_len=1 max_bytes=1024
+5 string_match message:envoy.type.matcher.v3.StringMatcher oneof=query_parameter_match_specifier
+6 present_match bool oneof=query_parameter_match_specifier
+message envoy.config.route.v3.RedirectAction
+oneof scheme_rewrite_specifier
+oneof path_rewrite_specifier
+4 https_redirect bool oneof=scheme_rewrite_specifier
+7 scheme_redirect string oneof=scheme_rewrite_specifier
+1 host_redirect string header_value
+8 port_redirect uint32
+2 path_redirect string oneof=path_rewrite_specifier header_value
+5 prefix_rewrite string oneof=path_rewrite_specifier header_value
+9 regex_rewrite message:envoy.type.matcher.v3.RegexMatchAndSubstitute oneof=path_rewrite_specifier
+10 path_rewrite string oneof=path_rewrite_specifier
+3 response_code enum:envoy.config.route.v3.RedirectAction.RedirectResponseCode
+6 strip_query bool
 message envoy.config.route.v3.Route
 oneof action required
 14 name string
 1 match message:envoy.config.route.v3.RouteMatch required
 2 route message:envoy.config.route.v3.RouteAction oneof=action
+3 redirect message:envoy.config.route.v3.RedirectAction oneof=action
 7 direct_response message:envoy.config.route.v3.DirectResponseAction oneof=action
+18 non_forwarding_action message:envoy.config.route.v3.NonForwardingAction oneof=action
+4 metadata message:envoy.config.core.v3.Metadata
 5 decorator message:envoy.config.route.v3.Decorator
-13 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault
+13 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.config.route.v3.FilterConfig
 9 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 12 request_headers_to_remove repeated:string min_len=1 header_name
 10 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 11 response_headers_to_remove repeated:string min_len=1 header_name
-others 3:redirect 17:filter_action 18:non_forwarding_action 4:metadata 15:tracing 16:per_request_buffer_limit_bytes 19:stat_prefix 20:request_body_buffer_limit
+others 17:filter_action 15:tracing 16:per_request_buffer_limit_bytes 19:stat_prefix 20:request_body_buffer_limit
 message envoy.config.route.v3.RouteAction
 oneof cluster_specifier required
+oneof host_rewrite_specifier
 1 cluster string oneof=cluster_specifier min_len=1
+2 cluster_header string oneof=cluster_specifier min_len=1 header_name
 3 weighted_clusters message:envoy.config.route.v3.WeightedCluster oneof=cluster_specifier
+20 cluster_not_found_response_code enum:envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode
 5 prefix_rewrite string header_value
+32 regex_rewrite message:envoy.type.matcher.v3.RegexMatchAndSubstitute
+45 path_rewrite string
+6 host_rewrite_literal string oneof=host_rewrite_specifier header_value
+7 auto_host_rewrite message:google.protobuf.BoolValue oneof=host_rewrite_specifier
+29 host_rewrite_header string oneof=host_rewrite_specifier header_name
+35 host_rewrite_path_regex message:envoy.type.matcher.v3.RegexMatchAndSubstitute oneof=host_rewrite_specifier
+44 host_rewrite string oneof=host_rewrite_specifier
+38 append_x_forwarded_host bool
 30 request_mirror_policies repeated:message:envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 8 timeout message:google.protobuf.Duration
 24 idle_timeout message:google.protobuf.Duration
+11 priority enum:envoy.config.core.v3.RoutingPriority
 36 max_stream_duration message:envoy.config.route.v3.RouteAction.MaxStreamDuration
-others 2:cluster_header 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 20:cluster_not_found_response_code 4:metadata_match 32:regex_rewrite 41:path_rewrite_policy 45:path_rewrite 6:host_rewrite_literal 7:auto_host_rewrite 29:host_rewrite_header 35:host_rewrite_path_regex 44:host_rewrite 38:append_x_forwarded_host 42:flush_timeout 40:early_data_policy 9:retry_policy 33:retry_policy_typed_config 11:priority 13:rate_limits 14:include_vh_rate_limits 15:hash_policy 17:cors 23:max_grpc_timeout 28:grpc_timeout_offset 25:upgrade_configs 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
+others 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 4:metadata_match 41:path_rewrite_policy 42:flush_timeout 40:early_data_policy 9:retry_policy 33:retry_policy_typed_config 13:rate_limits 14:include_vh_rate_limits 15:hash_policy 17:cors 23:max_grpc_timeout 28:grpc_timeout_offset 25:upgrade_configs 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
 message envoy.config.route.v3.RouteAction.MaxStreamDuration
 1 max_stream_duration message:google.protobuf.Duration
 others 2:grpc_timeout_header_max 3:grpc_timeout_header_offset
@@ -195,42 +297,65 @@ others 4:trace_sampled 7:request_headers_mutations
 message envoy.config.route.v3.RouteConfiguration
 1 name string
 2 virtual_hosts repeated:message:envoy.config.route.v3.VirtualHost
+3 internal_only_headers repeated:string header_name
 4 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 5 response_headers_to_remove repeated:string header_name
 6 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 8 request_headers_to_remove repeated:string header_name
 13 request_mirror_policies repeated:message:envoy.config.route.v3.RouteAction.RequestMirrorPolicy
+10 most_specific_header_mutations_wins bool
 7 validate_clusters message:google.protobuf.BoolValue
-others 9:vhds 3:internal_only_headers 10:most_specific_header_mutations_wins 11:max_direct_response_body_size_bytes 12:cluster_specifier_plugins 14:ignore_port_in_host_matching 18:vhost_header 15:ignore_path_parameters_in_path_matching 16:typed_per_filter_config 17:metadata
+11 max_direct_response_body_size_bytes message:google.protobuf.UInt32Value
+14 ignore_port_in_host_matching bool
+15 ignore_path_parameters_in_path_matching bool
+16 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.config.route.v3.FilterConfig
+others 9:vhds 12:cluster_specifier_plugins 18:vhost_header 17:metadata
 message envoy.config.route.v3.RouteMatch
 oneof path_specifier required
 1 prefix string oneof=path_specifier
 2 path string oneof=path_specifier
+10 safe_regex message:envoy.type.matcher.v3.RegexMatcher oneof=path_specifier
 14 path_separated_prefix string oneof=path_specifier path_separated_prefix
 4 case_sensitive message:google.protobuf.BoolValue
+9 runtime_fraction message:envoy.config.core.v3.RuntimeFractionalPercent
 6 headers repeated:message:envoy.config.route.v3.HeaderMatcher
-others 10:safe_regex 12:connect_matcher 15:path_match_policy 9:runtime_fraction 7:query_parameters 8:grpc 11:tls_context 13:dynamic_metadata 16:filter_state
+7 query_parameters repeated:message:envoy.config.route.v3.QueryParameterMatcher
+17 cookies repeated:message:envoy.config.route.v3.CookieMatcher
+others 12:connect_matcher 15:path_match_policy 8:grpc 11:tls_context 13:dynamic_metadata 16:filter_state
 message envoy.config.route.v3.VirtualHost
 1 name string required min_len=1
 2 domains repeated:string required min_items=1 header_value
 3 routes repeated:message:envoy.config.route.v3.Route
+4 require_tls enum:envoy.config.route.v3.VirtualHost.TlsRequirementType
 22 request_mirror_policies repeated:message:envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 7 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 13 request_headers_to_remove repeated:string min_len=1 header_name
 10 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 11 response_headers_to_remove repeated:string min_len=1 header_name
-others 21:matcher 4:require_tls 5:virtual_clusters 6:rate_limits 8:cors 15:typed_per_filter_config 14:include_request_attempt_count 19:include_attempt_count_in_response 16:retry_policy 20:retry_policy_typed_config 17:hedge_policy 23:include_is_timeout_retry_header 18:per_request_buffer_limit_bytes 25:request_body_buffer_limit 24:metadata
+15 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.config.route.v3.FilterConfig
+14 include_request_attempt_count bool
+19 include_attempt_count_in_response bool
+24 metadata message:envoy.config.core.v3.Metadata
+others 21:matcher 5:virtual_clusters 6:rate_limits 8:cors 16:retry_policy 20:retry_policy_typed_config 17:hedge_policy 23:include_is_timeout_retry_header 18:per_request_buffer_limit_bytes 25:request_body_buffer_limit
 message envoy.config.route.v3.WeightedCluster
+oneof random_value_specifier
 1 clusters repeated:message:envoy.config.route.v3.WeightedCluster.ClusterWeight required min_items=1
-others 3:total_weight 2:runtime_key_prefix 4:header_name 5:use_hash_policy
+3 total_weight message:google.protobuf.UInt32Value
+2 runtime_key_prefix string
+4 header_name string oneof=random_value_specifier header_name
+others 5:use_hash_policy
 message envoy.config.route.v3.WeightedCluster.ClusterWeight
-1 name string required
+oneof host_rewrite_specifier
+1 name string
+12 cluster_header string header_name
 2 weight message:google.protobuf.UInt32Value required
 4 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 9 request_headers_to_remove repeated:string header_name
 5 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 6 response_headers_to_remove repeated:string header_name
-others 12:cluster_header 3:metadata_match 10:typed_per_filter_config 11:host_rewrite_literal
+10 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.config.route.v3.FilterConfig
+11 host_rewrite_literal string oneof=host_rewrite_specifier header_value
+others 3:metadata_match
 message envoy.extensions.access_loggers.file.v3.FileAccessLog
 oneof access_log_format
 1 path string required min_len=1
@@ -287,11 +412,19 @@ oneof route_specifier
 12 drain_timeout message:google.protobuf.Duration
 26 delayed_close_timeout message:google.protobuf.Duration
 13 access_log repeated:message:envoy.config.accesslog.v3.AccessLog
+56 access_log_options message:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions
+54 access_log_flush_interval message:google.protobuf.Duration deprecated=access_log_options.access_log_flush_interval gte=1000000
+55 flush_access_log_on_new_request bool deprecated=access_log_options.flush_access_log_on_new_request
+38 local_reply_config message:envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig
 14 use_remote_address message:google.protobuf.BoolValue
 15 generate_request_id message:google.protobuf.BoolValue
 32 preserve_external_request_id bool
 37 always_set_request_id_in_response bool
-others 3:rds 31:scoped_routes 6:add_user_agent 7:tracing 9:http2_protocol_options 44:http3_protocol_options 48:scheme_header_transformation 54:access_log_flush_interval 55:flush_access_log_on_new_request 56:access_log_options 19:xff_num_trusted_hops 46:original_ip_detection_extensions 52:early_header_mutation_extensions 25:internal_address_config 21:skip_xff_append 22:via 16:forward_client_cert_details 17:set_current_client_cert_details 60:forward_client_cert_matcher 18:proxy_100_continue 20:represent_ipv4_remote_address_as_ipv4_mapped_ipv6 23:upgrade_configs 30:normalize_path 33:merge_slashes 45:path_with_escaped_slashes_action 36:request_id_extension 38:local_reply_config 39:strip_matching_host_port 42:strip_any_host_port 40:stream_error_on_invalid_http_message 43:path_normalization_options 47:strip_trailing_host_dot 49:proxy_status_config 50:typed_header_validation_config 51:append_x_forwarded_port 57:append_local_overload 53:add_proxy_protocol_connection_state
+others 3:rds 31:scoped_routes 6:add_user_agent 7:tracing 9:http2_protocol_options 44:http3_protocol_options 48:scheme_header_transformation 19:xff_num_trusted_hops 46:original_ip_detection_extensions 52:early_header_mutation_extensions 25:internal_address_config 21:skip_xff_append 22:via 16:forward_client_cert_details 17:set_current_client_cert_details 60:forward_client_cert_matcher 18:proxy_100_continue 20:represent_ipv4_remote_address_as_ipv4_mapped_ipv6 23:upgrade_configs 30:normalize_path 33:merge_slashes 45:path_with_escaped_slashes_action 36:request_id_extension 39:strip_matching_host_port 42:strip_any_host_port 40:stream_error_on_invalid_http_message 43:path_normalization_options 47:strip_trailing_host_dot 49:proxy_status_config 50:typed_header_validation_config 51:append_x_forwarded_port 57:append_local_overload 53:add_proxy_protocol_connection_state
+message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions
+1 access_log_flush_interval message:google.protobuf.Duration gte=1000000
+2 flush_access_log_on_new_request bool
+others 3:flush_log_on_tunnel_successfully_established
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
 oneof config_type
 1 name string required min_len=1
@@ -299,6 +432,15 @@ oneof config_type
 6 is_optional bool
 7 disabled bool
 others 5:config_discovery
+message envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig
+1 mappers repeated:message:envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper
+2 body_format message:envoy.config.core.v3.SubstitutionFormatString
+message envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper
+1 filter message:envoy.config.accesslog.v3.AccessLogFilter required
+2 status_code message:google.protobuf.UInt32Value lt=600 gte=200
+3 body message:envoy.config.core.v3.DataSource
+4 body_format_override message:envoy.config.core.v3.SubstitutionFormatString
+5 headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
 1 max_active_downstream_connections int64 required gt=0
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions
@@ -310,17 +452,66 @@ message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfi
 oneof protocol_config
 1 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions oneof=protocol_config required
 others 2:http2_protocol_options 3:http3_protocol_options
+message envoy.type.matcher.v3.MetadataMatcher
+1 filter string required min_len=1
+2 path repeated:message:envoy.type.matcher.v3.MetadataMatcher.PathSegment required min_items=1
+3 value message:envoy.type.matcher.v3.ValueMatcher required
+4 invert bool
+message envoy.type.matcher.v3.MetadataMatcher.PathSegment
+oneof segment
+1 key string oneof=segment required min_len=1
+message envoy.type.matcher.v3.RegexMatchAndSubstitute
+1 pattern message:envoy.type.matcher.v3.RegexMatcher required
+2 substitution string header_value
+message envoy.type.matcher.v3.RegexMatcher
+oneof engine_type
+1 google_re2 message:envoy.type.matcher.v3.RegexMatcher.GoogleRE2 oneof=engine_type
+2 regex string required min_len=1
+message envoy.type.matcher.v3.RegexMatcher.GoogleRE2
+others 1:max_program_size
 message envoy.type.matcher.v3.StringMatcher
 oneof match_pattern required
 1 exact string oneof=match_pattern
 2 prefix string oneof=match_pattern min_len=1
 3 suffix string oneof=match_pattern min_len=1
+5 safe_regex message:envoy.type.matcher.v3.RegexMatcher oneof=match_pattern
 7 contains string oneof=match_pattern min_len=1
 6 ignore_case bool
-others 5:safe_regex 8:custom
+others 8:custom
+message envoy.type.matcher.v3.ValueMatcher
+oneof match_pattern required
+3 string_match message:envoy.type.matcher.v3.StringMatcher oneof=match_pattern
+5 present_match bool oneof=match_pattern
+others 1:null_match 2:double_match 4:bool_match 6:list_match 7:or_match
 message envoy.type.v3.FractionalPercent
 1 numerator uint32
 2 denominator enum:envoy.type.v3.FractionalPercent.DenominatorType
+message envoy.type.v3.Int64Range
+1 start int64
+2 end int64
+enum envoy.config.accesslog.v3.ComparisonFilter.Op
+0 EQ
+1 GE
+2 LE
+3 NE
+enum envoy.config.accesslog.v3.GrpcStatusFilter.Status
+0 OK
+1 CANCELED
+2 UNKNOWN
+3 INVALID_ARGUMENT
+4 DEADLINE_EXCEEDED
+5 NOT_FOUND
+6 ALREADY_EXISTS
+7 PERMISSION_DENIED
+8 RESOURCE_EXHAUSTED
+9 FAILED_PRECONDITION
+10 ABORTED
+11 OUT_OF_RANGE
+12 UNIMPLEMENTED
+13 INTERNAL
+14 UNAVAILABLE
+15 DATA_LOSS
+16 UNAUTHENTICATED
 enum envoy.config.cluster.v3.Cluster.DiscoveryType
 0 STATIC
 1 STRICT_DNS
@@ -363,6 +554,35 @@ enum envoy.config.core.v3.TrafficDirection
 0 UNSPECIFIED
 1 INBOUND
 2 OUTBOUND
+enum envoy.config.route.v3.RedirectAction.RedirectResponseCode
+0 MOVED_PERMANENTLY
+1 FOUND
+2 SEE_OTHER
+3 TEMPORARY_REDIRECT
+4 PERMANENT_REDIRECT
+enum envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode
+0 SERVICE_UNAVAILABLE
+1 NOT_FOUND
+2 INTERNAL_SERVER_ERROR
+enum envoy.config.route.v3.VirtualHost.TlsRequirementType
+0 NONE
+1 EXTERNAL_ONLY
+2 ALL
+enum envoy.data.accesslog.v3.AccessLogType
+0 NotSet
+1 TcpUpstreamConnected
+2 TcpPeriodic
+3 TcpConnectionEnd
+4 DownstreamStart
+5 DownstreamPeriodic
+6 DownstreamEnd
+7 UpstreamPoolReady
+8 UpstreamPeriodic
+9 UpstreamEnd
+10 DownstreamTunnelSuccessfullyEstablished
+11 UdpTunnelUpstreamConnected
+12 UdpPeriodic
+13 UdpSessionEnd
 enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType
 0 AUTO
 1 HTTP1

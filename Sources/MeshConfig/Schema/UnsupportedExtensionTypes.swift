@@ -247,10 +247,8 @@ envoy.extensions.filters.network.generic_proxy.v3.RouteConfiguration
 envoy.extensions.filters.network.generic_proxy.v3.VirtualHost
 envoy.extensions.filters.network.geoip.v3.Geoip
 envoy.extensions.filters.network.http_connection_manager.v3.EnvoyMobileHttpConnectionManager
-envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig
 envoy.extensions.filters.network.http_connection_manager.v3.Rds
 envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension
-envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRouteConfigurationsList
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes

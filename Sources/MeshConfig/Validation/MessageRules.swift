@@ -27,7 +27,6 @@ enum MessageRules {
         removals(route.responseHeadersToRemove, "response_headers_to_remove", report)
       }
     case WeightedCluster.protoMessageName: decode(bytes) { weightedCluster($0, report) }
-    case DirectResponseAction.protoMessageName: decode(bytes) { directResponse($0, report) }
     case HeaderValueOption.protoMessageName: decode(bytes) { headerValueOption($0, report) }
     case Cluster.protoMessageName: decode(bytes) { cluster($0, report) }
     default: break
@@ -94,6 +93,29 @@ enum MessageRules {
     } else if let last = filters.last, last.disabled, last.typedConfig.holds(Router.self) {
       report([field, .index(filters.count - 1), .field("disabled")], "the router cannot be disabled", .value)
     }
+    if manager.hasAccessLogOptions {
+      let message = "must not be combined with access_log_options"
+      if manager.hasAccessLogFlushInterval { report([.field("access_log_flush_interval")], message, .value) }
+      if manager.flushAccessLogOnNewRequest { report([.field("flush_access_log_on_new_request")], message, .value) }
+    }
+    for (index, log) in manager.accessLog.enumerated() {
+      let format: SubstitutionFormatString? =
+        if let file: FileAccessLog = try? log.typedConfig.unpack() {
+          file.logFormat
+        } else if let out: StdoutAccessLog = try? log.typedConfig.unpack() {
+          out.logFormat
+        } else if let out: StderrAccessLog = try? log.typedConfig.unpack() {
+          out.logFormat
+        } else {
+          nil
+        }
+      if let format, !format.contentType.isEmpty {
+        report(
+          [
+            .field("access_log"), .index(index), .field("typed_config"), .field("log_format"), .field("content_type"),
+          ], "has no effect: an access log has no content type", .doubtful)
+      }
+    }
   }
 
   // MARK: Routes
@@ -145,22 +167,6 @@ enum MessageRules {
       let nested: Report = { report([.field("clusters"), .index(index)] + $0, $1, $2) }
       removals(cluster.requestHeadersToRemove, "request_headers_to_remove", nested)
       removals(cluster.responseHeadersToRemove, "response_headers_to_remove", nested)
-    }
-  }
-
-  /// Envoy's bound on the body of a direct response.
-  private static let bodyLimit = 4096
-
-  private static func directResponse(_ response: DirectResponseAction, _ report: Report) {
-    let count: Int
-    let field: String
-    switch response.body.specifier {
-    case .inlineString(let text): (count, field) = (text.utf8.count, "inline_string")
-    case .inlineBytes(let bytes): (count, field) = (bytes.count, "inline_bytes")
-    default: return
-    }
-    if count > bodyLimit {
-      report([.field("body"), .field(field)], "must have at most \(bodyLimit) bytes, not \(count)", .value)
     }
   }
 

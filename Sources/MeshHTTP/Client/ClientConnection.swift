@@ -80,6 +80,19 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   public private(set) var responseBytesReceived = 0
   /// This end of the connection, once it is established.
   public private(set) var localAddress: SocketAddress?
+  /// When the connection was established; `.never` before.
+  public private(set) var establishedAt: MonotonicTime = .never
+  /// Unique in this process, if whoever opens connections gives them one; 0 otherwise.
+  public var identifier: UInt64 = 0
+  private var requestFieldBytes: UInt32 = 0
+  private var responseFieldBytes: UInt32 = 0
+
+  /// What has crossed the wire for the current request and its response.
+  public var wire: WireBytes {
+    WireBytes(
+      received: UInt64(responseBytesReceived), sent: UInt64(requestBytesSent), headerReceived: responseFieldBytes,
+      headerSent: requestFieldBytes)
+  }
 
   /// - Parameter descriptor: a connecting non-blocking socket; this owns it from now on.
   public init(
@@ -136,7 +149,10 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     } else {
       requestFraming = .chunked
     }
-    HTTP1Encoder.requestHead(headers, framing: requestFraming, into: &transport.output, pool: loop.bufferPool)
+    responseFieldBytes = 0
+    requestFieldBytes = UInt32(
+      truncatingIfNeeded: HTTP1Encoder.requestHead(
+        headers, framing: requestFraming, into: &transport.output, pool: loop.bufferPool))
     scheduleFlush()
   }
 
@@ -264,6 +280,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     becomeIdle()
     transport.connected()
     localAddress = Socket.localAddress(transport.descriptor)
+    establishedAt = loop.now
     owner.connectionEstablished(self)
     return phase != .closed
   }
@@ -376,6 +393,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
       return
     }
     responseBegan = true
+    responseFieldBytes = head.fieldBytes
     if !head.keepAlive { keepAlive = false }
     if let seconds = head.keepAliveTimeout {
       // One second less than the upstream's own clock, so that we let go first.

@@ -110,6 +110,16 @@ public protocol ResponseSender: AnyObject {
   func pauseRequest(_ pause: Bool)
   /// After this response the connection is not used again (`connection: close` on HTTP/1.1).
   func closeAfterResponse()
+  /// What has crossed the connection for this stream so far.
+  var wire: WireBytes { get }
+  /// The kernel's estimate of the round trip to the client; nil if it has none. A system call.
+  var roundTripTime: Nanoseconds? { get }
+}
+
+/// A sender that is no connection.
+extension ResponseSender {
+  public var wire: WireBytes { WireBytes() }
+  public var roundTripTime: Nanoseconds? { nil }
 }
 
 /// The stream's side of a response from an upstream: what a client codec calls.

@@ -13,15 +13,18 @@ public enum HTTP1Encoder {
   /// Writes `METHOD path HTTP/1.1`, the fields, and Content-Length or `Transfer-Encoding: chunked` as `framing` demands;
   /// such fields of the map are not sent. Without `:method` it is GET, without `:path` `/`. A POST, PUT or PATCH without a
   /// body says `content-length: 0` (RFC 9110 §8.6). A request cannot end with the connection: `.untilClose` is sent chunked.
+  /// - Returns: the bytes of the field lines.
+  @discardableResult
   public static func requestHead(
     _ headers: HeaderMap, framing: BodyFraming, into queue: inout ByteQueue, pool: BufferPool
-  ) {
+  ) -> Int {
     let start = queue.reserve(headers.byteCount + overhead + slack, pool)
     let method = headers.value(.method) ?? Bytes("GET")
     var out = write(method, start)
     out.pointee = 0x20
     out = write(headers.value(.path) ?? Bytes("/"), out + 1)
     out = write(" HTTP/1.1\r\n", out)
+    let fields = out
     out = writeFields(headers, except: .contentLength, out)
     switch framing {
     case .none:
@@ -31,19 +34,24 @@ public enum HTTP1Encoder {
     case .length(let length): out = writeContentLength(length, out)
     case .chunked, .untilClose: out = write("transfer-encoding: chunked\r\n", out)
     }
+    let size = out - fields
     out = write("\r\n", out)
     queue.commit(out - start)
+    return size
   }
 
   /// Writes the status line, the fields and what `framing` and `close` demand. With `.none` a Content-Length of the map is
   /// sent (it answers HEAD, or is a 304), but not in a 1xx or 204 (RFC 9110 §8.6); with any other framing it is not. Who
   /// answers another request without a body says `.length(0)`. With `.untilClose`, `close` must be set. A status outside
   /// 100...999 is sent as 500.
+  /// - Returns: the bytes of the field lines.
+  @discardableResult
   public static func responseHead(
     status: Int, _ headers: HeaderMap, framing: BodyFraming, close: Bool, into queue: inout ByteQueue, pool: BufferPool
-  ) {
+  ) -> Int {
     let start = queue.reserve(headers.byteCount + overhead + slack, pool)
     var out = writeStatusLine(status, start)
+    let fields = out
     let sendsLength = framing == .none && status >= 200 && status != 204
     if close, headers.has(.connection) {
       var unsent = HeaderIDSet().adding(.connection)
@@ -58,8 +66,10 @@ public enum HTTP1Encoder {
     case .chunked: out = write("transfer-encoding: chunked\r\n", out)
     }
     if close { out = write("connection: close\r\n", out) }
+    let size = out - fields
     out = write("\r\n", out)
     queue.commit(out - start)
+    return size
   }
 
   /// Writes a 1xx response with the fields of `headers`, if any.

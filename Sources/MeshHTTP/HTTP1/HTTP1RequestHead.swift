@@ -7,6 +7,8 @@ public enum HTTP1TargetForm: UInt8, Equatable, Sendable {
 public struct HTTP1RequestHead: Equatable, Sendable {
   /// Bytes to consume: the head, and the empty lines before it.
   public var headLength = 0
+  /// Names and values and three bytes for each field line; see `WireBytes.headerReceived`.
+  public var fieldBytes: UInt32 = 0
   public var method = HTTPMethod.other
   /// 1: the only version that is accepted is HTTP/1.1.
   public var minorVersion: UInt8 = 1

@@ -141,8 +141,10 @@ public struct HTTP1RequestParser {
         return .invalid(error)
       }
     }
+    let pseudo = headers.entryCount
     let section = headers.readFieldSection(p, version &+ 10, n, maxFields: Int(maxFields))
-    guard case .end = section else { return section }
+    guard case .end(let end) = section else { return section }
+    head.fieldBytes = UInt32(truncatingIfNeeded: end &- version &- 12 &- (headers.entryCount &- pseudo))
     do throws(HTTP1Error) {
       try Self.interpret(headers, authority, &head)
       return section

@@ -2,6 +2,8 @@
 public struct HTTP1ResponseHead: Equatable, Sendable {
   /// Bytes to consume.
   public var headLength = 0
+  /// Names and values and three bytes for each field line; see `WireBytes.headerReceived`.
+  public var fieldBytes: UInt32 = 0
   /// 100...599. After a 1xx other than 101 another head follows.
   public var status = 0
   /// 0 or 1.

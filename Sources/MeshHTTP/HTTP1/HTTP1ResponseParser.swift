@@ -75,7 +75,9 @@ public struct HTTP1ResponseParser {
       headers.addChecked(.status, Bytes(start: p + 9, count: 3))
     }
     let section = headers.readFieldSection(p, lineEnd &+ 2, n, maxFields: Int(maxFields))
-    guard case .end = section else { return section }
+    guard case .end(let end) = section else { return section }
+    // Besides the lines there is `:status` among the entries.
+    head.fieldBytes = UInt32(truncatingIfNeeded: end &- lineEnd &- 4 &- (headers.entryCount &- 1))
     do throws(HTTP1Error) {
       try Self.interpret(headers, requestMethod, &head)
       return section

@@ -109,6 +109,8 @@ extension ServerConnection {
   private func begin(_ headers: HeaderMap, _ head: HTTP1RequestHead) {
     requestCount &+= 1
     method = head.method
+    wire = WireBytes(
+      received: UInt64(head.headLength), sent: 0, headerReceived: head.fieldBytes, headerSent: 0)
     let maximum = settings.maximumRequests
     let isLast = maximum > 0 && requestCount >= maximum
     let isOld = settings.maximumDuration.map { loop.now >= openedAt + $0 } ?? false
@@ -130,7 +132,9 @@ extension ServerConnection {
   private func decodeBody(_ bytes: Bytes) -> Int {
     var rest = bytes
     while phase == .body, pauses == 0, responsePhase != .done {
+      let before = rest.count
       let event = body.next(&rest) { trailersMap() }
+      wire.received &+= UInt64(before - rest.count)
       switch event {
       case .data(let run):
         let isLast = body.isDone

@@ -8,7 +8,9 @@ extension ServerConnection {
 
   public func sendInformational(status: Int, _ headers: HeaderMap) {
     guard phase != .closed, responsePhase == .none else { return }
+    let before = transport.output.count
     HTTP1Encoder.informational(status: status, headers, into: &transport.output, pool: loop.bufferPool)
+    noteEncoded(since: before)
     scheduleFlush()
   }
 
@@ -30,8 +32,11 @@ extension ServerConnection {
     // An answer that overtakes its request may end before it: the rest of the request would have to be read for
     // nothing. The client is told, or it would lose what it sends next (as Envoy does).
     if phase == .body { keepAlive = false }
-    HTTP1Encoder.responseHead(
+    let before = transport.output.count
+    let fields = HTTP1Encoder.responseHead(
       status: status, headers, framing: framing, close: !keepAlive, into: &transport.output, pool: loop.bufferPool)
+    wire.headerSent = UInt32(truncatingIfNeeded: fields)
+    noteEncoded(since: before)
     scheduleFlush()
     if endStream { responseComplete() }
   }
@@ -43,7 +48,10 @@ extension ServerConnection {
       case .none: break
       case .length, .untilClose: write(bytes)
       case .chunked:
+        let before = transport.output.count
         HTTP1Encoder.chunkHeader(length: bytes.count, into: &transport.output, pool: loop.bufferPool)
+        // The end of the chunk is two bytes more.
+        noteEncoded(since: before - 2)
         write(bytes)
         if phase != .closed { HTTP1Encoder.chunkEnd(into: &transport.output, pool: loop.bufferPool) }
       }
@@ -55,7 +63,9 @@ extension ServerConnection {
     }
     if endStream {
       if responseFraming == .chunked {
+        let before = transport.output.count
         HTTP1Encoder.lastChunk(trailers: nil, into: &transport.output, pool: loop.bufferPool)
+        noteEncoded(since: before)
       }
       responseComplete()
     }
@@ -66,7 +76,9 @@ extension ServerConnection {
     guard phase != .closed, responsePhase == .body else { return }
     // Without chunks there is no place for trailers (RFC 9110 §6.5.1); a recipient may drop them.
     if responseFraming == .chunked {
+      let before = transport.output.count
       HTTP1Encoder.lastChunk(trailers: trailers, into: &transport.output, pool: loop.bufferPool)
+      noteEncoded(since: before)
     }
     responseComplete()
     scheduleFlush()
@@ -92,7 +104,12 @@ extension ServerConnection {
 
   public func closeAfterResponse() { keepAlive = false }
 
+  /// Counts what the encoder has put behind the output's first `count` bytes.
+  @inline(__always)
+  private func noteEncoded(since count: Int) { wire.sent &+= UInt64(transport.output.count - count) }
+
   private func write(_ bytes: Bytes) {
+    wire.sent &+= UInt64(bytes.count)
     guard bytes.count >= Self.directWriteSize else {
       transport.output.append(bytes, loop.bufferPool)
       return

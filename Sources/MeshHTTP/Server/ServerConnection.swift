@@ -94,6 +94,8 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   var responsePhase = ResponsePhase.none
   var responseFraming = BodyFraming.none
   var method = HTTPMethod.get
+  /// What has crossed the wire for the current request and its response.
+  public internal(set) var wire = WireBytes()
   var keepAlive = true
   /// Set once the connection is to end: when it closes even if no request comes.
   var drainDeadline: MonotonicTime?
@@ -233,9 +235,12 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     phase = .response
     responsePhase = .none
     method = .get
+    wire = WireBytes()
     keepAlive = false
     input.clear(loop.bufferPool)
   }
+
+  public var roundTripTime: Nanoseconds? { Socket.roundTripTime(transport.descriptor) }
 
   /// Output is sent, and input looked at again, as soon as the callback that runs now returns.
   func scheduleFlush() {

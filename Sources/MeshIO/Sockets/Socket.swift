@@ -142,6 +142,12 @@ public enum Socket {
   /// The address of the other end; nil when there is none.
   public static func peerAddress(_ fd: Int32) -> SocketAddress? { named(fd, clinux_peer_address) }
 
+  /// TCP's estimate of the round trip to the other end; nil when there is none.
+  public static func roundTripTime(_ fd: Int32) -> Nanoseconds? {
+    let microseconds = clinux_round_trip_us(fd)
+    return microseconds < 0 ? nil : Nanoseconds(rawValue: UInt64(microseconds) * 1_000)
+  }
+
   /// The process at the other end of a Unix socket, as it was when it connected.
   public static func peerProcess(_ fd: Int32) -> Int32? {
     let pid = clinux_peer_pid(fd)

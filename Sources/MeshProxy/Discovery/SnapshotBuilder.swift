@@ -161,11 +161,14 @@ struct SnapshotBuilder {
     }
     let bufferLimit =
       listener.hasPerConnectionBufferLimitBytes ? Int(listener.perConnectionBufferLimitBytes.value) : 1024 * 1024
+    let name = listener.name.isEmpty ? address.description : listener.name
+    var logging = LoggingConfiguration(listenerName: name, filterChainName: chain.name)
+    addLogs(manager, "\(filterPath)[0].typed_config", &logging)
     guard
       let compiled = connectionManager(
-        manager, "\(filterPath)[0].typed_config", bufferLimit, isOutbound: listener.trafficDirection == .outbound)
+        manager, "\(filterPath)[0].typed_config", bufferLimit, logging,
+        isOutbound: listener.trafficDirection == .outbound)
     else { return nil }
-    let name = listener.name.isEmpty ? address.description : listener.name
     // Envoy's name for the scope: the address with its colons replaced, unless `stat_prefix` says otherwise.
     let statName = listener.statPrefix.isEmpty ? address.description.replacingColons : listener.statPrefix
     let configuration = ListenerConfiguration(
@@ -178,25 +181,20 @@ struct SnapshotBuilder {
   }
 
   private mutating func connectionManager(
-    _ manager: HttpConnectionManager, _ path: String, _ bufferLimit: Int, isOutbound: Bool
+    _ manager: HttpConnectionManager, _ path: String, _ bufferLimit: Int, _ logging: LoggingConfiguration,
+    isOutbound: Bool
   ) -> ConnectionManagerConfiguration? {
     let before = problems.count
-    let (table, routeProblems) = RouteTable.build(
-      manager.routeConfig, path: "\(path).route_config", runtime: identities.runtime
-    ) { source in
-      Result { () throws(DataSourceError) in try DataSourceReader.bytes(of: source) }
-        .mapError { RouteProblem(path: "", message: $0.description) }
-    }
-    for problem in routeProblems { report(problem.path, problem.message) }
+    let table = routeTable(manager.routeConfig, "\(path).route_config")
     let chain = filters(manager, path)
-    let logs = accessLogs(manager, path)
+    let localReplies = localReplies(manager, path)
     guard let table else { return nil }
     if table.validatesClusters {
       for (name, use) in zip(table.clusterNames, table.clusterPaths) where !clusterNames.contains(name) {
         report(use, unknownCluster(name))
       }
     }
-    let routeFilters = routeConfigurations(table, "\(path).route_config", chain.filters)
+    let routeFilters = routeFilters(table, chain.filters)
     guard problems.count == before else { return nil }
     let common = manager.commonHTTPProtocolOptions
     return ConnectionManagerConfiguration(
@@ -213,7 +211,8 @@ struct SnapshotBuilder {
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
       bufferLimit: bufferLimit, connection: connectionSettings(manager, bufferLimit), router: chain.router,
       filters: chain.filters.map(\.configuration), routeFilters: routeFilters, routes: table,
-      routeConfigurationName: manager.routeConfig.name, accessLogs: logs)
+      routeConfigurationName: manager.routeConfig.name, logging: logging,
+      localReplies: localReplies)
   }
 
   private func unknownCluster(_ name: String) -> String {
@@ -263,7 +262,6 @@ struct SnapshotBuilder {
       }
       // An optional filter of a type we do not have: the reader has warned of it and left it empty.
       if filter.isOptional, filter.typedConfig.typeURL.isEmpty { continue }
-      // A filter that is switched off is checked all the same.
       if let message: Router = try? filter.typedConfig.unpack() {
         router = .init(
           suppressesEnvoyHeaders: message.suppressEnvoyHeaders,
@@ -272,9 +270,10 @@ struct SnapshotBuilder {
       } else if let registration = FilterRegistry.registration(forType: filter.typedConfig.messageName) {
         do {
           let configuration = try registration.make(filter.typedConfig, context)
-          if !filter.disabled {
-            result.append(NamedFilter(name: filter.name, registration: registration, configuration: configuration))
-          }
+          result.append(
+            NamedFilter(
+              name: filter.name, registration: registration, configuration: configuration,
+              isDisabled: filter.disabled))
         } catch {
           let below = error.path.isEmpty ? "" : ".\(error.path)"
           report("\(filterPath).typed_config\(below)", error.message)
@@ -290,78 +289,6 @@ struct SnapshotBuilder {
       report("\(path).http_filters", "must end with \(Router.protoMessageName)")
     }
     return (result, router ?? .init())
-  }
-
-  /// A filter of the chain under the name the configuration gives it, by which routes speak to it.
-  private struct NamedFilter {
-    let name: String
-    let registration: FilterRegistration
-    let configuration: any FilterConfiguration
-  }
-
-  private mutating func routeConfigurations(
-    _ table: RouteTable, _ tablePath: String, _ filters: [NamedFilter]
-  ) -> [ObjectIdentifier: [Int: any RouteFilterConfiguration]] {
-    var result: [ObjectIdentifier: [Int: any RouteFilterConfiguration]] = [:]
-    for entry in table.entries where !entry.typedPerFilterConfig.isEmpty {
-      let path = "\(tablePath).virtual_hosts[\(entry.virtualHostIndex)].routes[\(entry.routeIndex)]"
-      for (name, config) in entry.typedPerFilterConfig {
-        let configPath = "\(path).typed_per_filter_config[\"\(name)\"]"
-        guard let index = filters.firstIndex(where: { $0.name == name }),
-          let make = filters[index].registration.makeForRoute
-        else {
-          let names = filters.filter { $0.registration.makeForRoute != nil }.map(\.name).joined(separator: ", ")
-          report(
-            configPath,
-            "no enabled filter of this name can be configured by routes (\(names.isEmpty ? "there is none" : names))")
-          continue
-        }
-        do { result[ObjectIdentifier(entry), default: [:]][index] = try make(config) } catch {
-          report(configPath, error.message)
-        }
-      }
-    }
-    return result
-  }
-
-  private mutating func accessLogs(_ manager: HttpConnectionManager, _ path: String) -> [AccessLogConfiguration] {
-    var result: [AccessLogConfiguration] = []
-    for (index, log) in manager.accessLog.enumerated() {
-      let configPath = "\(path).access_log[\(index)].typed_config"
-      let target: String
-      let format: SubstitutionFormatString?
-      if let file: FileAccessLog = try? log.typedConfig.unpack() {
-        target = file.path
-        format = if case .logFormat(let format) = file.accessLogFormat { format } else { nil }
-      } else if let out: StdoutAccessLog = try? log.typedConfig.unpack() {
-        target = "/dev/stdout"
-        format = if case .logFormat(let format) = out.accessLogFormat { format } else { nil }
-      } else if let out: StderrAccessLog = try? log.typedConfig.unpack() {
-        target = "/dev/stderr"
-        format = if case .logFormat(let format) = out.accessLogFormat { format } else { nil }
-      } else {
-        report(configPath, "\(log.typedConfig.messageName) is no access log")
-        continue
-      }
-      var text = SubstitutionFormat.defaultText
-      if let format {
-        do {
-          text = String(decoding: try DataSourceReader.bytes(of: format.textFormatSource), as: UTF8.self)
-        } catch {
-          report("\(configPath).log_format.text_format_source", error.description)
-          continue
-        }
-      }
-      switch SubstitutionFormat.compile(text) {
-      case .failure(let problem):
-        report("\(configPath).log_format.text_format_source", problem.description)
-      case .success(let compiled):
-        do { result.append(.init(file: try identities.accessLogFiles.file(target), format: compiled)) } catch {
-          report("\(configPath).path", "\(error)")
-        }
-      }
-    }
-    return result
   }
 }
 

@@ -42,7 +42,7 @@ final class ConnectionManager {
     stats = identity.stats.lane(worker.index)
     responseCodes = identity.responseCodes.lane(worker.index)
     requestTime = identity.requestTime.lane(worker.index)
-    accessLogs = configuration.accessLogs.map { AccessLogLane($0, worker) }
+    accessLogs = configuration.logging.accessLogs.map { AccessLogLane($0, worker) }
   }
 
   // MARK: Streams
@@ -56,14 +56,20 @@ final class ConnectionManager {
     sender.attach(stream)
     stream.begin(self, sender, connection, headers, start)
     prepareRequestHeaders(headers, stream, connection)
+    if !routes.table.internalOnlyHeaders.isEmpty { routes.removeInternalHeaders(headers) }
     if start.asksForUpgrade || start.method == .connect {
-      if start.asksForUpgrade { stats.add(.requestUpgradeRefused) }
+      if start.asksForUpgrade {
+        stats.add(.requestUpgradeRefused)
+        // The answer has the route's headers.
+        stream.resolveRoute()
+      }
       var reply = start.asksForUpgrade ? LocalReply.upgradeRefused : LocalReply.noRoute
       reply.closesConnection = true
       return stream.sendLocalReply(reply)
     }
     // The proxy says 100 itself: the upstream gets the body without having been asked (RFC 9110 §10.1.1).
     if start.expectsContinue { sender.sendInformational(status: 100, worker.noHeaders) }
+    if configuration.logging.logsNewRequests { stream.logStart() }
     stream.makeFilters()
     stream.requestPath.headers(stream, endStream: start.endStream)
   }
@@ -94,6 +100,12 @@ final class ConnectionManager {
       requestTime.record(ended.since(stream.info.startedAt).rawValue / 1000)
     }
     if code > 0, !stream.isRequestComplete { stats.add(.responseBeforeRequestComplete) }
+    if !accessLogs.isEmpty { log(stream, .downstreamEnd) }
+  }
+
+  /// Writes a line about a stream in every access log whose filter wants it.
+  func log(_ stream: Stream, _ occasion: AccessLogType) {
+    stream.info.logType = occasion
     for log in accessLogs { log.write(stream) }
   }
 }

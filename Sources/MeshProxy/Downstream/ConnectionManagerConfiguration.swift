@@ -27,11 +27,13 @@ public final class ConnectionManagerConfiguration: Sendable {
   let router: RouterFilter.Configuration
   /// The filters before the router.
   public let filters: [any FilterConfiguration]
-  /// What routes say to filters, by route and the filter's place in `filters`.
-  public let routeFilters: [ObjectIdentifier: [Int: any RouteFilterConfiguration]]
+  /// What routes say to filters, by the filter's place in `filters`.
+  public let routeFilters: RouteFilters
   public let routes: RouteTable
   public let routeConfigurationName: String
-  public let accessLogs: [AccessLogConfiguration]
+  public let logging: LoggingConfiguration
+  /// Nil: local replies are sent as they are.
+  public let localReplies: LocalReplyMapping?
 
   init(
     statPrefix: String, serverName: [UInt8], serverHeader: ServerHeader, isOutbound: Bool, usesRemoteAddress: Bool,
@@ -40,8 +42,8 @@ public final class ConnectionManagerConfiguration: Sendable {
     maximumStreamDuration: Nanoseconds?,
     bufferLimit: Int, connection: ServerConnectionSettings, router: RouterFilter.Configuration,
     filters: [any FilterConfiguration],
-    routeFilters: [ObjectIdentifier: [Int: any RouteFilterConfiguration]], routes: RouteTable,
-    routeConfigurationName: String, accessLogs: [AccessLogConfiguration]
+    routeFilters: RouteFilters, routes: RouteTable,
+    routeConfigurationName: String, logging: LoggingConfiguration, localReplies: LocalReplyMapping?
   ) {
     self.statPrefix = statPrefix
     self.serverName = serverName
@@ -62,7 +64,8 @@ public final class ConnectionManagerConfiguration: Sendable {
     self.routeFilters = routeFilters
     self.routes = routes
     self.routeConfigurationName = routeConfigurationName
-    self.accessLogs = accessLogs
+    self.logging = logging
+    self.localReplies = localReplies
   }
 }
 

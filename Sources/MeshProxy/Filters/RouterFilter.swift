@@ -44,6 +44,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private var requestEnded = false
   private var responseBegan = false
   private var retried = false
+  /// The request's headers depend on the attempt.
+  private var preparesAttempts = false
   /// A permit of the cluster's circuit breaker is held, and `upstream_rq_active` counts this request.
   private var isCounted = false
 
@@ -75,6 +77,14 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       return stream.sendLocalReply(.noRoute)
     }
     switch route.action {
+    case .redirect(let redirect):
+      stream.count(.routerDirectResponse)
+      var reply = LocalReply(status: redirect.status, details: .init("direct_response"))
+      reply.location = RequestRewrite.location(redirect, stream)
+      stream.sendLocalReply(reply)
+    case .nonForwarding:
+      stream.count(.routerNoCluster)
+      stream.sendLocalReply(.noCluster)
     case .directResponse(let response):
       stream.count(.routerDirectResponse)
       stream.sendLocalReply(
@@ -85,9 +95,11 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   private func forward(_ stream: Stream, _ headers: HeaderMap, _ route: RouteEntry, _ action: ForwardAction) {
-    guard let cluster = stream.manager?.routes.cluster(action) else {
+    guard let cluster = stream.manager?.routes.cluster(action, headers, stream.worker) else {
       stream.count(.routerNoCluster)
-      return stream.sendLocalReply(.noCluster)
+      var reply = LocalReply.noCluster
+      reply.status = action.clusterNotFoundStatus
+      return stream.sendLocalReply(reply)
     }
     self.cluster = cluster
     stream.info.cluster = cluster
@@ -104,8 +116,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     isCounted = true
     cluster.stats.add(.requestActive)
     RequestRewrite.apply(
-      to: headers, route: route, action: action, timeout: timeout,
+      to: headers, of: stream, route: route, action: action, timeout: timeout,
       announcesTimeout: !configuration.suppressesEnvoyHeaders)
+    preparesAttempts = action.takesEndpointHost || route.attemptCount.contains(.inRequest)
     if let decorator = route.decorator { name(stream, headers, decorator) }
     if !action.mirrors.isEmpty { mirror(stream, headers, action) }
     attempt(stream, cluster, fresh: false)
@@ -162,6 +175,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     let now = stream.worker.loop.now
     attemptStartedAt = now
     stream.info.beginAttempt(endpoint.endpoint, now)
+    if preparesAttempts { RequestRewrite.prepareAttempt(stream.requestHeaders, of: stream, endpoint.endpoint) }
     cluster.stats.add(.requestTotal)
     endpoint.stats.add(.requestTotal)
     endpoint.stats.add(.requestActive)
@@ -172,12 +186,13 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard let stream else { return }
     ticket = nil
     self.connection = connection
-    stream.info.upstreamLocalAddress = connection.localAddress
+    let now = stream.worker.loop.now
+    stream.info.beginExchange(connection, now)
     let endsWithHeaders = requestEnded && pendingBody.isEmpty && pendingTrailers == nil
     connection.send(stream.requestHeaders, method: stream.start.method, endStream: endsWithHeaders, receiver: self)
     if isResponsePaused { connection.pauseResponse(true) }
     if let attemptTimeout { startAttemptTimer(stream, attemptTimeout) }
-    if !endsWithHeaders { sendPending(stream, connection) }
+    if endsWithHeaders { stream.info.upstreamTiming.requestSentAt = now } else { sendPending(stream, connection) }
   }
 
   @inline(never)
@@ -186,6 +201,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     pendingTrailers = nil
     if !pendingBody.isEmpty || (requestEnded && trailers == nil) {
       connection.sendData(pendingBody.bytes, endStream: requestEnded && trailers == nil)
+      if requestEnded, trailers == nil { stream.info.upstreamTiming.requestSentAt = stream.worker.loop.now }
       pendingBody.clear(stream.worker.loop.bufferPool)
     }
     if let trailers { send(trailers, on: connection, stream) }
@@ -209,6 +225,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if !shadows.isEmpty { for shadow in shadows { shadow.data(bytes, endStream: endStream) } }
     if let connection {
       connection.sendData(bytes, endStream: endStream)
+      if endStream { stream.info.upstreamTiming.requestSentAt = stream.worker.loop.now }
     } else if ticket != nil {
       pendingBody.append(bytes, stream.worker.loop.bufferPool)
       if !isRequestPaused, pendingBody.count > stream.requestPath.limit {
@@ -229,6 +246,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   private func send(_ trailers: HeaderMap, on connection: ClientConnection, _ stream: Stream) {
     connection.sendTrailers(trailers)
+    stream.info.upstreamTiming.requestSentAt = stream.worker.loop.now
     stream.worker.headerMaps.recycle(trailers)
   }
 
@@ -265,17 +283,16 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if !configuration.suppressesEnvoyHeaders, let began = stream.info.upstreamRequestStartedAt {
       headers.set(.xEnvoyUpstreamServiceTime, number: now.since(began).wholeMilliseconds)
     }
-    if let route = stream.info.route {
-      RequestRewrite.applyToResponse(headers, route: route)
-      if let decorator = route.decorator { nameResponse(stream, headers, decorator) }
-    }
+    if let decorator = stream.info.route?.decorator { nameResponse(stream, headers, decorator) }
     if endStream { exchangeEnded(now) }
     stream.respond(status: status, headers, endStream: endStream)
   }
 
   func receiveData(_ bytes: Bytes, endStream: Bool) {
     guard let stream else { return }
-    if endStream { exchangeEnded(stream.worker.loop.now) }
+    let now = stream.worker.loop.now
+    if stream.info.upstreamTiming.bodyStartedAt == .never { stream.info.upstreamTiming.bodyStartedAt = now }
+    if endStream { exchangeEnded(now) }
     stream.respondData(bytes, endStream: endStream)
   }
 
@@ -288,6 +305,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   func responseReset(_ reason: StreamResetReason, detail: StaticString) {
     guard let stream, let cluster, let lost = connection else { return }
     connection = nil
+    stream.info.endExchange(lost)
     cluster.stats.add(.requestReceivedReset)
     endpoint?.stats.add(.requestError)
     releaseEndpoint()
@@ -320,10 +338,14 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       cluster.requestTime.record(now.since(attemptStartedAt).rawValue / 1000)
     }
     releaseEndpoint()
-    let connection = connection
+    guard let connection else { return }
     self.connection = nil
+    if let stream {
+      stream.info.upstreamTiming.responseCompleteAt = now
+      stream.info.endExchange(connection)
+    }
     // A response that came before the request was complete leaves the connection in the middle of a body.
-    if !requestEnded { connection?.cancel() }
+    if !requestEnded { connection.cancel() }
   }
 
   func responseTimedOut() {
@@ -381,6 +403,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     }
     if let connection {
       self.connection = nil
+      stream?.info.endExchange(connection)
       connection.cancel()
     }
     releaseEndpoint()

@@ -58,7 +58,10 @@ public struct StreamFilterCallbacks {
   // Kept alive by whoever keeps this, so that `generation` can always be asked.
   let stream: Stream
   let generation: UInt64
+  /// Among the filters of the stream.
   let index: Int
+  /// In the configured chain, of which a route may leave filters out.
+  let place: Int
 
   private var live: Stream? { stream.generation == generation && !stream.isOver ? stream : nil }
 
@@ -79,7 +82,7 @@ public struct StreamFilterCallbacks {
   /// The route is chosen again, by the headers as they are then. Call before the router has seen the request.
   public func clearRouteCache() { live?.clearRoute() }
   /// The configuration that the route has for this filter (`typed_per_filter_config` under the filter's name), if any.
-  public func routeConfiguration() -> (any RouteFilterConfiguration)? { live?.routeConfiguration(ofFilterAt: index) }
+  public func routeConfiguration() -> (any RouteFilterConfiguration)? { live?.routeConfiguration(ofFilterAt: place) }
 
   /// The bytes that wait in the request's buffer.
   public var bufferedRequest: Int { live?.requestPath.buffered ?? 0 }

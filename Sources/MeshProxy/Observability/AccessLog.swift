@@ -1,25 +1,53 @@
+import MeshPrimitives
+
 /// One access log of a connection manager (`envoy.config.accesslog.v3.AccessLog`), checked and compiled. Immutable;
 /// shared by all threads.
 public struct AccessLogConfiguration: Sendable {
   public let file: AccessLogFile
   public let format: SubstitutionFormat
+  /// Which streams have a line; nil: all.
+  let filter: AccessLogFilter?
 
-  public init(file: AccessLogFile, format: SubstitutionFormat) {
+  init(file: AccessLogFile, format: SubstitutionFormat, filter: AccessLogFilter? = nil) {
     self.file = file
     self.format = format
+    self.filter = filter
+  }
+}
+
+/// What a connection manager logs. Immutable; shared by all threads.
+public struct LoggingConfiguration: Sendable {
+  /// `%LISTENER_NAME%`
+  public var listenerName = ""
+  /// `%FILTER_CHAIN_NAME%`
+  public var filterChainName = ""
+  public var accessLogs: [AccessLogConfiguration] = []
+  /// A line also when a request's head has arrived (`access_log_options.flush_access_log_on_new_request`).
+  public var logsNewRequests = false
+  /// A line also each time a stream has lasted so long (`access_log_options.access_log_flush_interval`); nil: none.
+  public var interval: Nanoseconds?
+
+  public init(listenerName: String = "", filterChainName: String = "") {
+    self.listenerName = listenerName
+    self.filterChainName = filterChainName
   }
 }
 
 /// An access log as one worker's connection manager has it. Confined to the worker.
 final class AccessLogLane {
   private let format: SubstitutionFormat
+  private let filter: AccessLogFilter?
   private let buffer: AccessLogBuffer
 
   init(_ configuration: AccessLogConfiguration, _ worker: Worker) {
     format = configuration.format
+    filter = configuration.filter
     buffer = worker.accessLogBuffer(configuration.file)
   }
 
-  /// Writes the line of a stream that has ended, straight into the worker's buffer.
-  func write(_ stream: Stream) { buffer.write(format, stream) }
+  /// Writes a line about a stream, straight into the worker's buffer, unless the log's filter leaves it out.
+  func write(_ stream: Stream) {
+    if let filter, !filter.includes(stream) { return }
+    buffer.write(format, stream)
+  }
 }

@@ -62,6 +62,17 @@ public enum RequestID {
     return true
   }
 
+  /// The first eight digits of an identifier as a number: the same choice wherever a request is seen.
+  /// - Parameter value: a UUID.
+  static func head(_ value: Bytes) -> UInt64 {
+    var number: UInt64 = 0
+    for byte in value.slice(0, 8) {
+      let lower = byte.asciiLowercased
+      number = number << 4 | UInt64(lower &- 0x30 < 10 ? lower &- 0x30 : (lower &- 0x57) & 15)
+    }
+    return number
+  }
+
   /// What a supplied identifier says; nil if it is no UUID. A version that is not known says `notTraced`, as in Envoy.
   public static func reason(of value: Bytes) -> TraceReason? {
     guard isUUID(value) else { return nil }

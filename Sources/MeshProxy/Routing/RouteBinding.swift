@@ -39,10 +39,25 @@ struct RouteBinding {
   @inline(__always)
   func match(_ headers: HeaderMap, random: UInt64) -> RouteEntry? { table.match(RoutingView(headers), random: random) }
 
+  /// Removes the headers that only requests from inside may have (`internal_only_headers`).
+  @inline(never)
+  func removeInternalHeaders(_ headers: HeaderMap) {
+    if let value = headers.value(.xEnvoyInternal), value.equals("true") { return }
+    for name in table.internalOnlyHeaders { headers.remove(name) }
+  }
+
   /// The cluster at a position of `RouteTable.clusterNames`; nil if the configuration has no such cluster.
   func cluster(at index: Int) -> ActiveCluster? { clusters[index] }
 
-  /// nil if the configuration has no such cluster.
+  /// The cluster of a request; nil if the configuration has no such cluster, or the request does not name one.
   @inline(__always)
-  func cluster(_ action: ForwardAction) -> ActiveCluster? { clusters[action.clusterIndex] }
+  func cluster(_ action: ForwardAction, _ headers: HeaderMap, _ worker: Worker) -> ActiveCluster? {
+    if action.clusterIndex >= 0 { return clusters[action.clusterIndex] }
+    return named(action, headers, worker)
+  }
+
+  @inline(never)
+  private func named(_ action: ForwardAction, _ headers: HeaderMap, _ worker: Worker) -> ActiveCluster? {
+    action.clusterHeader.flatMap { headers.value($0) }.flatMap { worker.clusters[$0.text] }
+  }
 }

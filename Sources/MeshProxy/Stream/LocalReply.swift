@@ -9,6 +9,8 @@ public struct LocalReply: Sendable {
   public var body: [UInt8]
   public var flags: ResponseFlags
   public var details: ResponseCodeDetails
+  /// Where the client is sent (`location`); empty if nowhere.
+  public var location: [UInt8] = []
   /// Further headers of the response.
   public var headers: [(HeaderID, StaticString)]
   /// The connection cannot go on after this answer.

@@ -21,6 +21,25 @@ public struct ResponseFlags: OptionSet, Hashable, Sendable {
   public static let upstreamProtocolError = Self(rawValue: 1 << 15)
   public static let upstreamMaximumStreamDurationReached = Self(rawValue: 1 << 16)
   public static let overloadManager = Self(rawValue: 1 << 17)
+  public static let durationTimeout = Self(rawValue: 1 << 18)
+  // Of what this proxy has not: nothing sets them, and a filter that asks for them holds for nothing.
+  static let failedLocalHealthCheck = Self(rawValue: 1 << 19)
+  static let rateLimited = Self(rawValue: 1 << 20)
+  static let unauthorizedExternalService = Self(rawValue: 1 << 21)
+  static let rateLimitServiceError = Self(rawValue: 1 << 22)
+  static let invalidEnvoyRequestHeaders = Self(rawValue: 1 << 23)
+  static let responseFromCacheFilter = Self(rawValue: 1 << 24)
+  static let noFilterConfigFound = Self(rawValue: 1 << 25)
+  static let dnsResolutionFailed = Self(rawValue: 1 << 26)
+  static let dropOverload = Self(rawValue: 1 << 27)
+  static let downstreamRemoteReset = Self(rawValue: 1 << 28)
+  static let unconditionalDropOverload = Self(rawValue: 1 << 29)
+
+  /// The flag with a short name; nil if there is none.
+  public init?(shortName: String) {
+    guard let entry = Self.names.first(where: { $0.short.description == shortName }) else { return nil }
+    self = entry.flag
+  }
 
   /// Each flag with its short name (the access log's) and its long one, in the order in which Envoy prints them.
   public static let names: [(flag: Self, short: StaticString, long: StaticString)] = [
@@ -42,5 +61,17 @@ public struct ResponseFlags: OptionSet, Hashable, Sendable {
     (.upstreamProtocolError, "UPE", "UpstreamProtocolError"),
     (.upstreamMaximumStreamDurationReached, "UMSDR", "UpstreamMaxStreamDurationReached"),
     (.overloadManager, "OM", "OverloadManagerTerminated"),
+    (.durationTimeout, "DT", "DurationTimeout"),
+    (.failedLocalHealthCheck, "LH", "FailedLocalHealthCheck"),
+    (.rateLimited, "RL", "RateLimited"),
+    (.unauthorizedExternalService, "UAEX", "UnauthorizedExternalService"),
+    (.rateLimitServiceError, "RLSE", "RateLimitServiceError"),
+    (.invalidEnvoyRequestHeaders, "IH", "InvalidEnvoyRequestHeaders"),
+    (.responseFromCacheFilter, "RFCF", "ResponseFromCacheFilter"),
+    (.noFilterConfigFound, "NFCF", "NoFilterConfigFound"),
+    (.dnsResolutionFailed, "DF", "DnsResolutionFailed"),
+    (.dropOverload, "DO", "DropOverload"),
+    (.downstreamRemoteReset, "DR", "DownstreamRemoteReset"),
+    (.unconditionalDropOverload, "UDO", "UnconditionalDropOverload"),
   ]
 }

@@ -18,6 +18,10 @@ public final class Stream: RequestReceiver, TimerTarget {
   private(set) var start = RequestStart(method: .other, expectsContinue: false, asksForUpgrade: false, endStream: true)
   public internal(set) var requestHeaders: HeaderMap
   public internal(set) var responseHeaders: HeaderMap?
+  /// Kept for the access log only.
+  private(set) var responseTrailers: HeaderMap?
+  /// The body of the local reply whose format is being filled in.
+  var localReplyBody: [UInt8] = []
 
   private(set) var manager: ConnectionManager?
   private(set) var sender: (any ResponseSender)?
@@ -27,6 +31,8 @@ public final class Stream: RequestReceiver, TimerTarget {
   let router = RouterFilter()
 
   private var timer: Timer?
+  /// Only where lines are written at intervals.
+  private var logTimer: Timer?
   private var idleDeadline: MonotonicTime = .never
   private var idleTimeout: Nanoseconds?
   private var bodyClock = RequestBodyClock()
@@ -34,6 +40,8 @@ public final class Stream: RequestReceiver, TimerTarget {
   private var durationDeadline: MonotonicTime = .never
 
   private var isRouteResolved = false
+  /// Decides about shares and weights, however often the route is chosen; 0: not yet drawn.
+  private var routeRandom: UInt64 = 0
   /// The filters are made; before that, and for a request that is refused before, an answer meets none.
   private var hasFilters = false
   /// The response's headers are with the codec.
@@ -60,6 +68,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     responseBegan = false
     isReplying = false
     isRouteResolved = false
+    routeRandom = 0
     hasFilters = false
     self.manager = manager
     self.sender = sender
@@ -83,6 +92,14 @@ public final class Stream: RequestReceiver, TimerTarget {
     durationDeadline = configuration.maximumStreamDuration.map { now + $0 } ?? .never
     responseDeadline = .never
     rearm()
+    if let interval = configuration.logging.interval { startLogTimer(interval) }
+  }
+
+  @inline(never)
+  private func startLogTimer(_ interval: Nanoseconds) {
+    let timer = logTimer ?? Timer(worker.loop, self, tag: 1)
+    logTimer = timer
+    timer.arm(after: interval)
   }
 
   /// Makes the filters of this stream: once the request is known to be one that filters should see.
@@ -90,8 +107,12 @@ public final class Stream: RequestReceiver, TimerTarget {
     guard let manager else { return }
     let configurations = manager.configuration.filters
     if !configurations.isEmpty {
-      for (index, configuration) in configurations.enumerated() {
-        let callbacks = StreamFilterCallbacks(stream: self, generation: generation, index: index)
+      let routeFilters = manager.configuration.routeFilters
+      for (place, configuration) in configurations.enumerated() {
+        // Only where filters depend on it is the route needed already.
+        if routeFilters.isConditional, !routeFilters.isEnabled(place, for: route) { continue }
+        let callbacks = StreamFilterCallbacks(
+          stream: self, generation: generation, index: filters.count, place: place)
         filters.append(configuration.makeFilter(callbacks, worker: worker))
       }
     }
@@ -105,6 +126,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     isOver = true
     info.endedAt = worker.loop.now
     timer?.disarm()
+    if let logTimer { logTimer.disarm() }
     if bodyClock.deadline != .never { bodyClock = RequestBodyClock() }
     if !filters.isEmpty {
       for filter in filters { filter.destroy() }
@@ -120,6 +142,10 @@ public final class Stream: RequestReceiver, TimerTarget {
     requestHeaders = worker.noHeaders
     if let headers = responseHeaders { worker.headerMaps.recycle(headers) }
     responseHeaders = nil
+    if let trailers = responseTrailers {
+      worker.headerMaps.recycle(trailers)
+      responseTrailers = nil
+    }
     worker.recycle(self)
   }
 
@@ -199,11 +225,15 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   /// The route of this request; nil if none matches. Chosen once, unless a filter asks for another choice.
   var route: RouteEntry? {
-    if !isRouteResolved {
-      isRouteResolved = true
-      info.route = manager?.routes.match(requestHeaders, random: worker.random.next())
-    }
+    if !isRouteResolved { resolveRoute() }
     return info.route
+  }
+
+  @inline(__always)
+  func resolveRoute() {
+    isRouteResolved = true
+    if routeRandom == 0 { routeRandom = worker.random.next() | 1 }
+    info.route = manager?.routes.match(requestHeaders, random: routeRandom)
   }
 
   func clearRoute() {
@@ -211,8 +241,9 @@ public final class Stream: RequestReceiver, TimerTarget {
     info.route = nil
   }
 
-  func routeConfiguration(ofFilterAt index: Int) -> (any RouteFilterConfiguration)? {
-    route.flatMap { manager?.configuration.routeFilters[ObjectIdentifier($0)]?[index] }
+  /// What the route says to the filter at a place of the configured chain.
+  func routeConfiguration(ofFilterAt place: Int) -> (any RouteFilterConfiguration)? {
+    route.flatMap { manager?.configuration.routeFilters.configuration(ofFilterAt: place, for: $0) }
   }
 
   // MARK: Response
@@ -222,6 +253,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     info.responseCode = status
     info.details = .init("via_upstream")
     responseHeaders = headers
+    if let route = info.route { RequestRewrite.applyToResponse(headers, of: self, route: route) }
     touch()
     responsePath.headers(self, endStream: endStream)
   }
@@ -256,19 +288,18 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   private func reply(_ reply: LocalReply, throughFilters: Bool) {
     isReplying = true
-    info.responseCode = reply.status
     info.flags.formUnion(reply.flags)
     info.details = reply.details
     if let headers = responseHeaders { worker.headerMaps.recycle(headers) }
     let headers = worker.headerMaps.take()
-    if !reply.body.isEmpty {
-      headers.set(.contentLength, number: UInt64(reply.body.count))
-      headers.set(.contentType, "text/plain")
-    }
-    for (name, value) in reply.headers { headers.set(name, value) }
     responseHeaders = headers
+    if !reply.location.isEmpty { reply.location.withUnsafeBufferPointer { headers.set(.location, $0) } }
+    // A request that has come as far as routes has its route's headers in every answer, as in Envoy.
+    if hasFilters || isRouteResolved, let route { RequestRewrite.applyToResponse(headers, of: self, route: route) }
+    info.responseCode = reply.status
+    for (name, value) in reply.headers { headers.set(name, value) }
     if reply.closesConnection { sender?.closeAfterResponse() }
-    let body = reply.body
+    let body = describe(reply.body, headers)
     let isEmpty = body.isEmpty
     if throughFilters { responsePath.headers(self, endStream: isEmpty) } else { encodeHeaders(endStream: isEmpty) }
     guard !isEmpty, !isOver else { return }
@@ -299,7 +330,7 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   func encodeTrailers(_ trailers: HeaderMap) {
     sender?.sendTrailers(trailers)
-    worker.headerMaps.recycle(trailers)
+    responseTrailers = trailers
     finish()
   }
 
@@ -344,6 +375,10 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   public func timerFired(_ tag: UInt8) {
     guard !isOver else { return }
+    if tag == 1, let interval = manager?.configuration.logging.interval {
+      logNow(.downstreamPeriodic)
+      return startLogTimer(interval)
+    }
     let now = worker.loop.now
     if now >= responseDeadline {
       responseDeadline = .never

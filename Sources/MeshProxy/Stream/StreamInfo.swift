@@ -35,8 +35,12 @@ public struct StreamInfo {
   /// When the first attempt began.
   public var upstreamRequestStartedAt: MonotonicTime?
   public var upstreamResponseStartedAt: MonotonicTime?
+  /// What the last attempt did when.
+  public var upstreamTiming = UpstreamTiming()
   public var responseStartedAt: MonotonicTime?
   public var endedAt: MonotonicTime?
+  /// When a line was written of a stream that had not ended; `.never` otherwise.
+  public var loggedAt: MonotonicTime = .never
   /// 0 until a response has begun.
   public var responseCode = 0
   public var flags: ResponseFlags = []
@@ -50,17 +54,26 @@ public struct StreamInfo {
   public var cluster: ActiveCluster?
   public var endpoint: Endpoint?
   public var upstreamLocalAddress: SocketAddress?
+  /// Of the connection to the upstream; 0 if there was none.
+  public var upstreamConnectionIdentifier: UInt64 = 0
+  /// What crossed the connections to upstreams for this stream.
+  public var upstreamWire = WireBytes()
+  /// The attempts before the last one; nil if there was at most one.
+  public var earlierAttempts: EarlierAttempts?
   /// Who is at the other end; nil only before the first request.
   public var connection: ConnectionInfo?
   public var trace = TraceContext()
   /// What filters tell each other and the log: `namespace.key` → text. Empty costs nothing.
   public var metadata: [String: String] = [:]
+  /// On what occasion a line of the access log is being written.
+  public var logType = AccessLogType.notSet
 
   public init() {}
 
   /// The router tries an endpoint.
   @inline(__always)
   mutating func beginAttempt(_ endpoint: Endpoint, _ now: MonotonicTime) {
+    if attempts > 0 { noteEarlierAttempt() }
     self.endpoint = endpoint
     attempts &+= 1
     if upstreamRequestStartedAt == nil { upstreamRequestStartedAt = now }

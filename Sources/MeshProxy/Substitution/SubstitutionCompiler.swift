@@ -1,58 +1,103 @@
 import MeshConfig
 import MeshPrimitives
+import SwiftProtobuf
 
-/// Reads the text of a format and makes the steps that write its lines.
+/// Reads the text of a format and makes the steps that write it.
 struct SubstitutionCompiler {
   static let maximumLength = 65_536
 
-  private let text: [UInt8]
-  private var at = 0
-  private var steps: [SubstitutionFormat.Step] = []
+  let escaping: SubstitutionOutput.Escaping
+  let omitsEmpty: Bool
+  let environment: (String) -> String?
+  let hostName: String
+
+  /// The text that is read, and how far.
+  var text: [UInt8] = []
+  var at = 0
+  var steps: [SubstitutionFormat.Step] = []
+  var times: [SubstitutionTimeFormat] = []
+  var keys: [[String]] = []
+  var groups: [[SubstitutionFormat.Step]] = []
+  /// How deep objects that may be taken back lie in each other.
+  var depth = 0
   private var texts: [UInt8] = []
   private var names: [HeaderName] = []
-  private var times: [SubstitutionTimeFormat] = []
-  private var keys: [String] = []
   /// The text since the last operator.
   private var pending: [UInt8] = []
 
-  init(_ text: [UInt8]) { self.text = text }
+  init(
+    escaping: SubstitutionOutput.Escaping, omitsEmpty: Bool, environment: @escaping (String) -> String?,
+    hostName: String
+  ) {
+    self.escaping = escaping
+    self.omitsEmpty = omitsEmpty
+    self.environment = environment
+    self.hostName = hostName
+  }
 
-  mutating func compile(
-    _ environment: (String) -> String?, _ hostName: () -> String
-  ) throws(FormatProblem) -> SubstitutionFormat.Program {
+  /// What has been compiled.
+  var program: SubstitutionFormat.Program {
+    SubstitutionFormat.Program(
+      steps: steps, escaping: escaping, depth: depth, texts: texts + [UInt8](repeating: 0, count: 16), names: names,
+      times: times, keys: keys, groups: groups)
+  }
+
+  /// Appends a format.
+  mutating func add(_ text: [UInt8]) throws(FormatProblem) {
     guard text.count <= Self.maximumLength else {
       throw FormatProblem(
         offset: Self.maximumLength, message: "the format has \(text.count) bytes (at most \(Self.maximumLength))")
     }
+    self.text = text
+    at = 0
     while at < text.count {
-      let byte = text[at]
-      if byte != UInt8(ascii: "%") {
-        pending.append(byte)
-        at += 1
-      } else if at + 1 < text.count, text[at + 1] == UInt8(ascii: "%") {
-        pending.append(byte)
-        at += 2
+      if let literal = readLiteral() {
+        pending.append(literal)
       } else {
-        try readOperator(environment, hostName)
+        let step = try readOperator()
+        endText()
+        steps.append(step)
       }
     }
     endText()
-    texts += [UInt8](repeating: 0, count: 16)
-    return SubstitutionFormat.Program(steps: steps, texts: texts, names: names, times: times, keys: keys)
   }
 
-  private mutating func endText() {
+  // MARK: Text
+
+  /// One byte of text: anything but the beginning of an operator.
+  mutating func readLiteral() -> UInt8? {
+    let byte = text[at]
+    if byte != UInt8(ascii: "%") {
+      at += 1
+    } else if at + 1 < text.count, text[at + 1] == UInt8(ascii: "%") {
+      at += 2
+    } else {
+      return nil
+    }
+    return byte
+  }
+
+  /// Appends text that is the same every time.
+  mutating func append(literal: [UInt8]) { pending += literal }
+
+  mutating func append(literal: String) { pending += literal.utf8 }
+
+  /// Ends the run of text, so that a step can follow.
+  mutating func endText() {
     guard !pending.isEmpty else { return }
-    steps.append(.init(operation: nil, index: Int32(texts.count), length: UInt32(pending.count)))
-    texts += pending
+    steps.append(textStep(.text, pending))
     pending = []
+  }
+
+  mutating func textStep(_ action: SubstitutionFormat.Step.Action, _ bytes: [UInt8]) -> SubstitutionFormat.Step {
+    defer { texts += bytes }
+    return .init(action: action, index: Int32(texts.count), length: UInt32(bytes.count))
   }
 
   // MARK: Operators
 
-  private mutating func readOperator(
-    _ environment: (String) -> String?, _ hostName: () -> String
-  ) throws(FormatProblem) {
+  /// Reads an operator, whose percent sign is next. A value that is known already becomes a step of text.
+  mutating func readOperator() throws(FormatProblem) -> SubstitutionFormat.Step {
     let start = at
     at += 1
     let nameStart = at
@@ -61,7 +106,7 @@ struct SubstitutionCompiler {
     guard !name.isEmpty else {
       throw FormatProblem(offset: start, message: "'%' begins no operator (write %% for a percent sign)")
     }
-    let operation = try Self.find(name, start)
+    let definition = try Self.find(name, start)
     let argument = try readArgument(name, start)
     let length = try readLength(name)
     guard at < text.count, text[at] == UInt8(ascii: "%") else {
@@ -71,70 +116,51 @@ struct SubstitutionCompiler {
           + "%NAME(ARGUMENT):LENGTH%; write %% for a percent sign)")
     }
     at += 1
-    if length != nil, !operation.takesLength {
-      throw FormatProblem(offset: start, message: "%\(name)% takes no length")
-    }
-    var step = SubstitutionFormat.Step(operation: operation, length: length ?? .max)
-    switch operation.argument {
-    case .none:
-      if argument != nil { throw FormatProblem(offset: start, message: "%\(name)% takes no argument") }
-      if operation == .hostName { return addConstant(hostName(), .max) }
-    case .optionalTime:
-      if let argument, !argument.isEmpty {
-        step.index = Int32(times.count)
-        times.append(try SubstitutionTimeFormat(argument))
-      }
-    case .header: try readHeaders(argument, name, start, &step)
-    case .metadataKey:
-      guard let argument, let colon = argument.firstIndex(of: UInt8(ascii: ":")), colon != argument.startIndex,
-        colon + 1 < argument.endIndex
-      else {
-        throw FormatProblem(offset: start, message: "%\(name)% needs a namespace and a key: %\(name)(NAMESPACE:KEY)%")
-      }
-      step.index = Int32(keys.count)
-      // The namespace ends at the first colon; further ones lead into a structure, whose names dots join.
-      keys.append(
-        String(
-          decoding: argument.map { $0 == UInt8(ascii: ":") ? UInt8(ascii: ".") : $0 }, as: UTF8.self))
-    case .variable:
-      guard let argument, !argument.isEmpty, !argument.contains(0) else {
-        throw FormatProblem(offset: start, message: "%\(name)% needs the name of a variable: %\(name)(NAME)%")
-      }
-      return addConstant(environment(String(decoding: argument, as: UTF8.self)) ?? "-", length ?? .max)
-    }
-    endText()
-    steps.append(step)
+    return try makeStep(definition, argument, length, start)
   }
 
-  /// A value that is known already becomes text.
-  private mutating func addConstant(_ value: String, _ length: UInt32) {
+  /// - Parameters:
+  ///   - argument: what stands in parentheses, with its place in the text.
+  ///   - offset: where the operator begins.
+  mutating func makeStep(
+    _ definition: SubstitutionName, _ argument: ArraySlice<UInt8>?, _ length: UInt32?, _ offset: Int
+  ) throws(FormatProblem) -> SubstitutionFormat.Step {
+    if length != nil, !definition.takesLength {
+      throw FormatProblem(offset: offset, message: "%\(definition.name)% takes no length")
+    }
+    var step = SubstitutionFormat.Step(
+      action: omitsEmpty ? .valueOrNothing : .value, operation: definition.operation, length: length ?? .max)
+    try readArgument(argument, definition, offset, &step)
+    switch step.operation {
+    case .hostName: return constant(hostName, .max)
+    case .environment:
+      let name = String(decoding: argument ?? [], as: UTF8.self)
+      return constant(environment(name) ?? "-", step.length)
+    default: return step
+    }
+  }
+
+  private mutating func constant(_ value: String, _ length: UInt32) -> SubstitutionFormat.Step {
     var output = SubstitutionOutput()
+    output.escaping = escaping
     Array(value.utf8.prefix(Int(length))).withUnsafeBufferPointer { output.appendEscaped($0) }
-    pending += Array(output.bytes)
+    return textStep(.text, Array(output.bytes))
   }
 
   private static func isNameByte(_ byte: UInt8) -> Bool {
     byte &- 0x41 < 26 || byte &- 0x61 < 26 || byte &- 0x30 < 10 || byte == UInt8(ascii: "_")
   }
 
-  private static let operators = Dictionary(
-    uniqueKeysWithValues: SubstitutionOperator.allCases.map { ($0.name, $0) })
-
-  private static func find(_ name: String, _ offset: Int) throws(FormatProblem) -> SubstitutionOperator {
-    if let found = operators[name] { return found }
-    if SubstitutionOperator.envoyOnly.contains(name) {
-      throw FormatProblem(offset: offset, message: "%\(name)% is not supported by this proxy (\(supported))")
+  static func find(_ name: String, _ offset: Int) throws(FormatProblem) -> SubstitutionName {
+    if let found = SubstitutionName.byName[name] { return found }
+    if let reason = SubstitutionName.unsupported[name] {
+      throw FormatProblem(offset: offset, message: "%\(name)% is not supported (\(reason))")
     }
     let shown = name.utf8.count <= 60 ? name : "\(name.prefix(60))…"
-    let nearest = NearestName.of(name, in: SubstitutionOperator.allCases.map(\.name))
-    let suggestion = nearest.map { "did you mean %\($0)%? " } ?? ""
-    throw FormatProblem(offset: offset, message: "there is no operator %\(shown)% (\(suggestion)\(supported))")
+    let nearest = NearestName.of(name, in: SubstitutionName.all.map(\.name))
+    let suggestion = nearest.map { "did you mean %\($0)%?" } ?? "docs/access-log.md lists them all"
+    throw FormatProblem(offset: offset, message: "there is no operator %\(shown)% (\(suggestion))")
   }
-
-  private static let supported =
-    "supported: " + SubstitutionOperator.allCases.map(\.name).sorted().joined(separator: ", ")
-
-  // MARK: Their parts
 
   /// What stands in parentheses.
   private mutating func readArgument(_ name: String, _ offset: Int) throws(FormatProblem) -> ArraySlice<UInt8>? {
@@ -163,22 +189,7 @@ struct SubstitutionCompiler {
     return value
   }
 
-  private mutating func readHeaders(
-    _ argument: ArraySlice<UInt8>?, _ name: String, _ offset: Int, _ step: inout SubstitutionFormat.Step
-  ) throws(FormatProblem) {
-    guard let argument, !argument.isEmpty else {
-      throw FormatProblem(
-        offset: offset, message: "%\(name)% needs a header: %\(name)(NAME)% or %\(name)(NAME?ALTERNATIVE)%")
-    }
-    let parts = argument.split(separator: UInt8(ascii: "?"), omittingEmptySubsequences: false)
-    guard parts.count <= 2 else {
-      throw FormatProblem(offset: offset, message: "%\(name)(\u{2026})% takes one alternative header, not more")
-    }
-    (step.name, step.index) = try addHeader(parts[0], name)
-    if parts.count == 2 { (step.alternative, step.alternativeIndex) = try addHeader(parts[1], name) }
-  }
-
-  private mutating func addHeader(
+  mutating func addHeader(
     _ name: ArraySlice<UInt8>, _ operation: String
   ) throws(FormatProblem) -> (HeaderID, Int32) {
     let isPseudo = name.first == UInt8(ascii: ":")

@@ -1,19 +1,21 @@
 import MeshHTTP
 import MeshPrimitives
 
-/// Writing lines. Nothing here allocates but for metadata keys.
+/// Filling a format in. Nothing here allocates but for metadata and a few rare operators.
 extension SubstitutionFormat {
-  /// Writes one line for `source`, which is at its end.
+  /// Appends what the format says of `source`.
   @inline(__always)
   func write<Source: SubstitutionSource>(_ source: Source, into output: inout SubstitutionOutput) {
     let program = self.program
+    output.escaping = program.escaping
+    guard program.isPlain else { return Self.writeSteps(program, source, &output) }
     let request = source.requestHeaders
     let response = source.responseHeaders
     program.texts.withUnsafeBufferPointer { texts in
       program.steps.withUnsafeBufferPointer { steps in
         for step in steps {
-          if let operation = step.operation {
-            Self.write(operation, step, program, source, request, response, &output)
+          if step.action == .value {
+            if !Self.write(step, program, source, request, response, &output) { output.append(0x2d) }
           } else if let base = texts.baseAddress {
             output.appendText(base + Int(step.index), Int(step.length))
           }
@@ -22,21 +24,105 @@ extension SubstitutionFormat {
     }
   }
 
+  /// Formats with JSON, or in which unknown values are nothing.
+  @inline(never)
+  private static func writeSteps<Source: SubstitutionSource>(
+    _ program: Program, _ source: Source, _ output: inout SubstitutionOutput
+  ) {
+    let request = source.requestHeaders
+    let response = source.responseHeaders
+    withUnsafeTemporaryAllocation(of: Int.self, capacity: program.depth + 1) { marks in
+      /// How many objects are open, and where the last member began.
+      var open = 0
+      var mark = output.count
+      for step in program.steps {
+        switch step.action {
+        case .text: writeText(step, program, &output)
+        case .value: if !write(step, program, source, request, response, &output) { output.append(0x2d) }
+        case .valueOrNothing: _ = write(step, program, source, request, response, &output)
+        case .json: if !writeJSON(step, program, source, request, response, &output) { output.append("null") }
+        case .jsonOrNothing:
+          if !writeJSON(step, program, source, request, response, &output) { output.truncate(to: mark) }
+        case .member:
+          mark = output.count
+          if output.last != UInt8(ascii: "{"), output.last != UInt8(ascii: "[") { output.append(UInt8(ascii: ",")) }
+          writeText(step, program, &output)
+        case .open:
+          marks[open] = mark
+          open += 1
+          output.append(UInt8(ascii: "{"))
+        case .close:
+          open -= 1
+          if output.last == UInt8(ascii: "{") {
+            output.truncate(to: marks[open])
+          } else {
+            output.append(UInt8(ascii: "}"))
+          }
+        }
+      }
+    }
+  }
+
+  private static func writeText(_ step: Step, _ program: Program, _ output: inout SubstitutionOutput) {
+    program.texts.withUnsafeBufferPointer { texts in
+      if let base = texts.baseAddress { output.appendText(base + Int(step.index), Int(step.length)) }
+    }
+  }
+
+  /// Appends a value as JSON of its own type.
+  /// - Returns: false, with nothing appended, if it is not known.
+  private static func writeJSON<Source: SubstitutionSource>(
+    _ step: Step, _ program: Program, _ source: Source, _ request: HeaderMap, _ response: HeaderMap?,
+    _ output: inout SubstitutionOutput
+  ) -> Bool {
+    switch step.operation.jsonForm {
+    case .number: return write(step, program, source, request, response, &output)
+    case .string:
+      let start = output.count
+      output.append(UInt8(ascii: "\""))
+      guard write(step, program, source, request, response, &output) else {
+        output.truncate(to: start)
+        return false
+      }
+      output.append(UInt8(ascii: "\""))
+      return true
+    case .own:
+      if step.operation == .metadata { return writeMetadata(step, program, source, asJSON: true, &output) }
+      let start = output.count
+      for alternative in program.groups[Int(step.index)] {
+        if alternative.action == .text {
+          output.append(UInt8(ascii: "\""))
+          writeText(alternative, program, &output)
+          output.append(UInt8(ascii: "\""))
+        } else if !writeJSON(alternative, program, source, request, response, &output) {
+          continue
+        }
+        // An empty string has no value either.
+        if output.count - start == 2, output.last == UInt8(ascii: "\"") {
+          output.truncate(to: start)
+        } else {
+          return true
+        }
+      }
+      return false
+    }
+  }
+
+  /// Appends a value as text.
+  /// - Returns: false, with nothing appended, if it is not known.
   @inline(__always)
   private static func write<Source: SubstitutionSource>(
-    _ operation: SubstitutionOperator, _ step: Step, _ program: Program, _ source: Source, _ request: HeaderMap,
-    _ response: HeaderMap?, _ output: inout SubstitutionOutput
-  ) {
-    switch operation {
-    // The default line first.
-    case .requestHeader: writeHeader(request, step, program, &output)
+    _ step: Step, _ program: Program, _ source: Source, _ request: HeaderMap, _ response: HeaderMap?,
+    _ output: inout SubstitutionOutput
+  ) -> Bool {
+    switch step.operation {
+    // The default line.
+    case .requestHeader: return writeHeader(request, step, program, &output)
     case .responseHeader:
-      if let response {
-        writeResponseHeader(response, step, program, source.info.responseCode, &output)
-      } else {
-        output.append(0x2d)
-      }
-    case .startTime: writeTime(source.info.startedAtWallClock, step, program, &output)
+      guard let response else { return false }
+      return writeResponseHeader(response, step, program, source.info.responseCode, &output)
+    case .startTime:
+      writeTime(source.info.startedAtWallClock, step, program, &output)
     case .protocol: output.append("HTTP/1.1")
     case .responseCode: output.append(decimal: UInt64(clamping: source.info.responseCode))
     case .responseFlags:
@@ -44,74 +130,114 @@ extension SubstitutionFormat {
       if flags.isEmpty { output.append(0x2d) } else { writeFlags(flags, long: false, &output) }
     case .bytesReceived: output.append(decimal: source.info.bytesReceived)
     case .bytesSent: output.append(decimal: source.info.bytesSent)
-    case .duration: writeSpan(source.info.startedAt, source.info.endedAt, &output)
-    case .upstreamHost, .upstreamRemoteAddress: writeAddress(source.info.endpoint?.address, port: true, &output)
-    default: writeRare(operation, step, program, source, &output)
+    case .duration:
+      if let ended = source.info.endedAt { return writeSpan(source.info.startedAt, ended, &output) }
+      return writeRare(step, program, source, &output)
+    case .upstreamHost, .upstreamRemoteAddress: return writeAddress(source.info.endpoint?.address, &output)
+    default: return writeRare(step, program, source, &output)
     }
+    return true
   }
 
   @inline(never)
   private static func writeRare<Source: SubstitutionSource>(
-    _ operation: SubstitutionOperator, _ step: Step, _ program: Program, _ source: Source,
-    _ output: inout SubstitutionOutput
-  ) {
+    _ step: Step, _ program: Program, _ source: Source, _ output: inout SubstitutionOutput
+  ) -> Bool {
     let info = source.info
-    switch operation {
-    case .emitTime:
-      let elapsed = (info.endedAt ?? info.startedAt).since(info.startedAt)
-      writeTime(info.startedAtWallClock &+ elapsed.rawValue, step, program, &output)
-    case .upstreamProtocol: output.append(info.upstreamRequestStartedAt == nil ? "-" : "HTTP/1.1")
-    case .responseCodeDetails: writeDetails(info.details, &output)
-    case .responseFlagsLong: writeFlags(info.flags, long: true, &output)
-    case .requestDuration: writeSpan(info.startedAt, info.requestCompleteAt, &output)
-    case .responseDuration: writeSpan(info.startedAt, info.upstreamResponseStartedAt, &output)
-    case .responseTXDuration: writeSpan(info.upstreamResponseStartedAt, info.endedAt, &output)
-    case .upstreamHostName:
-      if let name = info.endpoint?.hostname, !name.isEmpty {
-        output.appendEscaped(name)
-      } else {
-        writeAddress(info.endpoint?.address, port: true, &output)
-      }
-    case .upstreamCluster: writeText(info.cluster?.configuration.statName, &output)
-    case .upstreamClusterRaw: writeText(info.cluster?.name, &output)
-    case .upstreamLocalAddress: writeAddress(info.upstreamLocalAddress, port: true, &output)
-    case .upstreamLocalAddressWithoutPort: writeAddress(info.upstreamLocalAddress, port: false, &output)
-    case .upstreamLocalPort: writePort(info.upstreamLocalAddress, &output)
-    case .upstreamRemoteAddressWithoutPort: writeAddress(info.endpoint?.address, port: false, &output)
-    case .upstreamRemotePort: writePort(info.endpoint?.address, &output)
-    case .upstreamRequestAttemptCount: output.append(decimal: UInt64(info.attempts))
-    case .routeName: writeText(info.route?.name, &output)
-    case .downstreamLocalAddress: writeAddress(info.downstreamLocalAddress, port: true, &output)
-    case .downstreamLocalAddressWithoutPort: writeAddress(info.downstreamLocalAddress, port: false, &output)
-    case .downstreamLocalPort: writePort(info.downstreamLocalAddress, &output)
-    case .downstreamRemoteAddress: writeAddress(info.downstreamRemoteAddress, port: true, &output)
-    case .downstreamRemoteAddressWithoutPort: writeAddress(info.downstreamRemoteAddress, port: false, &output)
-    case .downstreamRemotePort: writePort(info.downstreamRemoteAddress, &output)
-    case .downstreamDirectRemoteAddress: writeAddress(info.directRemoteAddress, port: true, &output)
-    case .downstreamDirectRemoteAddressWithoutPort: writeAddress(info.directRemoteAddress, port: false, &output)
-    case .downstreamDirectRemotePort: writePort(info.directRemoteAddress, &output)
+    switch step.operation {
+    case .startTimeLocal, .emitTime, .emitTimeLocal, .requestDuration, .requestTXDuration, .responseDuration,
+      .responseTXDuration, .upstreamConnectionPoolReadyDuration, .commonDuration, .downstreamConnectionRoundTrip:
+      return writeTiming(step, program, info, source, &output)
+    case .responseTrailer, .pathWithoutQuery, .query, .decodedQuery, .queryParameter, .grpcStatus, .grpcStatusSnake,
+      .grpcStatusNumber:
+      return writeMessage(step, program, source, &output)
+    case .requestHeadersBytes, .responseHeadersBytes, .responseTrailersBytes, .downstreamWireBytesReceived,
+      .downstreamWireBytesSent, .upstreamWireBytesReceived, .upstreamWireBytesSent, .downstreamHeaderBytesReceived,
+      .downstreamHeaderBytesSent, .upstreamHeaderBytesReceived, .upstreamHeaderBytesSent, .zero:
+      output.append(decimal: size(step.operation, info, source))
+      return true
+    case .upstreamHostName, .upstreamHostNameWithoutPort, .upstreamHostsAttempted, .upstreamHostsAttemptedWithoutPort,
+      .upstreamHostNamesAttempted, .upstreamHostNamesAttemptedWithoutPort, .upstreamConnectionID,
+      .upstreamConnectionIDsAttempted, .upstreamProtocol, .upstreamCluster, .upstreamClusterRaw,
+      .upstreamRequestAttemptCount:
+      return writeUpstream(step, info, &output)
+    case .upstreamLocalAddress: return writeAddress(info.upstreamLocalAddress, &output)
+    case .upstreamLocalAddressWithoutPort: return writeIP(info.upstreamLocalAddress, step, &output)
+    case .upstreamLocalPort: return writePort(info.upstreamLocalAddress, &output)
+    case .upstreamRemoteAddressWithoutPort: return writeIP(info.endpoint?.address, step, &output)
+    case .upstreamRemotePort: return writePort(info.endpoint?.address, &output)
+    case .downstreamLocalAddress: return writeAddress(info.downstreamLocalAddress, &output)
+    case .downstreamLocalAddressWithoutPort: return writeIP(info.downstreamLocalAddress, step, &output)
+    case .downstreamLocalPort: return writePort(info.downstreamLocalAddress, &output)
+    case .downstreamDirectLocalAddress: return writeAddress(info.connection?.localAddress, &output)
+    case .downstreamDirectLocalAddressWithoutPort: return writeIP(info.connection?.localAddress, step, &output)
+    case .downstreamDirectLocalPort: return writePort(info.connection?.localAddress, &output)
+    case .downstreamRemoteAddress: return writeAddress(info.downstreamRemoteAddress, &output)
+    case .downstreamRemoteAddressWithoutPort: return writeIP(info.downstreamRemoteAddress, step, &output)
+    case .downstreamRemotePort: return writePort(info.downstreamRemoteAddress, &output)
+    case .downstreamDirectRemoteAddress: return writeAddress(info.directRemoteAddress, &output)
+    case .downstreamDirectRemoteAddressWithoutPort: return writeIP(info.directRemoteAddress, step, &output)
+    case .downstreamDirectRemotePort: return writePort(info.directRemoteAddress, &output)
+    case .responseCodeDetails:
+      guard let details = info.details else { return false }
+      output.append(details)
+    case .responseFlagsLong:
+      if info.flags.isEmpty { output.append(0x2d) } else { writeFlags(info.flags, long: true, &output) }
+    case .localReplyBody: source.localReplyBody.withUnsafeBufferPointer { output.appendEscaped($0) }
+    case .routeName: return writeName(info.route?.name, &output)
+    case .virtualClusterName: return writeName(source.virtualClusterName, &output)
+    case .listenerName: return writeName(source.listenerName, &output)
+    case .filterChainName: return writeName(source.filterChainName, &output)
+    case .metadata: return writeMetadata(step, program, source, asJSON: false, &output)
     case .connectionID: output.append(decimal: info.connectionIdentifier)
+    case .streamID:
+      guard let identifier = source.requestHeaders.value(.xRequestID) else { return false }
+      output.appendEscaped(identifier)
+    case .uniqueID:
+      let (high, low) = source.randomBits()
+      RequestID.write(high, low, into: output.reserve(RequestID.length))
+      output.commit(RequestID.length)
     case .traceID:
-      guard info.trace.hasTrace else { return output.append(0x2d) }
+      guard info.trace.hasTrace else { return false }
       if !info.trace.is64Bit { output.append(hex: info.trace.traceIDHigh) }
       output.append(hex: info.trace.traceIDLow)
     case .spanID:
-      if info.trace.spanID == 0 { output.append(0x2d) } else { output.append(hex: info.trace.spanID) }
-    case .dynamicMetadata:
-      guard let value = info.metadata[program.keys[Int(step.index)]] else { return output.append(0x2d) }
-      var text = value
-      text.withUTF8 { output.appendEscaped(shortened($0, step)) }
+      guard info.trace.spanID != 0 else { return false }
+      output.append(hex: info.trace.spanID)
+    case .accessLogType: output.append(info.logType.name)
+    case .coalesce: return writeFirst(program.groups[Int(step.index)], step, program, source, &output)
+    case .duration: return writeSpan(info.startedAt, info.loggedAt.known, &output)
+    case .unknown: return false
     case .requestHeader, .responseHeader, .startTime, .protocol, .responseCode, .responseFlags, .bytesReceived,
-      .bytesSent, .duration, .upstreamHost, .upstreamRemoteAddress, .hostName, .environment:
+      .bytesSent, .upstreamHost, .upstreamRemoteAddress, .hostName, .environment:
       // Written above, or text since the format was compiled.
-      break
+      return false
     }
+    return true
   }
 
-  // MARK: Values
+  /// The first of several that is known and not empty.
+  private static func writeFirst<Source: SubstitutionSource>(
+    _ alternatives: [Step], _ step: Step, _ program: Program, _ source: Source, _ output: inout SubstitutionOutput
+  ) -> Bool {
+    let start = output.count
+    for alternative in alternatives {
+      if alternative.action == .text {
+        writeText(alternative, program, &output)
+      } else if !write(alternative, program, source, source.requestHeaders, source.responseHeaders, &output) {
+        continue
+      }
+      guard output.count > start else { continue }
+      if output.count - start > Int(step.length) { output.truncate(to: start + Int(step.length)) }
+      return true
+    }
+    return false
+  }
+
+  // MARK: Headers
 
   @inline(__always)
-  private static func shortened(_ bytes: Bytes, _ step: Step) -> Bytes {
+  static func shortened(_ bytes: Bytes, _ step: Step) -> Bytes {
     bytes.count > Int(step.length) ? bytes.slice(0, Int(step.length)) : bytes
   }
 
@@ -121,35 +247,43 @@ extension SubstitutionFormat {
     return index < 0 ? nil : headers.value(program.names[Int(index)])
   }
 
+  /// The header, else its alternative.
   @inline(__always)
-  private static func writeHeader(
+  static func header(_ headers: HeaderMap, _ step: Step, _ program: Program) -> Bytes? {
+    header(headers, step.name, step.index, program)
+      ?? header(headers, step.alternative, step.alternativeIndex, program)
+  }
+
+  @inline(__always)
+  static func writeHeader(
     _ headers: HeaderMap, _ step: Step, _ program: Program, _ output: inout SubstitutionOutput
-  ) {
+  ) -> Bool {
     if let value = header(headers, step.name, step.index, program) {
       output.appendEscaped(shortened(value, step))
     } else if let value = header(headers, step.alternative, step.alternativeIndex, program) {
       output.appendEscaped(shortened(value, step))
     } else {
-      output.append(0x2d)
+      return false
     }
+    return true
   }
 
   /// A response that the proxy makes has no `:status` among its headers.
   @inline(__always)
   private static func writeResponseHeader(
     _ headers: HeaderMap, _ step: Step, _ program: Program, _ code: Int, _ output: inout SubstitutionOutput
-  ) {
+  ) -> Bool {
     if step.name == .status, !headers.has(.status), code > 0 {
       output.append(decimal: UInt64(clamping: code))
-    } else {
-      writeHeader(headers, step, program, &output)
+      return true
     }
+    return writeHeader(headers, step, program, &output)
   }
 
+  // MARK: Values
+
   @inline(__always)
-  private static func writeTime(
-    _ wallClock: UInt64, _ step: Step, _ program: Program, _ output: inout SubstitutionOutput
-  ) {
+  static func writeTime(_ wallClock: UInt64, _ step: Step, _ program: Program, _ output: inout SubstitutionOutput) {
     if step.index < 0 {
       output.append(timeStamp: wallClock)
     } else {
@@ -159,23 +293,43 @@ extension SubstitutionFormat {
 
   /// Whole milliseconds, rounded down.
   @inline(__always)
-  private static func writeSpan(_ from: MonotonicTime?, _ to: MonotonicTime?, _ output: inout SubstitutionOutput) {
-    guard let from, let to else { return output.append(0x2d) }
+  static func writeSpan(_ from: MonotonicTime?, _ to: MonotonicTime?, _ output: inout SubstitutionOutput) -> Bool {
+    guard let from, let to else { return false }
     output.append(decimal: to.since(from).wholeMilliseconds)
+    return true
   }
 
   @inline(__always)
-  private static func writeAddress(_ address: SocketAddress?, port: Bool, _ output: inout SubstitutionOutput) {
-    if let address { output.append(address, port: port) } else { output.append(0x2d) }
+  static func writeAddress(_ address: SocketAddress?, _ output: inout SubstitutionOutput) -> Bool {
+    guard let address else { return false }
+    output.append(address, port: true)
+    return true
   }
 
-  private static func writePort(_ address: SocketAddress?, _ output: inout SubstitutionOutput) {
-    guard let address, !address.isUnix else { return output.append(0x2d) }
+  /// The address without the port, in as many bits as the step says: `10.1.0.0/16`.
+  private static func writeIP(_ address: SocketAddress?, _ step: Step, _ output: inout SubstitutionOutput) -> Bool {
+    guard let address else { return false }
+    if step.index >= 0, !address.isUnix {
+      let masked = address.ip.masked(bits: Int(step.index))
+      output.append(SocketAddress(masked.address, port: 0), port: false)
+      output.append(UInt8(ascii: "/"))
+      output.append(decimal: UInt64(masked.bits))
+    } else {
+      output.append(address, port: false)
+    }
+    return true
+  }
+
+  private static func writePort(_ address: SocketAddress?, _ output: inout SubstitutionOutput) -> Bool {
+    guard let address, !address.isUnix else { return false }
     output.append(decimal: UInt64(address.port))
+    return true
   }
 
-  private static func writeText(_ text: String?, _ output: inout SubstitutionOutput) {
-    if let text, !text.isEmpty { output.appendEscaped(text) } else { output.append(0x2d) }
+  static func writeName(_ text: String?, _ output: inout SubstitutionOutput) -> Bool {
+    guard let text, !text.isEmpty else { return false }
+    output.appendEscaped(text)
+    return true
   }
 
   @inline(never)
@@ -186,19 +340,20 @@ extension SubstitutionFormat {
       isFirst = false
       output.append(long ? entry.long : entry.short)
     }
-    if isFirst { output.append(0x2d) }
   }
+}
 
-  private static func writeDetails(_ details: ResponseCodeDetails?, _ output: inout SubstitutionOutput) {
-    guard let details else { return output.append(0x2d) }
-    output.append(details.word)
+extension SubstitutionOutput {
+  /// Appends how a response came about: `word{reason|more}`.
+  mutating func append(_ details: ResponseCodeDetails) {
+    append(details.word)
     guard let reason = details.reason else { return }
-    output.append(UInt8(ascii: "{"))
-    output.append(reason)
+    append(UInt8(ascii: "{"))
+    append(reason)
     if let more = details.more, more.utf8CodeUnitCount > 0 {
-      output.append(UInt8(ascii: "|"))
-      output.append(more)
+      append(UInt8(ascii: "|"))
+      append(more)
     }
-    output.append(UInt8(ascii: "}"))
+    append(UInt8(ascii: "}"))
   }
 }

@@ -1,10 +1,35 @@
 /// What a format can ask for: `%NAME%`, `%NAME(ARGUMENT)%`, `%NAME(ARGUMENT):LENGTH%`. The names and meanings are
-/// Envoy's. What is not known is written as `-`.
+/// Envoy's; several names can stand for one of these (`SubstitutionOperator+Names.swift`). What is not known of a stream
+/// is written as `-`, or as `null` in JSON.
 enum SubstitutionOperator: UInt8, CaseIterable, Sendable {
+  // Times.
+
   /// When the request's head was complete. Without an argument ISO 8601 with milliseconds, in UTC.
   case startTime
+  /// The same in the machine's time zone.
+  case startTimeLocal
   /// When the line is written.
   case emitTime
+  case emitTimeLocal
+  /// Milliseconds from the request's head to the last byte of the response.
+  case duration
+  /// Milliseconds from the request's head to its last byte.
+  case requestDuration
+  /// Milliseconds from the request's head to the last byte of it sent upstream.
+  case requestTXDuration
+  /// Milliseconds from the request's head to the upstream's first byte.
+  case responseDuration
+  /// Milliseconds from the upstream's first byte to the last one sent to the client.
+  case responseTXDuration
+  /// Milliseconds from the choice of an endpoint to a connection for the request.
+  case upstreamConnectionPoolReadyDuration
+  /// From one point in time to another, in a unit: `DS_RX_BEG:DS_TX_END:us`.
+  case commonDuration
+  /// The kernel's estimate of the round trip to the client, in milliseconds.
+  case downstreamConnectionRoundTrip
+
+  // The message.
+
   /// The client's HTTP version; this proxy speaks HTTP/1.1 and nothing else.
   case `protocol`
   /// The upstream's HTTP version, once a request was sent there.
@@ -13,6 +38,16 @@ enum SubstitutionOperator: UInt8, CaseIterable, Sendable {
   case requestHeader
   /// A header of the response; `:STATUS`.
   case responseHeader
+  /// A trailer of the response.
+  case responseTrailer
+  /// As `requestHeader`, up to the question mark of the value.
+  case pathWithoutQuery
+  /// What stands behind the path's question mark.
+  case query
+  /// The same with percent-encoding resolved.
+  case decodedQuery
+  /// The first parameter of a name in the query.
+  case queryParameter
   /// The status; 0 if no response began.
   case responseCode
   /// How the response came about, in one word.
@@ -21,138 +56,142 @@ enum SubstitutionOperator: UInt8, CaseIterable, Sendable {
   case responseFlags
   /// The same in long names.
   case responseFlagsLong
+  /// `grpc-status` as a word (`InvalidArgument`).
+  case grpcStatus
+  /// `grpc-status` as a word (`INVALID_ARGUMENT`).
+  case grpcStatusSnake
+  case grpcStatusNumber
+  /// The text of an answer that the proxy makes itself, while that is formatted; nothing at other times.
+  case localReplyBody
+
+  // Sizes.
+
   /// Bytes of the request's body.
   case bytesReceived
   /// Bytes of the response's body.
   case bytesSent
-  /// Milliseconds from the request's head to the last byte of the response.
-  case duration
-  /// Milliseconds from the request's head to its last byte.
-  case requestDuration
-  /// Milliseconds from the request's head to the upstream's first byte.
-  case responseDuration
-  /// Milliseconds from the upstream's first byte to the last one sent to the client.
-  case responseTXDuration
+  /// Names and values of the request's headers, of the response's, of its trailers.
+  case requestHeadersBytes, responseHeadersBytes, responseTrailersBytes
+  /// Everything that crossed the wire for this stream.
+  case downstreamWireBytesReceived, downstreamWireBytesSent, upstreamWireBytesReceived, upstreamWireBytesSent
+  /// Field lines of the heads.
+  case downstreamHeaderBytesReceived, downstreamHeaderBytesSent, upstreamHeaderBytesReceived, upstreamHeaderBytesSent
+  /// What TCP and HTTP/1.1 do not count.
+  case zero
+
+  // Upstream.
+
   /// The endpoint's address with port.
   case upstreamHost
   /// The endpoint's host name; its address with port if it has none.
-  case upstreamHostName
+  case upstreamHostName, upstreamHostNameWithoutPort
+  /// Every endpoint that was tried, in order, separated by commas.
+  case upstreamHostsAttempted, upstreamHostsAttemptedWithoutPort, upstreamHostNamesAttempted,
+    upstreamHostNamesAttemptedWithoutPort
   /// The name of the cluster (`alt_stat_name`, if it has one).
   case upstreamCluster
   /// The name of the cluster.
   case upstreamClusterRaw
   case upstreamLocalAddress, upstreamLocalAddressWithoutPort, upstreamLocalPort
   case upstreamRemoteAddress, upstreamRemoteAddressWithoutPort, upstreamRemotePort
+  /// A number for the connection to the upstream, unique in the process; 0 if there was none.
+  case upstreamConnectionID
+  case upstreamConnectionIDsAttempted
   /// How often an upstream was tried.
   case upstreamRequestAttemptCount
+
+  // Configuration.
+
   case routeName
-  case downstreamLocalAddress, downstreamLocalAddressWithoutPort, downstreamLocalPort
-  /// The client: the socket's other end.
-  case downstreamRemoteAddress, downstreamRemoteAddressWithoutPort, downstreamRemotePort
-  /// The socket's other end.
-  case downstreamDirectRemoteAddress, downstreamDirectRemoteAddressWithoutPort, downstreamDirectRemotePort
-  case connectionID
-  case traceID
-  case spanID
-  /// What a filter noted: `NAMESPACE:KEY`.
-  case dynamicMetadata
+  case virtualClusterName
+  case listenerName
+  case filterChainName
+  /// A value of the metadata that the configuration gives to a route, a cluster … or that a filter noted.
+  case metadata
   /// This machine's name; looked up when the format is compiled.
   case hostName
   /// A variable of the environment; looked up when the format is compiled.
   case environment
 
-  /// What may follow the name.
-  enum Argument {
-    case none, optionalTime, header, metadataKey, variable
+  // Downstream.
+
+  case downstreamLocalAddress, downstreamLocalAddressWithoutPort, downstreamLocalPort
+  case downstreamDirectLocalAddress, downstreamDirectLocalAddressWithoutPort, downstreamDirectLocalPort
+  /// The client.
+  case downstreamRemoteAddress, downstreamRemoteAddressWithoutPort, downstreamRemotePort
+  /// The socket's other end.
+  case downstreamDirectRemoteAddress, downstreamDirectRemoteAddressWithoutPort, downstreamDirectRemotePort
+
+  // Identifiers.
+
+  case connectionID
+  /// The request's `x-request-id`.
+  case streamID
+  /// A new UUID each time.
+  case uniqueID
+  case traceID
+  case spanID
+  /// On what occasion the line is written.
+  case accessLogType
+
+  /// The first of several operators that has a value.
+  case coalesce
+  /// What a plaintext HTTP/1.1 proxy never knows.
+  case unknown
+
+  /// What may stand in parentheses.
+  enum Argument: Equatable {
+    case none, optionalTime, header, variable, mask, timePoints, path, queryParameter, query, details, grpc, serverName,
+      coalesce
+    /// `NAMESPACE:KEY…`, with the kind of metadata in front if it is nil here.
+    case metadata(SubstitutionMetadataSource?)
+    /// Anything, without effect.
+    case ignored
+    /// Something must stand there, without effect.
+    case ignoredRequired
   }
 
+  /// What the value is in JSON.
+  enum JSONForm {
+    /// A string in quotes.
+    case string
+    /// Digits.
+    case number
+    /// JSON as it is written, which depends on the value.
+    case own
+  }
+
+  var jsonForm: JSONForm {
+    switch self {
+    case .duration, .requestDuration, .requestTXDuration, .responseDuration, .responseTXDuration,
+      .upstreamConnectionPoolReadyDuration, .commonDuration, .downstreamConnectionRoundTrip, .responseCode,
+      .grpcStatusNumber, .bytesReceived, .bytesSent, .requestHeadersBytes, .responseHeadersBytes,
+      .responseTrailersBytes, .downstreamWireBytesReceived, .downstreamWireBytesSent, .upstreamWireBytesReceived,
+      .upstreamWireBytesSent, .downstreamHeaderBytesReceived, .downstreamHeaderBytesSent, .upstreamHeaderBytesReceived,
+      .upstreamHeaderBytesSent, .zero, .upstreamLocalPort, .upstreamRemotePort, .upstreamConnectionID,
+      .upstreamRequestAttemptCount, .downstreamLocalPort, .downstreamDirectLocalPort, .downstreamRemotePort,
+      .downstreamDirectRemotePort, .connectionID:
+      .number
+    case .metadata, .coalesce: .own
+    default: .string
+    }
+  }
+}
+
+/// Whose metadata `%METADATA(…)%` reads.
+enum SubstitutionMetadataSource: UInt8, CaseIterable, Sendable {
+  case dynamic, cluster, route, upstreamHost, listener, listenerFilterChain, virtualHost
+
+  /// The name as a format has it.
   var name: String {
     switch self {
-    case .startTime: "START_TIME"
-    case .emitTime: "EMIT_TIME"
-    case .protocol: "PROTOCOL"
-    case .upstreamProtocol: "UPSTREAM_PROTOCOL"
-    case .requestHeader: "REQ"
-    case .responseHeader: "RESP"
-    case .responseCode: "RESPONSE_CODE"
-    case .responseCodeDetails: "RESPONSE_CODE_DETAILS"
-    case .responseFlags: "RESPONSE_FLAGS"
-    case .responseFlagsLong: "RESPONSE_FLAGS_LONG"
-    case .bytesReceived: "BYTES_RECEIVED"
-    case .bytesSent: "BYTES_SENT"
-    case .duration: "DURATION"
-    case .requestDuration: "REQUEST_DURATION"
-    case .responseDuration: "RESPONSE_DURATION"
-    case .responseTXDuration: "RESPONSE_TX_DURATION"
+    case .dynamic: "DYNAMIC"
+    case .cluster: "CLUSTER"
+    case .route: "ROUTE"
     case .upstreamHost: "UPSTREAM_HOST"
-    case .upstreamHostName: "UPSTREAM_HOST_NAME"
-    case .upstreamCluster: "UPSTREAM_CLUSTER"
-    case .upstreamClusterRaw: "UPSTREAM_CLUSTER_RAW"
-    case .upstreamLocalAddress: "UPSTREAM_LOCAL_ADDRESS"
-    case .upstreamLocalAddressWithoutPort: "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT"
-    case .upstreamLocalPort: "UPSTREAM_LOCAL_PORT"
-    case .upstreamRemoteAddress: "UPSTREAM_REMOTE_ADDRESS"
-    case .upstreamRemoteAddressWithoutPort: "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT"
-    case .upstreamRemotePort: "UPSTREAM_REMOTE_PORT"
-    case .upstreamRequestAttemptCount: "UPSTREAM_REQUEST_ATTEMPT_COUNT"
-    case .routeName: "ROUTE_NAME"
-    case .downstreamLocalAddress: "DOWNSTREAM_LOCAL_ADDRESS"
-    case .downstreamLocalAddressWithoutPort: "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT"
-    case .downstreamLocalPort: "DOWNSTREAM_LOCAL_PORT"
-    case .downstreamRemoteAddress: "DOWNSTREAM_REMOTE_ADDRESS"
-    case .downstreamRemoteAddressWithoutPort: "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT"
-    case .downstreamRemotePort: "DOWNSTREAM_REMOTE_PORT"
-    case .downstreamDirectRemoteAddress: "DOWNSTREAM_DIRECT_REMOTE_ADDRESS"
-    case .downstreamDirectRemoteAddressWithoutPort: "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT"
-    case .downstreamDirectRemotePort: "DOWNSTREAM_DIRECT_REMOTE_PORT"
-    case .connectionID: "CONNECTION_ID"
-    case .traceID: "TRACE_ID"
-    case .spanID: "SPAN_ID"
-    case .dynamicMetadata: "DYNAMIC_METADATA"
-    case .hostName: "HOSTNAME"
-    case .environment: "ENVIRONMENT"
+    case .listener: "LISTENER"
+    case .listenerFilterChain: "LISTENER_FILTER_CHAIN"
+    case .virtualHost: "VIRTUAL_HOST"
     }
   }
-
-  var argument: Argument {
-    switch self {
-    case .startTime, .emitTime: .optionalTime
-    case .requestHeader, .responseHeader: .header
-    case .dynamicMetadata: .metadataKey
-    case .environment: .variable
-    default: .none
-    }
-  }
-
-  /// Whether `:LENGTH` may follow the argument.
-  var takesLength: Bool {
-    switch argument {
-    case .header, .metadataKey, .variable: true
-    case .none, .optionalTime: false
-    }
-  }
-
-  /// Operators that Envoy has besides, so that a format is told what it is rather than that it is mistyped.
-  static let envoyOnly: Set<String> = [
-    "ACCESS_LOG_TYPE", "BYTES_RETRANSMITTED", "CEL", "CLUSTER_METADATA", "COALESCE", "COMMON_DURATION",
-    "CONNECTION_TERMINATION_DETAILS", "CUSTOM_FLAGS", "DOWNSTREAM_DETECTED_CLOSE_TYPE", "DOWNSTREAM_HANDSHAKE_DURATION",
-    "DOWNSTREAM_HEADER_BYTES_RECEIVED", "DOWNSTREAM_HEADER_BYTES_SENT", "DOWNSTREAM_LOCAL_CLOSE_REASON",
-    "DOWNSTREAM_LOCAL_DNS_SAN", "DOWNSTREAM_LOCAL_EMAIL_SAN", "DOWNSTREAM_LOCAL_SUBJECT", "DOWNSTREAM_LOCAL_URI_SAN",
-    "DOWNSTREAM_PEER_CERT", "DOWNSTREAM_PEER_CERT_V_END", "DOWNSTREAM_PEER_CERT_V_START", "DOWNSTREAM_PEER_DNS_SAN",
-    "DOWNSTREAM_PEER_EMAIL_SAN", "DOWNSTREAM_PEER_FINGERPRINT_1", "DOWNSTREAM_PEER_FINGERPRINT_256",
-    "DOWNSTREAM_PEER_ISSUER", "DOWNSTREAM_PEER_SERIAL", "DOWNSTREAM_PEER_SUBJECT", "DOWNSTREAM_PEER_URI_SAN",
-    "DOWNSTREAM_TLS_CIPHER", "DOWNSTREAM_TLS_GROUP", "DOWNSTREAM_TLS_SESSION_ID", "DOWNSTREAM_TLS_VERSION",
-    "DOWNSTREAM_TRANSPORT_FAILURE_REASON", "DOWNSTREAM_WIRE_BYTES_RECEIVED", "DOWNSTREAM_WIRE_BYTES_SENT",
-    "EMIT_TIME_LOCAL", "FILTER_CHAIN_NAME", "FILTER_STATE", "GRPC_STATUS", "GRPC_STATUS_NUMBER", "LISTENER_METADATA",
-    "LOCAL_REPLY_BODY", "METADATA", "PACKETS_RETRANSMITTED", "PATH", "QUERY_PARAM", "QUERY_PARAMS",
-    "REQUEST_HEADERS_BYTES", "REQUEST_TX_DURATION", "REQUESTED_SERVER_NAME", "REQ_WITHOUT_QUERY",
-    "RESPONSE_HEADERS_BYTES", "RESPONSE_TRAILERS_BYTES", "ROUNDTRIP_DURATION", "START_TIME_LOCAL", "STREAM_ID",
-    "STREAM_INFO_REQ", "TLS_JA3_FINGERPRINT", "TLS_JA4_FINGERPRINT", "TRAILER", "UNIQUE_ID",
-    "UPSTREAM_CONNECTION_ID", "UPSTREAM_CONNECTION_POOL_READY_DURATION", "UPSTREAM_DETECTED_CLOSE_TYPE",
-    "UPSTREAM_FILTER_STATE", "UPSTREAM_HEADER_BYTES_RECEIVED", "UPSTREAM_HEADER_BYTES_SENT",
-    "UPSTREAM_HOSTS_ATTEMPTED", "UPSTREAM_LOCAL_CLOSE_REASON", "UPSTREAM_METADATA", "UPSTREAM_PEER_CERT",
-    "UPSTREAM_PEER_ISSUER", "UPSTREAM_PEER_SUBJECT", "UPSTREAM_TLS_CIPHER", "UPSTREAM_TLS_SESSION_ID",
-    "UPSTREAM_TLS_VERSION", "UPSTREAM_TRANSPORT_FAILURE_REASON", "UPSTREAM_WIRE_BYTES_RECEIVED",
-    "UPSTREAM_WIRE_BYTES_SENT", "VIRTUAL_CLUSTER_NAME",
-  ]
 }

@@ -1,15 +1,26 @@
 import MeshPrimitives
 
-/// Where lines are formatted: bytes that grow at the tail and are kept from line to line, so that a line allocates
+/// Where formats are filled in: bytes that grow at the tail and are kept from use to use, so that a line allocates
 /// nothing. Confined to one thread.
 ///
-/// What peers said goes through `appendEscaped`, so that nobody outside can end a line or a quoted field: `"`, `\`, control
-/// characters and every byte above 0x7e become `\xHH` (two upper-case digits), as nginx does by default. Envoy writes
-/// them as they are.
+/// What peers said goes through `appendEscaped`; `escaping` says what that does.
 public struct SubstitutionOutput: ~Copyable {
+  /// What `appendEscaped` does to bytes that could be taken for something else where the output is read.
+  public enum Escaping: UInt8, Sendable {
+    /// For lines of text: nobody outside can end a line or a quoted field. `"`, `\`, control characters and every byte
+    /// above 0x7e become `\xHH` (two upper-case digits), as nginx does by default. Envoy writes them as they are.
+    case log
+    /// For JSON strings: `"`, `\` and control characters become JSON's escapes. Text that is no UTF-8 is read as
+    /// Latin-1 (`\u00e9`), as Envoy does, so that the line is JSON whatever peers send.
+    case json
+    /// Nothing.
+    case none
+  }
+
   /// The memory the first line brings with it: a block that is handed over at 64 KiB, and room for the line that fills it.
   static let blockSize = 68 * 1024
 
+  public var escaping = Escaping.log
   /// Memory of its own only where `capacity` is not zero.
   private var base: UnsafeMutablePointer<UInt8>
   private var capacity = 0
@@ -54,6 +65,8 @@ public struct SubstitutionOutput: ~Copyable {
   }
 
   // MARK: Writing
+
+  private typealias Vector = SIMD16<UInt8>
 
   /// Room for `size` more bytes at the tail: write there, then `commit`.
   @inline(__always)
@@ -181,94 +194,12 @@ public struct SubstitutionOutput: ~Copyable {
     stampSecond = second
   }
 
-  // MARK: What peers said
+  // MARK: Taking back
 
-  private typealias Vector = SIMD16<UInt8>
-
-  @inline(__always) private static var ones: UInt64 { 0x0101_0101_0101_0101 }
-  @inline(__always) private static var harmless: UInt64 { 0x6161_6161_6161_6161 }
-
-  /// Has a bit of 0x80… set if any of the eight bytes must not be written as it is. (Comparing vectors would be fewer
-  /// operations, but the compiler takes them apart here, byte by byte.)
+  /// Forgets what was written beyond the first `count` bytes.
   @inline(__always)
-  private static func escapes(_ x: UInt64) -> UInt64 {
-    let quote = x ^ (ones &* 0x22)
-    let backslash = x ^ (ones &* 0x5c)
-    // Above 0x7e; below 0x20; the two characters. Each is exact for whether there is one.
-    return x | (x &+ ones) | ((x &- (ones &* 0x20)) & ~x) | ((quote &- ones) & ~quote)
-      | ((backslash &- ones) & ~backslash)
-  }
+  mutating func truncate(to count: Int) { self.count = min(self.count, count) }
 
-  @inline(__always)
-  private static func needsEscape(_ first: UInt64, _ second: UInt64) -> Bool {
-    (escapes(first) | escapes(second)) & (ones &* 0x80) != 0
-  }
-
-  @inline(__always)
-  private static func needsEscape(_ byte: UInt8) -> Bool { byte &- 0x20 > 0x5e || byte == 0x22 || byte == 0x5c }
-
-  /// Appends what a peer said; see above. Copies and looks in one pass.
-  @inline(__always)
-  mutating func appendEscaped(_ bytes: Bytes) {
-    guard let start = bytes.baseAddress else { return }
-    let length = bytes.count
-    let source = UnsafeRawPointer(start)
-    let target = UnsafeMutableRawPointer(reserve(length))
-    if length >= 16 {
-      // The last block overlaps the one before it.
-      var at = 0
-      while at < length {
-        let offset = min(at, length &- 16)
-        let first = source.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-        let second = source.loadUnaligned(fromByteOffset: offset &+ 8, as: UInt64.self)
-        if Self.needsEscape(first, second) { return appendBytewise(bytes) }
-        target.storeBytes(of: first, toByteOffset: offset, as: UInt64.self)
-        target.storeBytes(of: second, toByteOffset: offset &+ 8, as: UInt64.self)
-        at &+= 16
-      }
-    } else if length >= 8 {
-      let back = length &- 8
-      let head = source.loadUnaligned(as: UInt64.self)
-      let tail = source.loadUnaligned(fromByteOffset: back, as: UInt64.self)
-      if Self.needsEscape(head, tail) { return appendBytewise(bytes) }
-      target.storeBytes(of: head, as: UInt64.self)
-      target.storeBytes(of: tail, toByteOffset: back, as: UInt64.self)
-    } else if length >= 4 {
-      let back = length &- 4
-      let head = source.loadUnaligned(as: UInt32.self)
-      let tail = source.loadUnaligned(fromByteOffset: back, as: UInt32.self)
-      if Self.needsEscape(UInt64(head) << 32 | UInt64(tail), Self.harmless) { return appendBytewise(bytes) }
-      target.storeBytes(of: head, as: UInt32.self)
-      target.storeBytes(of: tail, toByteOffset: back, as: UInt32.self)
-    } else {
-      return appendBytewise(bytes)
-    }
-    commit(length)
-  }
-
-  /// Appends text that a peer may have had a hand in.
-  mutating func appendEscaped(_ text: String) {
-    var text = text
-    text.withUTF8 { appendEscaped($0) }
-  }
-
-  private mutating func appendBytewise(_ bytes: Bytes) {
-    let target = reserve(bytes.count &* 4)
-    var at = 0
-    for byte in bytes {
-      if Self.needsEscape(byte) {
-        target[at] = 0x5c
-        target[at &+ 1] = 0x78
-        target[at &+ 2] = Self.upperCaseDigit(byte >> 4)
-        target[at &+ 3] = Self.upperCaseDigit(byte & 15)
-        at &+= 4
-      } else {
-        target[at] = byte
-        at &+= 1
-      }
-    }
-    commit(at)
-  }
-
-  private static func upperCaseDigit(_ nibble: UInt8) -> UInt8 { nibble < 10 ? 0x30 &+ nibble : 0x37 &+ nibble }
+  /// The byte written last; 0 if there is none.
+  var last: UInt8 { count > 0 ? base[count - 1] : 0 }
 }

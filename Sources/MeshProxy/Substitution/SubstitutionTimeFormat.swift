@@ -1,6 +1,6 @@
 import MeshPrimitives
 
-/// The argument of `%START_TIME(…)%`: a strftime(3) format, in UTC, with `%f` for the fraction of the second (`%f` nine
+/// The argument of `%START_TIME(…)%`: a strftime(3) format, with `%f` for the fraction of the second (`%f` nine
 /// digits, `%3f` milliseconds, `%1f` … `%9f`).
 struct SubstitutionTimeFormat: Sendable {
   /// The specifiers understood, each after a `%`.
@@ -59,9 +59,13 @@ struct SubstitutionTimeFormat: Sendable {
   }
 
   /// Writes a time.
-  /// - Parameter wallClock: nanoseconds since 1970.
-  func write(_ wallClock: UInt64, into output: inout SubstitutionOutput) {
-    let seconds = wallClock / 1_000_000_000
+  /// - Parameters:
+  ///   - wallClock: nanoseconds since 1970 (UTC).
+  ///   - offset: seconds by which the clock that is shown is ahead of UTC.
+  ///   - zone: the abbreviation of its time zone.
+  func write(_ wallClock: UInt64, offset: Int = 0, zone: String = "UTC", into output: inout SubstitutionOutput) {
+    let unix = wallClock / 1_000_000_000
+    let seconds = UInt64(max(0, Int64(unix) + Int64(offset)))
     // The calendar fields are taken from the standard form: YYYY-MM-DDTHH:MM:SS.
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: ISO8601.length) { stamp in
       guard let start = stamp.baseAddress else { return }
@@ -71,6 +75,9 @@ struct SubstitutionTimeFormat: Sendable {
         switch piece {
         case .literal(let bytes): bytes.withUnsafeBufferPointer { output.append($0) }
         case .fraction(let digits): Self.writeFraction(wallClock % 1_000_000_000, digits, &output)
+        case .specifier(UInt8(ascii: "s")): output.append(decimal: unix)
+        case .specifier(UInt8(ascii: "z")): Self.writeOffset(offset, &output)
+        case .specifier(UInt8(ascii: "Z")): output.append(plain: zone)
         case .specifier(let letter): Self.write(letter, standard, seconds, &output)
         }
       }
@@ -120,11 +127,16 @@ struct SubstitutionTimeFormat: Sendable {
     case UInt8(ascii: "M"): output.append(standard.slice(14, 2))
     case UInt8(ascii: "S"): output.append(standard.slice(17, 2))
     case UInt8(ascii: "T"): output.append(standard.slice(11, 8))
-    case UInt8(ascii: "R"): output.append(standard.slice(11, 5))
-    case UInt8(ascii: "s"): output.append(decimal: seconds)
-    case UInt8(ascii: "z"): output.append("+0000")
-    default: output.append("UTC")
+    default: output.append(standard.slice(11, 5))
     }
+  }
+
+  /// `+0130`.
+  private static func writeOffset(_ offset: Int, _ output: inout SubstitutionOutput) {
+    let minutes = abs(offset) / 60
+    output.append(UInt8(ascii: offset < 0 ? "-" : "+"))
+    append(minutes / 60, digits: 2, &output)
+    append(minutes % 60, digits: 2, &output)
   }
 
   private static let monthNames: [StaticString] = [

@@ -1,5 +1,6 @@
 import MeshHTTP
 import MeshPrimitives
+import SwiftProtobuf
 import Testing
 
 @testable import MeshProxy
@@ -9,6 +10,17 @@ final class ExampleSource: SubstitutionSource {
   var info = StreamInfo()
   let requestHeaders = HeaderMap()
   var responseHeaders: HeaderMap?
+  var responseTrailers: HeaderMap?
+  var downstreamWire = WireBytes()
+  var downstreamRoundTrip: Nanoseconds?
+  var localReplyBody: [UInt8] = []
+  var listenerName = ""
+  var filterChainName = ""
+  var virtualClusterName = ""
+  var configuredMetadata: [SubstitutionMetadataSource: ConfiguredMetadata] = [:]
+
+  func randomBits() -> (UInt64, UInt64) { (0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210) }
+  func metadata(_ source: SubstitutionMetadataSource) -> ConfiguredMetadata? { configuredMetadata[source] }
 
   init() {
     info.startedAt = MonotonicTime(nanoseconds: 1_000_000_000)
@@ -52,6 +64,25 @@ final class ExampleSource: SubstitutionSource {
     case .success(let compiled): return line(compiled)
     case .failure(let problem):
       Issue.record("\(problem)", sourceLocation: location)
+      return ""
+    }
+  }
+
+  /// The line by a JSON format, which is one member with this string.
+  func json(_ format: String, omitsEmpty: Bool = false, _ location: SourceLocation = #_sourceLocation) -> String {
+    var structure = Google_Protobuf_Struct()
+    structure.fields["v"] = Google_Protobuf_Value(stringValue: format)
+    return json(structure, omitsEmpty: omitsEmpty, location)
+  }
+
+  /// The line by a JSON format, which must compile.
+  func json(
+    _ structure: Google_Protobuf_Struct, omitsEmpty: Bool = false, _ location: SourceLocation = #_sourceLocation
+  ) -> String {
+    switch SubstitutionFormat.compile(json: structure, omitsEmpty: omitsEmpty) {
+    case .success(let compiled): return line(compiled)
+    case .failure(let problem):
+      Issue.record("\(problem.path) \(problem)", sourceLocation: location)
       return ""
     }
   }

@@ -118,6 +118,7 @@ final class ConnectionPool: ClientConnectionOwner {
         loop: worker.loop, descriptor: descriptor, settings: cluster.configuration.connection,
         headerMaps: worker.headerMaps, owner: self)
       connection.listIndex = connections.count
+      connection.identifier = worker.nextConnectionIdentifier()
       connections.append(connection)
       connecting += 1
       stats.add(.connectionActive)

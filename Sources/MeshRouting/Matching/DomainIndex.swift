@@ -16,21 +16,21 @@ struct DomainIndex: Sendable {
   private var catchAll = -1
   private var onlyCatchAll = true
 
-  /// Builds an index of distinct, lower-case domains.
-  init(
-    exact: [(key: [UInt8], host: Int)], suffix: [(key: [UInt8], host: Int)], prefix: [(key: [UInt8], host: Int)],
-    catchAll: Int?
-  ) {
-    self.exact = ByteKeyTable(exact.map(\.key))
+  /// Builds an index of distinct domains.
+  init(_ domains: [ConfiguredDomain]) {
+    let exact = domains.filter { $0.kind == .exact }
+    self.exact = ByteKeyTable(exact.map(\.text))
     exactHosts = exact.map(\.host)
-    suffixes = ByteKeyTable(suffix.map(\.key), fromEnd: true)
+    let suffix = domains.filter { $0.kind == .suffix }
+    suffixes = ByteKeyTable(suffix.map(\.text), fromEnd: true)
     suffixHosts = suffix.map(\.host)
-    suffixLengths = Set(suffix.map(\.key.count)).sorted()
-    prefixes = ByteKeyTable(prefix.map(\.key))
+    suffixLengths = Set(suffix.map(\.text.count)).sorted()
+    let prefix = domains.filter { $0.kind == .prefix }
+    prefixes = ByteKeyTable(prefix.map(\.text))
     prefixHosts = prefix.map(\.host)
-    prefixLengths = Set(prefix.map(\.key.count)).sorted()
-    self.catchAll = catchAll ?? -1
-    onlyCatchAll = exact.isEmpty && suffix.isEmpty && prefix.isEmpty
+    prefixLengths = Set(prefix.map(\.text.count)).sorted()
+    catchAll = domains.first { $0.kind == .any }?.host ?? -1
+    onlyCatchAll = domains.allSatisfy { $0.kind == .any }
   }
 
   /// The index of the virtual host; -1 if none serves `host`.

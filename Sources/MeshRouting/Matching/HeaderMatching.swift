@@ -11,8 +11,8 @@ public struct HeaderMatching: Sendable {
 
   /// Compiles matchers, or says everything that is wrong with them; paths begin with `path`.
   public static func build(_ matchers: [HeaderMatcher], path: String) -> Result<HeaderMatching, RouteProblems> {
-    var compiler = HeaderCompiler()
-    let conditions = matchers.enumerated().compactMap { compiler.condition($0.element, "\(path)[\($0.offset)]") }
+    var compiler = ConditionCompiler()
+    let conditions = matchers.enumerated().compactMap { compiler.header($0.element, "\(path)[\($0.offset)]") }
     guard compiler.problems.isEmpty else { return .failure(RouteProblems(problems: compiler.problems)) }
     return .success(HeaderMatching(conditions: conditions))
   }

@@ -1,0 +1,85 @@
+import MeshAPI
+import MeshConfig
+import MeshPrimitives
+
+/// The answers that the proxy makes itself.
+extension SnapshotBuilder {
+  private static let maximumAdditions = 64
+
+  /// Compiles `local_reply_config`; nil if there is none, or if something is wrong with it, which is reported.
+  mutating func localReplies(_ manager: HttpConnectionManager, _ path: String) -> LocalReplyMapping? {
+    guard manager.hasLocalReplyConfig else { return nil }
+    let configPath = "\(path).local_reply_config"
+    let config = manager.localReplyConfig
+    var mappers: [LocalReplyMapping.Mapper] = []
+    for (index, message) in config.mappers.enumerated() {
+      if let mapper = mapper(message, "\(configPath).mappers[\(index)]") { mappers.append(mapper) }
+    }
+    let format = config.hasBodyFormat ? bodyFormat(config.bodyFormat, "\(configPath).body_format") : nil
+    return LocalReplyMapping(mappers: mappers, format: format)
+  }
+
+  private mutating func mapper(_ message: ResponseMapper, _ path: String) -> LocalReplyMapping.Mapper? {
+    guard let filter = filter(message.filter, "\(path).filter") else { return nil }
+    var body: [UInt8]?
+    if message.hasBody {
+      do { body = try DataSourceReader.bytes(of: message.body) } catch {
+        report("\(path).body", error.description)
+        return nil
+      }
+    }
+    var format: LocalReplyMapping.BodyFormat?
+    if message.hasBodyFormatOverride {
+      format = bodyFormat(message.bodyFormatOverride, "\(path).body_format_override")
+      if format == nil { return nil }
+    }
+    let additionsPath = "\(path).headers_to_add"
+    if message.headersToAdd.count > Self.maximumAdditions {
+      report(additionsPath, "has \(message.headersToAdd.count) elements; at most \(Self.maximumAdditions) are supported")
+    }
+    var additions: [LocalReplyMapping.Addition] = []
+    for (index, option) in message.headersToAdd.prefix(Self.maximumAdditions).enumerated() {
+      if let addition = addition(option, "\(additionsPath)[\(index)]") { additions.append(addition) }
+    }
+    return .init(
+      filter: filter, status: message.hasStatusCode ? Int(message.statusCode.value) : nil, body: body, format: format,
+      additions: additions)
+  }
+
+  private mutating func bodyFormat(
+    _ message: SubstitutionFormatString, _ path: String
+  ) -> LocalReplyMapping.BodyFormat? {
+    guard let format = substitutionFormat(message, path, for: .body) else { return nil }
+    if let byte = message.contentType.utf8.first(where: { $0 < 0x20 || $0 == 0x7f }) {
+      report("\(path).content_type", "holds a control character (\(byte))")
+      return nil
+    }
+    let isJSON = if case .jsonFormat = message.format { true } else { false }
+    let usual = isJSON ? "application/json" : "text/plain"
+    return .init(format: format, contentType: Array((message.contentType.isEmpty ? usual : message.contentType).utf8))
+  }
+
+  private mutating func addition(_ option: HeaderValueOption, _ path: String) -> LocalReplyMapping.Addition? {
+    let name = HeaderName(option.header.key)
+    switch name.id {
+    case .method, .path, .scheme, .status, .host, .connection, .keepAlive, .proxyConnection, .te, .trailer,
+      .transferEncoding, .upgrade, .http2Settings, .contentLength:
+      report("\(path).header.key", "\"\(option.header.key)\" cannot be added to a local reply")
+      return nil
+    default: break
+    }
+    let action: LocalReplyMapping.Addition.Action
+    switch option.appendAction {
+    case .addIfAbsent: action = .addIfAbsent
+    case .overwriteIfExistsOrAdd: action = .overwriteOrAdd
+    case .overwriteIfExists: action = .overwriteIfPresent
+    default: action = option.hasAppend && !option.append.value ? .overwriteOrAdd : .append
+    }
+    switch SubstitutionFormat.compile(option.header.value, for: .headerValue) {
+    case .success(let value): return .init(name: name, value: value, action: action, keepsEmpty: option.keepEmptyValue)
+    case .failure(let problem):
+      report("\(path).header.value", problem.description)
+      return nil
+    }
+  }
+}

@@ -1,0 +1,25 @@
+import MeshPrimitives
+import MeshRouting
+
+/// A text with the access log's operators in a header's value, a path or a host.
+final class HeaderFormat: HeaderValueFormat {
+  private let format: SubstitutionFormat
+
+  private init(_ format: SubstitutionFormat) { self.format = format }
+
+  /// What `RouteTable.build` compiles texts with.
+  static func compile(_ text: String) -> Result<(any HeaderValueFormat)?, RouteProblem> {
+    switch SubstitutionFormat.compile(text) {
+    case .success(let format): .success(HeaderFormat(format))
+    case .failure(let problem): .failure(RouteProblem(path: "", message: problem.description))
+    }
+  }
+
+  /// Appends what `format` makes of the stream as it is now.
+  static func write(_ format: any HeaderValueFormat, of stream: Stream, into buffer: inout [UInt8]) {
+    guard let format = format as? HeaderFormat else { return }
+    var output = SubstitutionOutput()
+    format.format.write(stream, into: &output)
+    buffer += output.bytes
+  }
+}

@@ -1,0 +1,15 @@
+import MeshHTTP
+import MeshPrimitives
+
+/// What formats read of a stream.
+extension Stream: SubstitutionSource {
+  var downstreamWire: WireBytes { sender?.wire ?? WireBytes() }
+  var downstreamRoundTrip: Nanoseconds? { sender?.roundTripTime }
+  var listenerName: String { manager?.configuration.logging.listenerName ?? "" }
+  var filterChainName: String { manager?.configuration.logging.filterChainName ?? "" }
+  var virtualClusterName: String { "" }
+
+  func randomBits() -> (UInt64, UInt64) { (worker.random.next(), worker.random.next()) }
+
+  func metadata(_ source: SubstitutionMetadataSource) -> ConfiguredMetadata? { nil }
+}

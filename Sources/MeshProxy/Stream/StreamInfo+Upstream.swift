@@ -1,0 +1,57 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+
+/// When things happened at the upstream, in the last attempt. `.never`: not yet.
+public struct UpstreamTiming: Sendable {
+  /// When `connect` was called for the connection, perhaps long before this stream.
+  public var connectStartedAt: MonotonicTime = .never
+  public var connectedAt: MonotonicTime = .never
+  /// The pool gave a connection, and the request's head was written.
+  public var connectionReadyAt: MonotonicTime = .never
+  /// The last byte of the request was written.
+  public var requestSentAt: MonotonicTime = .never
+  /// The first byte of the response's body came.
+  public var bodyStartedAt: MonotonicTime = .never
+  public var responseCompleteAt: MonotonicTime = .never
+
+  public init() {}
+}
+
+/// What was tried before the last attempt of a stream, in order. Confined to the worker.
+public final class EarlierAttempts {
+  public private(set) var endpoints: [Endpoint] = []
+  public private(set) var connections: [UInt64] = []
+
+  func append(_ endpoint: Endpoint, connection: UInt64) {
+    endpoints.append(endpoint)
+    if connection != 0 { connections.append(connection) }
+  }
+}
+
+extension StreamInfo {
+  /// The attempt that is known here becomes an earlier one.
+  @inline(never)
+  mutating func noteEarlierAttempt() {
+    guard let endpoint else { return }
+    let earlier = earlierAttempts ?? EarlierAttempts()
+    earlier.append(endpoint, connection: upstreamConnectionIdentifier)
+    earlierAttempts = earlier
+    upstreamConnectionIdentifier = 0
+    upstreamTiming = UpstreamTiming()
+  }
+
+  /// The pool gave a connection for the attempt.
+  @inline(__always)
+  mutating func beginExchange(_ connection: ClientConnection, _ now: MonotonicTime) {
+    upstreamLocalAddress = connection.localAddress
+    upstreamConnectionIdentifier = connection.identifier
+    upstreamTiming.connectStartedAt = connection.openedAt
+    upstreamTiming.connectedAt = connection.establishedAt
+    upstreamTiming.connectionReadyAt = now
+  }
+
+  /// The connection is given back or lost: what crossed it for this stream is known.
+  @inline(__always)
+  mutating func endExchange(_ connection: ClientConnection) { upstreamWire.add(connection.wire) }
+}

@@ -1,0 +1,137 @@
+import MeshAPI
+import MeshPrimitives
+
+/// Routes: what they match, and the entries that they become.
+extension RouteTableBuilder {
+  mutating func source(
+    _ route: Route, _ number: Int, _ around: Surroundings, _ path: String
+  ) -> VirtualHostRoutes.Source? {
+    let match = match(route.match, path + ".match")
+    let own = levels(
+      requestAdd: route.requestHeadersToAdd, requestRemove: route.requestHeadersToRemove,
+      responseAdd: route.responseHeadersToAdd, responseRemove: route.responseHeadersToRemove, path + ".")
+    var around = around
+    around.levels.insert(own, at: 0)
+    around.filters = filterSources(route.typedPerFilterConfig, under: around.filters, path + ".")
+    let decorator = decorator(route, path + ".decorator")
+    let drafts = drafts(route, path, around, matchedLength: match?.matchedLength ?? 0)
+    guard let match, let drafts, !drafts.entries.isEmpty else { return nil }
+    let entries = drafts.entries.map { (entry($0, route, number, around, decorator), $0.weight) }
+    return VirtualHostRoutes.Source(
+      rule: match.rule, conditions: match.conditions, entries: entries, choice: drafts.choice)
+  }
+
+  /// What becomes of a request, before the levels above are added.
+  struct EntryDraft {
+    let action: RouteEntry.Action
+    var weight: UInt64 = 1
+    /// The weighted cluster's own.
+    var levels: HeaderLevels?
+    var filters: (configs: [String: TypedConfig], path: String)?
+  }
+
+  private mutating func entry(
+    _ draft: EntryDraft, _ route: Route, _ number: Int, _ around: Surroundings, _ decorator: RouteEntry.Decorator?
+  ) -> RouteEntry {
+    // From the special to the general, so that the general has the last word, or the other way round; a weighted
+    // cluster's changes come first either way.
+    var levels = mostSpecialWins ? around.levels.reversed() : around.levels
+    if let own = draft.levels { levels.insert(own, at: 0) }
+    var filters = around.filters
+    if let own = draft.filters { filters = filterSources(own.configs, under: filters, own.path) }
+    var attemptCount = around.attemptCount
+    if case .forward = draft.action {} else { attemptCount = [] }
+    return RouteEntry(
+      name: route.name, virtualHostName: around.host.name, virtualHostIndex: around.hostIndex, routeIndex: number,
+      action: draft.action, requestHeaders: HeaderMutations(levels: levels.map(\.request)),
+      responseHeaders: HeaderMutations(levels: levels.map(\.response)), attemptCount: attemptCount,
+      filterSources: filters.values.sorted(), decorator: decorator, metadata: route.metadata)
+  }
+
+  private mutating func decorator(_ route: Route, _ path: String) -> RouteEntry.Decorator? {
+    guard route.hasDecorator else { return nil }
+    let operation = Array(route.decorator.operation.utf8)
+    guard !operation.isEmpty, operation.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else {
+      problem(path + ".operation", operation.isEmpty ? "is required" : "holds a control character")
+      return nil
+    }
+    return .init(operation: operation, propagates: !route.decorator.hasPropagate || route.decorator.propagate.value)
+  }
+
+  // MARK: Matching
+
+  struct Match {
+    let rule: PathRule
+    let conditions: RouteConditions
+    /// How many bytes of a path the rule matches; `Int.max`: all.
+    let matchedLength: Int
+  }
+
+  private mutating func match(_ match: RouteMatch, _ path: String) -> Match? {
+    let rule = rule(match, path)
+    var headers: [HeaderCondition] = []
+    for (index, matcher) in match.headers.enumerated() {
+      if let condition = conditions.header(matcher, "\(path).headers[\(index)]") { headers.append(condition) }
+    }
+    var query: [QueryCondition] = []
+    for (index, matcher) in match.queryParameters.enumerated() {
+      if let condition = conditions.query(matcher, "\(path).query_parameters[\(index)]") { query.append(condition) }
+    }
+    var cookies: [CookieCondition] = []
+    for (index, matcher) in match.cookies.enumerated() {
+      if let condition = conditions.cookie(matcher, "\(path).cookies[\(index)]") { cookies.append(condition) }
+    }
+    let fraction = match.hasRuntimeFraction ? fraction(match.runtimeFraction, path + ".runtime_fraction") : nil
+    guard let rule else { return nil }
+    return Match(
+      rule: rule.rule,
+      conditions: RouteConditions(
+        path: rule.expression, headers: headers, query: query, cookies: cookies, fraction: fraction),
+      matchedLength: rule.expression == nil ? rule.rule.text.count : .max)
+  }
+
+  private mutating func rule(
+    _ match: RouteMatch, _ path: String
+  ) -> (rule: PathRule, expression: RegularExpression?)? {
+    let ignoresCase = match.hasCaseSensitive && !match.caseSensitive.value
+    switch match.pathSpecifier {
+    case nil:
+      problem(path, "one of prefix, path, safe_regex and path_separated_prefix is required")
+      return nil
+    case .prefix(let text): return (PathRule(.prefix, text, ignoresCase: ignoresCase), nil)
+    case .path(let text): return (PathRule(.exact, text, ignoresCase: ignoresCase), nil)
+    case .safeRegex(let regex):
+      guard let expression = conditions.expression(regex, path + ".safe_regex") else { return nil }
+      return (PathRule(expressionPrefix: RegexPrefix.of(regex.regex)), expression)
+    case .pathSeparatedPrefix(let text):
+      let bytes = text.utf8
+      guard bytes.count > 1, bytes.first == UInt8(ascii: "/"), bytes.last != UInt8(ascii: "/"),
+        !bytes.contains(UInt8(ascii: "?")), !bytes.contains(UInt8(ascii: "#"))
+      else {
+        problem(
+          path + ".path_separated_prefix", "'\(text)' must begin with '/', must not end with it, and has no '?' or '#'")
+        return nil
+      }
+      return (PathRule(.separatedPrefix, text, ignoresCase: ignoresCase), nil)
+    }
+  }
+
+  mutating func fraction(_ message: RuntimeFractionalPercent, _ path: String) -> RuntimeFraction? {
+    guard message.hasDefaultValue else {
+      problem(path + ".default_value", "is required")
+      return nil
+    }
+    let denominator: Fraction.Denominator
+    switch message.defaultValue.denominator {
+    case .hundred: denominator = .hundred
+    case .tenThousand: denominator = .tenThousand
+    case .million: denominator = .million
+    case .UNRECOGNIZED(let number):
+      problem(path + ".default_value.denominator", "unknown value \(number)")
+      return nil
+    }
+    return RuntimeFraction(
+      message.runtimeKey.isEmpty ? nil : runtime.value(message.runtimeKey),
+      or: Fraction(message.defaultValue.numerator, of: denominator))
+  }
+}

@@ -1,0 +1,56 @@
+import MeshPrimitives
+
+/// What a route asks for beyond the beginning of the path; all of it must hold. Immutable; shared by all threads.
+@usableFromInline
+final class RouteConditions: Sendable {
+  /// `safe_regex`: matches the whole path.
+  @usableFromInline let path: RegularExpression?
+  @usableFromInline let headers: [HeaderCondition]
+  @usableFromInline let query: [QueryCondition]
+  @usableFromInline let cookies: [CookieCondition]
+  @usableFromInline let fraction: RuntimeFraction?
+
+  init(
+    path: RegularExpression? = nil, headers: [HeaderCondition] = [], query: [QueryCondition] = [],
+    cookies: [CookieCondition] = [], fraction: RuntimeFraction? = nil
+  ) {
+    self.path = path
+    self.headers = headers
+    self.query = query
+    self.cookies = cookies
+    self.fraction = fraction
+  }
+
+  var isEmpty: Bool { path == nil && headers.isEmpty && query.isEmpty && cookies.isEmpty && fraction == nil }
+
+  /// What does not hold.
+  @usableFromInline
+  enum Failure: Equatable {
+    case path
+    case fraction
+    case header(Int)
+    case query(Int)
+    case cookie(Int)
+  }
+
+  /// The first condition that does not hold; nil if all do.
+  /// - Parameter path: what path rules look at: without query.
+  @inlinable
+  func failure<R: RouteRequest & ~Copyable>(_ request: borrowing R, path: Bytes, random: UInt64) -> Failure? {
+    if let fraction, !fraction.includes(Self.fractionRandom(random)) { return .fraction }
+    for index in headers.indices where !headers[index].holds(request) { return .header(index) }
+    for index in query.indices where !query[index].holds(request.path) { return .query(index) }
+    for index in cookies.indices where !cookies[index].holds(request) { return .cookie(index) }
+    if let expression = self.path, !expression.matches(path) { return .path }
+    return nil
+  }
+
+  /// The number by which fractions are judged: from the request's one, so that all fractions judge by the same, yet
+  /// independent of the choice among weighted clusters, which is made by the request's own.
+  @usableFromInline
+  static func fractionRandom(_ random: UInt64) -> UInt64 {
+    var mixed = random ^ (random >> 32)
+    mixed = mixed &* 0x9e37_79b9_7f4a_7c15
+    return mixed ^ (mixed >> 29)
+  }
+}
