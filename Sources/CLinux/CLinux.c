@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -468,6 +470,13 @@ void clinux_error_text(int number, char *text, size_t capacity) {
   if (found != text) snprintf(text, capacity, "%s", found);
 }
 
+void clinux_heap(uint64_t *allocated, uint64_t *size, uint64_t *unused) {
+  struct mallinfo2 info = mallinfo2();
+  *allocated = info.uordblks + info.hblkhd;
+  *size = info.arena + info.hblkhd;
+  *unused = info.fordblks;
+}
+
 int clinux_open_descriptors(void) {
   DIR *directory = opendir("/proc/self/fd");
   if (directory == NULL) return -errno;
@@ -475,4 +484,65 @@ int clinux_open_descriptors(void) {
   for (struct dirent *entry; (entry = readdir(directory)) != NULL;) count += entry->d_name[0] != '.';
   closedir(directory);
   return count - 1;
+}
+
+int64_t clinux_list_directory(const char *path, char *names, size_t capacity) {
+  DIR *directory = opendir(path);
+  if (!directory) return -errno;
+  size_t used = 0;
+  int64_t result = 0;
+  for (;;) {
+    errno = 0;
+    struct dirent *entry = readdir(directory);
+    if (!entry) {
+      result = errno ? -errno : (int64_t)used;
+      break;
+    }
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    char kind = entry->d_type == DT_REG ? 'f' : entry->d_type == DT_DIR ? 'd' : 0;
+    struct stat status;
+    if (!kind && fstatat(dirfd(directory), entry->d_name, &status, 0) == 0) {
+      kind = S_ISREG(status.st_mode) ? 'f' : S_ISDIR(status.st_mode) ? 'd' : 0;
+    }
+    if (!kind) continue;
+    size_t length = strlen(entry->d_name) + 1;
+    if (used + 1 + length > capacity) {
+      result = -EFBIG;
+      break;
+    }
+    names[used++] = kind;
+    memcpy(names + used, entry->d_name, length);
+    used += length;
+  }
+  closedir(directory);
+  return result;
+}
+
+// MARK: inotify
+
+int clinux_inotify(void) { RETURN(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)); }
+
+int clinux_inotify_watch(int fd, const char *path) {
+  RETURN(inotify_add_watch(fd, path, IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR));
+}
+
+int64_t clinux_inotify_read(int fd, char *names) {
+  // An event's name takes no more room here than there.
+  char events[CLINUX_INOTIFY_ROOM / 2] __attribute__((aligned(__alignof__(struct inotify_event))));
+  ssize_t count = read(fd, events, sizeof events);
+  if (count < 0) return -errno;
+  size_t used = 0;
+  for (ssize_t at = 0; at + (ssize_t)sizeof(struct inotify_event) <= count;) {
+    const struct inotify_event *event = (const struct inotify_event *)(events + at);
+    char kind = event->mask & IN_Q_OVERFLOW                                 ? 'o'
+                : event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED) ? 'x'
+                                                                             : 'm';
+    size_t length = event->len ? strnlen(event->name, event->len) : 0;
+    names[used++] = kind;
+    memcpy(names + used, event->name, length);
+    used += length;
+    names[used++] = 0;
+    at += (ssize_t)sizeof(struct inotify_event) + event->len;
+  }
+  return (int64_t)used;
 }

@@ -10,11 +10,15 @@ import SwiftProtobuf
 public typealias TypedConfig = Google_Protobuf_Any
 /// A span of time as the schema has it; see `nanoseconds` for plain arithmetic.
 public typealias DurationValue = Google_Protobuf_Duration
+/// Anything: names and values as JSON has them.
+public typealias StructValue = Google_Protobuf_Struct
 
 // MARK: Bootstrap
 
 public typealias Bootstrap = Envoy_Config_Bootstrap_V3_Bootstrap
 public typealias Admin = Envoy_Config_Bootstrap_V3_Admin
+public typealias LayeredRuntime = Envoy_Config_Bootstrap_V3_LayeredRuntime
+public typealias RuntimeLayer = Envoy_Config_Bootstrap_V3_RuntimeLayer
 public typealias Node = Envoy_Config_Core_V3_Node
 public typealias Locality = Envoy_Config_Core_V3_Locality
 public typealias Address = Envoy_Config_Core_V3_Address
@@ -73,6 +77,7 @@ public typealias ResponseMapper = Envoy_Extensions_Filters_Network_HttpConnectio
 
 public typealias RouteConfiguration = Envoy_Config_Route_V3_RouteConfiguration
 public typealias VirtualHost = Envoy_Config_Route_V3_VirtualHost
+public typealias VirtualCluster = Envoy_Config_Route_V3_VirtualCluster
 public typealias Route = Envoy_Config_Route_V3_Route
 public typealias RouteMatch = Envoy_Config_Route_V3_RouteMatch
 public typealias RouteAction = Envoy_Config_Route_V3_RouteAction

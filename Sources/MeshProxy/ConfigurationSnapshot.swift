@@ -26,11 +26,17 @@ public final class ConfigurationSnapshot: Sendable {
   let clusters: [ClusterEntry]
   /// How many connections from clients may be open at once, if the overload manager says so.
   let maximumConnections: UInt64?
+  /// The main thread's; workers read values only.
+  let runtimeLayers: [RuntimeLayerConfiguration]
 
-  init(listeners: [ListenerEntry], clusters: [ClusterEntry], maximumConnections: UInt64? = nil) {
+  init(
+    listeners: [ListenerEntry], clusters: [ClusterEntry], maximumConnections: UInt64? = nil,
+    runtimeLayers: [RuntimeLayerConfiguration] = []
+  ) {
     self.listeners = listeners
     self.clusters = clusters
     self.maximumConnections = maximumConnections
+    self.runtimeLayers = runtimeLayers
   }
 }
 

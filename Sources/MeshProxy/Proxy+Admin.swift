@@ -8,7 +8,10 @@ extension Proxy: AdminContext {
   /// Brought up to date first: what nobody counts is read when it is asked for.
   public var stats: StatsStore {
     serverStats.set(.uptime, Int64(loop.now.since(startedAt).rawValue / 1_000_000_000))
-    serverStats.set(.memoryAllocated, Int64(clamping: CurrentProcess.memory.resident))
+    let heap = CurrentProcess.heap
+    serverStats.set(.memoryAllocated, Int64(clamping: heap.allocated))
+    serverStats.set(.memoryHeapSize, Int64(clamping: heap.size))
+    serverStats.set(.memoryPhysicalSize, Int64(clamping: CurrentProcess.memory.resident))
     serverStats.set(.totalConnections, identities.activeConnections)
     serverStats.set(.staleEvents, Int64(clamping: loop.staleEvents))
     let states: [State] = [.live, .draining, .preInitializing, .initializing]
@@ -42,6 +45,8 @@ extension Proxy: AdminContext {
     }
   }
 
+  public var uninitializedClusters: [String] { discovery.unresolved }
+
   public var listeners: [AdminListener] {
     (snapshot?.listeners ?? []).compactMap { entry in
       sockets[ListenerKey(entry.configuration)].map {
@@ -66,6 +71,10 @@ extension Proxy: AdminContext {
     // As in Envoy: a proxy that is to be left alone lets its clients go, one response at a time.
     for worker in workers { worker.mailbox.post { $0.setHealthCheckFailed(fail) } }
   }
+
+  public var runtimeLayers: [Runtime.Layer] { runtimeLoader.layers }
+
+  public func modifyRuntime(_ changes: [(name: String, value: String)]) -> Bool { runtimeLoader.modify(changes) }
 
   public func quit() {
     log.info("told to quit by the admin interface")

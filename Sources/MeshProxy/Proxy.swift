@@ -17,14 +17,23 @@ public final class Proxy {
   /// The version of this program.
   public static let versionText = "0.1.0"
 
+  /// The same as a number, for `server.version`: 1.2.3 is 1002003.
+  static var versionNumber: Int64 {
+    versionText.split(separator: ".").reduce(0) { $0 * 1000 + (Int64($1) ?? 0) }
+  }
+
   let options: CommandLineOptions
   let loop: EventLoop
   let mailbox = Mailbox<Proxy>()
   let store: StatsStore
   private let serverBlock: StatBlock<ServerStat>
+  /// From the process's start to its readiness.
+  private let startupTime: LatencyHistogram
   let serverStats: StatLane<ServerStat>
   let identities: Identities
   let accessLogFiles: AccessLogFiles
+  let runtimeLoader: RuntimeLoader
+  private let configurationStats: ConfigurationStats
   let concurrency: Int
   public let startedAt: MonotonicTime
   public private(set) var state = State.preInitializing
@@ -83,7 +92,8 @@ public final class Proxy {
       let loaded = try ConfigurationReader.readBootstrap(path: options.configPath, yaml: options.configYAML)
       for warning in loaded.warnings { Log.config.warning(warning.description) }
       proxy = try Proxy(options, loaded.bootstrap, signals)
-      guard let snapshot = proxy.compile(loaded) else { return 1 }
+      guard let snapshot = proxy.compile(loaded), let runtime = proxy.prepareRuntime(snapshot, loaded) else { return 1 }
+      proxy.runtimeLoader.apply(runtime, serviceCluster: proxy.node.cluster)
       proxy.snapshot = snapshot
     } catch let errors as ConfigurationErrors {
       for problem in errors.problems { Log.config.error(problem.description) }
@@ -132,13 +142,20 @@ public final class Proxy {
     store = StatsStore(lanes: concurrency + 1)
     serverBlock = store.scope("server", prometheus: PrometheusScope("envoy_server"))
     serverStats = serverBlock.lane(concurrency)
+    startupTime = store.histogram(
+      "server", HistogramDefinition(name: "initialization_time_ms"), prometheus: PrometheusScope("envoy_server"))
     accessLogFiles = AccessLogFiles(
       flushInterval: .milliseconds(UInt64(options.fileFlushMilliseconds)), stats: store)
     identities = Identities(store: store, accessLogFiles: accessLogFiles)
+    runtimeLoader = RuntimeLoader(identities.runtime, loop: loop, store: store, lane: concurrency)
+    configurationStats = ConfigurationStats(store, lane: concurrency)
     inherited = InheritedSockets()
     listenSockets = ListenSockets(loop, source: inherited)
     discovery = try EndpointDiscovery(loop: loop, identities: identities, mainLane: concurrency)
     serverStats.set(.concurrency, Int64(concurrency))
+    serverStats.set(.version, Self.versionNumber)
+    // There is no certificate.
+    serverStats.set(.daysUntilFirstCertificateExpires, Int64(UInt32.max))
   }
 
   /// Builds the snapshot of a loaded configuration, or logs everything that is wrong with it.
@@ -149,6 +166,16 @@ public final class Proxy {
       Log.config.error(loaded.problem(at: problem.path, problem.message).description)
     }
     return snapshot
+  }
+
+  /// The runtime's layers, ready to be taken; nil, with an error in the log, if one cannot be watched.
+  private func prepareRuntime(
+    _ snapshot: ConfigurationSnapshot, _ loaded: LoadedBootstrap
+  ) -> RuntimeLoader.Preparation? {
+    do { return try runtimeLoader.prepare(snapshot.runtimeLayers) } catch {
+      Log.config.error(loaded.problem(at: "layered_runtime", "cannot see changes: \(error)").description)
+      return nil
+    }
   }
 
   // MARK: Running
@@ -166,6 +193,7 @@ public final class Proxy {
     }
     state = .initializing
     if let snapshot {
+      configurationStats.begin(listeners: snapshot.listeners.count, waitingFor: snapshot.clusters.count)
       discovery.update(snapshot.clusters.map(\.configuration)) { [unowned self] in begin(snapshot) }
     }
     discovery.onChange = { [unowned self] cluster, endpoints in
@@ -232,8 +260,10 @@ public final class Proxy {
     do {
       for entry in snapshot.listeners { try listen(entry.configuration) }
     } catch {
+      configurationStats.listenFailed()
       return fail("\(error)")
     }
+    configurationStats.took(bootstrap.staticResources)
     let unclaimed = inherited.closeUnclaimed()
     if !unclaimed.isEmpty {
       log.warning(
@@ -244,6 +274,8 @@ public final class Proxy {
       guard state == .initializing else { return }
       state = .live
       serverStats.set(.live, 1)
+      configurationStats.finished(workers: concurrency)
+      startupTime.lane(concurrency).record(loop.now.since(startedAt).rawValue / 1000)
       log.info("all workers are serving; ready after \(loop.now.since(startedAt).wholeMilliseconds) ms")
       reloadIfWanted()
     }
@@ -374,7 +406,7 @@ public final class Proxy {
       return rejectReload()
     }
     for warning in loaded.warnings { Log.config.warning(warning.description) }
-    guard let next = compile(loaded) else { return rejectReload() }
+    guard let next = compile(loaded), let runtime = prepareRuntime(next, loaded) else { return rejectReload() }
     if loaded.bootstrap.admin != bootstrap.admin {
       log.warning("the admin address cannot change while running: the old one stays")
     }
@@ -383,16 +415,19 @@ public final class Proxy {
       for entry in next.listeners { try listen(entry.configuration) }
     } catch {
       log.error("\(error)")
+      configurationStats.listenFailed()
       for key in opened { if let bound = sockets.removeValue(forKey: key) { listenSockets.release(bound.address) } }
       return rejectReload()
     }
     discovery.update(next.clusters.map(\.configuration)) { [unowned self] in
-      install(next, loaded.bootstrap)
+      install(next, runtime, loaded.bootstrap)
     }
   }
 
   private func rejectReload() {
     serverStats.add(.reloadFailure)
+    // What only the refused configuration has is forgotten.
+    discovery.forgetOldEndpoints()
     log.error("the new configuration is not used; the old one stays")
     isReloading = false
     reloadIfWanted()
@@ -404,12 +439,14 @@ public final class Proxy {
     reload()
   }
 
-  private func install(_ next: ConfigurationSnapshot, _ bootstrap: Bootstrap) {
+  private func install(_ next: ConfigurationSnapshot, _ runtime: RuntimeLoader.Preparation, _ bootstrap: Bootstrap) {
     // Names were waited for; the process may have been told to end meanwhile.
     guard shutdown == nil else { return }
     snapshot = next
     identities.connectionLimit.configure(next.maximumConnections)
     self.bootstrap = bootstrap
+    configurationStats.took(bootstrap.staticResources)
+    runtimeLoader.apply(runtime, serviceCluster: node.cluster)
     configuredAt = ProcessClock.wall()
     let kept = Set(next.listeners.map { ListenerKey($0.configuration) })
     let gone = retire { !kept.contains($0) }
@@ -417,6 +454,7 @@ public final class Proxy {
       for bound in gone { listenSockets.release(bound.address) }
       discovery.forgetOldEndpoints()
       serverStats.add(.reloadSuccess)
+      configurationStats.finished(workers: concurrency)
       log.info("the new configuration is in use")
       isReloading = false
       reloadIfWanted()

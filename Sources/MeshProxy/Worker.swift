@@ -48,7 +48,10 @@ public final class Worker {
 
   func takeStream() -> Stream { freeStreams.popLast() ?? Stream(worker: self) }
 
-  func recycle(_ stream: Stream) { if freeStreams.count < 256 { freeStreams.append(stream) } }
+  func recycle(_ stream: Stream) {
+    // A stream remembers its last cluster, and shall not keep alive one that is gone.
+    if freeStreams.count < 256, stream.info.cluster?.isGone != true { freeStreams.append(stream) }
+  }
 
   /// The time as the `date` header has it; written anew once a second.
   var date: Bytes {
@@ -135,6 +138,7 @@ public final class Worker {
       cluster.drain()
       clusters[name] = nil
     }
+    if !gone.isEmpty { freeStreams.removeAll() }
 
     // Those that go are first: another listener may have the same address, and so the same sockets.
     let kept = Set(snapshot.listeners.map { ListenerKey($0.configuration) })

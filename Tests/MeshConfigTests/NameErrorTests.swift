@@ -132,7 +132,7 @@ import Testing
     #expect(
       filter("{\"@type\": envoy.extensions.filters.http.router.v3.Router, start_child_span: true}") == [
         "x.yaml:2:73: typed_config.start_child_span: Envoy has this field, but it is not supported yet"
-          + " (supported: suppress_envoy_headers)"
+          + " (supported: dynamic_stats, suppress_envoy_headers, respect_expected_rq_timeout)"
       ])
     #expect(
       filter("{\"@type\": envoy.extensions.filters.http.router.v3.Router, \"@type\": x}") == [

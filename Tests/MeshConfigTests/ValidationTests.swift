@@ -27,7 +27,7 @@ import Testing
       ])
     #expect(
       problems(FaultDelay.self, "percentage: {numerator: 1}\n") == [
-        "x.yaml:1:1: fixed_delay: is required (a duration, more than 0s)"
+        "x.yaml:1:1: needs one of fixed_delay, header_delay"
       ])
     #expect(
       problems(VirtualHost.self, "name: a\ndomains:\n") == [

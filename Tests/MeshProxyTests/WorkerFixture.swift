@@ -12,6 +12,8 @@ final class WorkerFixture {
   let worker: Worker
   let manager: ConnectionManager
   let store = StatsStore(lanes: 2)
+  /// Whose values the configuration asks for.
+  let runtime: Runtime
 
   /// - Parameters:
   ///   - routes: the virtual host's routes, as YAML of one line.
@@ -44,6 +46,7 @@ final class WorkerFixture {
         clusters: \(clusters)
       """
     let identities = Identities(store: store, accessLogFiles: AccessLogFiles(opensFiles: false))
+    runtime = identities.runtime
     var builder = SnapshotBuilder(identities: identities)
     let bootstrap = try ConfigurationReader.readBootstrap(path: nil, yaml: yaml).bootstrap
     guard let snapshot = builder.build(bootstrap) else {
@@ -68,7 +71,7 @@ final class WorkerFixture {
     let configuration = filters.map { listener.configuration.manager.replacing(filters: $0) }
     manager = ConnectionManager(
       worker: worker, configuration: configuration ?? listener.configuration.manager,
-      identity: listener.identity.manager)
+      listener: listener.identity)
   }
 
   /// Puts a request in. `headers` are field lines; `host` is set unless it is among them.
@@ -109,6 +112,11 @@ final class WorkerFixture {
       worker.loop.turn(upTo: .milliseconds(50))
     }
     return true
+  }
+
+  /// Sets runtime values in place of those there were.
+  func setRuntime(_ values: [String: String]) {
+    runtime.update([.init(name: "test", entries: values.mapValues { RuntimeEntry($0) })])
   }
 
   func count(_ stat: ConnectionManagerStat) -> Int64 { manager.stats.value(stat) }

@@ -154,4 +154,18 @@ int clinux_unlink(const char *_Nonnull path);
 void clinux_error_text(int number, char *_Nonnull text, size_t capacity);
 // The number of entries of /proc/self/fd, without the descriptor used for counting.
 int clinux_open_descriptors(void);
+// malloc's account of all arenas: bytes in use, bytes taken from the kernel, bytes of those not in use.
+void clinux_heap(uint64_t *_Nonnull allocated, uint64_t *_Nonnull size, uint64_t *_Nonnull unused);
+// Lists a directory (symbolic links are followed) as `d` or `f` and a name with a NUL at its end, one after the other;
+// other kinds of files, `.` and `..` are left out. The bytes written; -EFBIG if `capacity` is not enough.
+int64_t clinux_list_directory(const char *_Nonnull path, char *_Nonnull names, size_t capacity);
+
+// An inotify descriptor, non-blocking and close-on-exec.
+int clinux_inotify(void);
+// Watches a directory for what is renamed into it, and for its own end.
+int clinux_inotify_watch(int fd, const char *_Nonnull path);
+// The events that wait: a kind (`m` renamed into the directory, `o` some were lost, `x` the directory is gone) and a name
+// with a NUL at its end, each. The bytes written, at most 8 KiB; -EAGAIN if there are none.
+int64_t clinux_inotify_read(int fd, char *_Nonnull names);
+#define CLINUX_INOTIFY_ROOM 8192
 #endif

@@ -74,6 +74,17 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: Sendable {
   /// Clears the value of `overloadManager`. Subsequent reads from it will return its default value.
   public mutating func clearOverloadManager() {self._overloadManager = nil}
 
+  /// Settings that can change while the proxy runs.
+  /// Default: no layers, hence no settings.
+  public var layeredRuntime: Envoy_Config_Bootstrap_V3_LayeredRuntime {
+    get {_layeredRuntime ?? Envoy_Config_Bootstrap_V3_LayeredRuntime()}
+    set {_layeredRuntime = newValue}
+  }
+  /// Returns true if `layeredRuntime` has been explicitly set.
+  public var hasLayeredRuntime: Bool {self._layeredRuntime != nil}
+  /// Clears the value of `layeredRuntime`. Subsequent reads from it will return its default value.
+  public mutating func clearLayeredRuntime() {self._layeredRuntime = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   /// Resources that are part of the configuration file itself.
@@ -101,6 +112,7 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: Sendable {
   fileprivate var _staticResources: Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources? = nil
   fileprivate var _admin: Envoy_Config_Bootstrap_V3_Admin? = nil
   fileprivate var _overloadManager: Envoy_Config_Overload_V3_OverloadManager? = nil
+  fileprivate var _layeredRuntime: Envoy_Config_Bootstrap_V3_LayeredRuntime? = nil
 }
 
 /// The admin interface: `/ready`, `/stats`, `/clusters`, `/config_dump` and the rest.
@@ -128,13 +140,127 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Admin: Sendable {
   fileprivate var _address: Envoy_Config_Core_V3_Address? = nil
 }
 
+/// Settings that can change while the proxy runs: keys and values, in layers.
+public nonisolated struct Envoy_Config_Bootstrap_V3_LayeredRuntime: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The layers; where several have a key, the last one decides.
+  /// Default: none.
+  public var layers: [Envoy_Config_Bootstrap_V3_RuntimeLayer] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// One layer of runtime settings.
+public nonisolated struct Envoy_Config_Bootstrap_V3_RuntimeLayer: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Name of the layer, unique among the layers.
+  /// Default: required.
+  public var name: String = String()
+
+  public var layerSpecifier: Envoy_Config_Bootstrap_V3_RuntimeLayer.OneOf_LayerSpecifier? = nil
+
+  /// Settings that are part of the configuration. Nested keys are joined with dots; a mapping with
+  /// `numerator` or `denominator` is a fraction.
+  /// Default: none.
+  public var staticLayer: SwiftProtobuf.Google_Protobuf_Struct {
+    get {
+      if case .staticLayer(let v)? = layerSpecifier {return v}
+      return SwiftProtobuf.Google_Protobuf_Struct()
+    }
+    set {layerSpecifier = .staticLayer(newValue)}
+  }
+
+  /// Settings from files.
+  /// Default: none.
+  public var diskLayer: Envoy_Config_Bootstrap_V3_RuntimeLayer.DiskLayer {
+    get {
+      if case .diskLayer(let v)? = layerSpecifier {return v}
+      return Envoy_Config_Bootstrap_V3_RuntimeLayer.DiskLayer()
+    }
+    set {layerSpecifier = .diskLayer(newValue)}
+  }
+
+  /// Settings from the admin interface. At most one layer may be of this kind.
+  /// Default: none.
+  public var adminLayer: Envoy_Config_Bootstrap_V3_RuntimeLayer.AdminLayer {
+    get {
+      if case .adminLayer(let v)? = layerSpecifier {return v}
+      return Envoy_Config_Bootstrap_V3_RuntimeLayer.AdminLayer()
+    }
+    set {layerSpecifier = .adminLayer(newValue)}
+  }
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_LayerSpecifier: Equatable, Sendable {
+    /// Settings that are part of the configuration. Nested keys are joined with dots; a mapping with
+    /// `numerator` or `denominator` is a fraction.
+    /// Default: none.
+    case staticLayer(SwiftProtobuf.Google_Protobuf_Struct)
+    /// Settings from files.
+    /// Default: none.
+    case diskLayer(Envoy_Config_Bootstrap_V3_RuntimeLayer.DiskLayer)
+    /// Settings from the admin interface. At most one layer may be of this kind.
+    /// Default: none.
+    case adminLayer(Envoy_Config_Bootstrap_V3_RuntimeLayer.AdminLayer)
+
+  }
+
+  /// Settings from files: every file below a directory is a key (its path, with dots between the
+  /// parts), its content the value. Lines that begin with `#` are comments.
+  public nonisolated struct DiskLayer: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// A symbolic link to the directory. Whoever wants to change settings makes a new directory and
+    /// renames a new link over this one; the settings are then read again.
+    /// Default: required.
+    public var symlinkRoot: String = String()
+
+    /// A directory below the link's target that is read instead of the target itself.
+    /// Default: none.
+    public var subdirectory: String = String()
+
+    /// Append the name of this proxy's cluster (`node.cluster`, `--service-cluster`) to the
+    /// directory.
+    /// Default: false.
+    public var appendServiceCluster: Bool = false
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
+
+  /// Settings from the admin interface: `POST /runtime_modify?key=value`.
+  public nonisolated struct AdminLayer: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
+
+  public init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "envoy.config.bootstrap.v3"
 
 nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Bootstrap"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{2}\u{a}admin\0\u{4}\u{3}overload_manager\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{2}\u{a}admin\0\u{4}\u{3}overload_manager\0\u{4}\u{2}layered_runtime\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -146,6 +272,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
       case 2: try { try decoder.decodeSingularMessageField(value: &self._staticResources) }()
       case 12: try { try decoder.decodeSingularMessageField(value: &self._admin) }()
       case 15: try { try decoder.decodeSingularMessageField(value: &self._overloadManager) }()
+      case 17: try { try decoder.decodeSingularMessageField(value: &self._layeredRuntime) }()
       default: break
       }
     }
@@ -168,6 +295,9 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
     try { if let v = self._overloadManager {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
     } }()
+    try { if let v = self._layeredRuntime {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -176,6 +306,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
     if lhs._staticResources != rhs._staticResources {return false}
     if lhs._admin != rhs._admin {return false}
     if lhs._overloadManager != rhs._overloadManager {return false}
+    if lhs._layeredRuntime != rhs._layeredRuntime {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -245,6 +376,184 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Admin: SwiftProtobuf.Message, Sw
 
   public static func ==(lhs: Envoy_Config_Bootstrap_V3_Admin, rhs: Envoy_Config_Bootstrap_V3_Admin) -> Bool {
     if lhs._address != rhs._address {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Bootstrap_V3_LayeredRuntime: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".LayeredRuntime"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}layers\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.layers) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.layers.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.layers, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Bootstrap_V3_LayeredRuntime, rhs: Envoy_Config_Bootstrap_V3_LayeredRuntime) -> Bool {
+    if lhs.layers != rhs.layers {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Bootstrap_V3_RuntimeLayer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".RuntimeLayer"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}static_layer\0\u{3}disk_layer\0\u{3}admin_layer\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try {
+        var v: SwiftProtobuf.Google_Protobuf_Struct?
+        var hadOneofValue = false
+        if let current = self.layerSpecifier {
+          hadOneofValue = true
+          if case .staticLayer(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.layerSpecifier = .staticLayer(v)
+        }
+      }()
+      case 3: try {
+        var v: Envoy_Config_Bootstrap_V3_RuntimeLayer.DiskLayer?
+        var hadOneofValue = false
+        if let current = self.layerSpecifier {
+          hadOneofValue = true
+          if case .diskLayer(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.layerSpecifier = .diskLayer(v)
+        }
+      }()
+      case 4: try {
+        var v: Envoy_Config_Bootstrap_V3_RuntimeLayer.AdminLayer?
+        var hadOneofValue = false
+        if let current = self.layerSpecifier {
+          hadOneofValue = true
+          if case .adminLayer(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.layerSpecifier = .adminLayer(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    switch self.layerSpecifier {
+    case .staticLayer?: try {
+      guard case .staticLayer(let v)? = self.layerSpecifier else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    }()
+    case .diskLayer?: try {
+      guard case .diskLayer(let v)? = self.layerSpecifier else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    }()
+    case .adminLayer?: try {
+      guard case .adminLayer(let v)? = self.layerSpecifier else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Bootstrap_V3_RuntimeLayer, rhs: Envoy_Config_Bootstrap_V3_RuntimeLayer) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.layerSpecifier != rhs.layerSpecifier {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Bootstrap_V3_RuntimeLayer.DiskLayer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Bootstrap_V3_RuntimeLayer.protoMessageName + ".DiskLayer"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}symlink_root\0\u{3}append_service_cluster\0\u{1}subdirectory\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.symlinkRoot) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.appendServiceCluster) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.subdirectory) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.symlinkRoot.isEmpty {
+      try visitor.visitSingularStringField(value: self.symlinkRoot, fieldNumber: 1)
+    }
+    if self.appendServiceCluster != false {
+      try visitor.visitSingularBoolField(value: self.appendServiceCluster, fieldNumber: 2)
+    }
+    if !self.subdirectory.isEmpty {
+      try visitor.visitSingularStringField(value: self.subdirectory, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Bootstrap_V3_RuntimeLayer.DiskLayer, rhs: Envoy_Config_Bootstrap_V3_RuntimeLayer.DiskLayer) -> Bool {
+    if lhs.symlinkRoot != rhs.symlinkRoot {return false}
+    if lhs.subdirectory != rhs.subdirectory {return false}
+    if lhs.appendServiceCluster != rhs.appendServiceCluster {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Bootstrap_V3_RuntimeLayer.AdminLayer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Bootstrap_V3_RuntimeLayer.protoMessageName + ".AdminLayer"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Bootstrap_V3_RuntimeLayer.AdminLayer, rhs: Envoy_Config_Bootstrap_V3_RuntimeLayer.AdminLayer) -> Bool {
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -31,13 +31,23 @@ public nonisolated struct Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay: S
   public var faultDelaySecifier: Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay.OneOf_FaultDelaySecifier? = nil
 
   /// For how long. Unit: duration. Range: more than 0s.
-  /// Default: required.
+  /// Default: none.
   public var fixedDelay: SwiftProtobuf.Google_Protobuf_Duration {
     get {
       if case .fixedDelay(let v)? = faultDelaySecifier {return v}
       return SwiftProtobuf.Google_Protobuf_Duration()
     }
     set {faultDelaySecifier = .fixedDelay(newValue)}
+  }
+
+  /// The time comes with the request; without one it is not delayed.
+  /// Default: none.
+  public var headerDelay: Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay.HeaderDelay {
+    get {
+      if case .headerDelay(let v)? = faultDelaySecifier {return v}
+      return Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay.HeaderDelay()
+    }
+    set {faultDelaySecifier = .headerDelay(newValue)}
   }
 
   /// Share of the requests that are delayed.
@@ -55,9 +65,24 @@ public nonisolated struct Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay: S
 
   public nonisolated enum OneOf_FaultDelaySecifier: Equatable, Sendable {
     /// For how long. Unit: duration. Range: more than 0s.
-    /// Default: required.
+    /// Default: none.
     case fixedDelay(SwiftProtobuf.Google_Protobuf_Duration)
+    /// The time comes with the request; without one it is not delayed.
+    /// Default: none.
+    case headerDelay(Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay.HeaderDelay)
 
+  }
+
+  /// The request says for how long: `x-envoy-fault-delay-request` is in milliseconds and
+  /// `x-envoy-fault-delay-request-percentage` may lower the share.
+  public nonisolated struct HeaderDelay: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
   }
 
   public init() {}
@@ -71,7 +96,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.filters.common
 
 nonisolated extension Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".FaultDelay"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{3}fixed_delay\0\u{1}percentage\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{3}fixed_delay\0\u{1}percentage\0\u{3}header_delay\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -93,6 +118,19 @@ nonisolated extension Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay: Swift
         }
       }()
       case 4: try { try decoder.decodeSingularMessageField(value: &self._percentage) }()
+      case 5: try {
+        var v: Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay.HeaderDelay?
+        var hadOneofValue = false
+        if let current = self.faultDelaySecifier {
+          hadOneofValue = true
+          if case .headerDelay(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.faultDelaySecifier = .headerDelay(v)
+        }
+      }()
       default: break
       }
     }
@@ -109,12 +147,34 @@ nonisolated extension Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay: Swift
     try { if let v = self._percentage {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     } }()
+    try { if case .headerDelay(let v)? = self.faultDelaySecifier {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay, rhs: Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay) -> Bool {
     if lhs.faultDelaySecifier != rhs.faultDelaySecifier {return false}
     if lhs._percentage != rhs._percentage {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay.HeaderDelay: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay.protoMessageName + ".HeaderDelay"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay.HeaderDelay, rhs: Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay.HeaderDelay) -> Bool {
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -51,6 +51,10 @@ public nonisolated struct Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault: Send
   /// Clears the value of `abort`. Subsequent reads from it will return its default value.
   public mutating func clearAbort() {self._abort = nil}
 
+  /// Only requests that go to this cluster.
+  /// Default: all requests.
+  public var upstreamCluster: String = String()
+
   /// Conditions on headers; all must hold for a request to be affected.
   /// Default: all requests.
   public var headers: [Envoy_Config_Route_V3_HeaderMatcher] = []
@@ -65,6 +69,30 @@ public nonisolated struct Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault: Send
   public var hasMaxActiveFaults: Bool {self._maxActiveFaults != nil}
   /// Clears the value of `maxActiveFaults`. Subsequent reads from it will return its default value.
   public mutating func clearMaxActiveFaults() {self._maxActiveFaults = nil}
+
+  /// Only requests whose `x-envoy-downstream-service-node` is one of these.
+  /// Default: all requests.
+  public var downstreamNodes: [String] = []
+
+  /// Runtime key that overrides the share of requests that are delayed.
+  /// Default: `fault.http.delay.fixed_delay_percent`.
+  public var delayPercentRuntime: String = String()
+
+  /// Runtime key that overrides the share of requests that are aborted.
+  /// Default: `fault.http.abort.abort_percent`.
+  public var abortPercentRuntime: String = String()
+
+  /// Runtime key that overrides the delay, in milliseconds.
+  /// Default: `fault.http.delay.fixed_duration_ms`.
+  public var delayDurationRuntime: String = String()
+
+  /// Runtime key that overrides the status of the answer.
+  /// Default: `fault.http.abort.http_status`.
+  public var abortHTTPStatusRuntime: String = String()
+
+  /// Runtime key that overrides `max_active_faults`.
+  /// Default: `fault.http.max_active_faults`.
+  public var maxActiveFaultsRuntime: String = String()
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -84,13 +112,23 @@ public nonisolated struct Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort: Sen
   public var errorType: Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort.OneOf_ErrorType? = nil
 
   /// HTTP status of the answer. Range: 200 to 599.
-  /// Default: required.
+  /// Default: none.
   public var httpStatus: UInt32 {
     get {
       if case .httpStatus(let v)? = errorType {return v}
       return 0
     }
     set {errorType = .httpStatus(newValue)}
+  }
+
+  /// The status comes with the request; without one it is not aborted.
+  /// Default: none.
+  public var headerAbort: Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort.HeaderAbort {
+    get {
+      if case .headerAbort(let v)? = errorType {return v}
+      return Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort.HeaderAbort()
+    }
+    set {errorType = .headerAbort(newValue)}
   }
 
   /// Share of the requests that are aborted.
@@ -108,9 +146,24 @@ public nonisolated struct Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort: Sen
 
   public nonisolated enum OneOf_ErrorType: Equatable, Sendable {
     /// HTTP status of the answer. Range: 200 to 599.
-    /// Default: required.
+    /// Default: none.
     case httpStatus(UInt32)
+    /// The status comes with the request; without one it is not aborted.
+    /// Default: none.
+    case headerAbort(Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort.HeaderAbort)
 
+  }
+
+  /// The request says which: `x-envoy-fault-abort-request` is the status (200 to 599) and
+  /// `x-envoy-fault-abort-request-percentage` may lower the share.
+  public nonisolated struct HeaderAbort: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
   }
 
   public init() {}
@@ -124,7 +177,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.filters.http.f
 
 nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".HTTPFault"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}delay\0\u{1}abort\0\u{2}\u{2}headers\0\u{4}\u{2}max_active_faults\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}delay\0\u{1}abort\0\u{3}upstream_cluster\0\u{1}headers\0\u{3}downstream_nodes\0\u{3}max_active_faults\0\u{4}\u{2}delay_percent_runtime\0\u{3}abort_percent_runtime\0\u{3}delay_duration_runtime\0\u{3}abort_http_status_runtime\0\u{3}max_active_faults_runtime\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -134,8 +187,15 @@ nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault: SwiftPro
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._delay) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._abort) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.upstreamCluster) }()
       case 4: try { try decoder.decodeRepeatedMessageField(value: &self.headers) }()
+      case 5: try { try decoder.decodeRepeatedStringField(value: &self.downstreamNodes) }()
       case 6: try { try decoder.decodeSingularMessageField(value: &self._maxActiveFaults) }()
+      case 8: try { try decoder.decodeSingularStringField(value: &self.delayPercentRuntime) }()
+      case 9: try { try decoder.decodeSingularStringField(value: &self.abortPercentRuntime) }()
+      case 10: try { try decoder.decodeSingularStringField(value: &self.delayDurationRuntime) }()
+      case 11: try { try decoder.decodeSingularStringField(value: &self.abortHTTPStatusRuntime) }()
+      case 12: try { try decoder.decodeSingularStringField(value: &self.maxActiveFaultsRuntime) }()
       default: break
       }
     }
@@ -152,20 +212,48 @@ nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault: SwiftPro
     try { if let v = self._abort {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
+    if !self.upstreamCluster.isEmpty {
+      try visitor.visitSingularStringField(value: self.upstreamCluster, fieldNumber: 3)
+    }
     if !self.headers.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.headers, fieldNumber: 4)
+    }
+    if !self.downstreamNodes.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.downstreamNodes, fieldNumber: 5)
     }
     try { if let v = self._maxActiveFaults {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
     } }()
+    if !self.delayPercentRuntime.isEmpty {
+      try visitor.visitSingularStringField(value: self.delayPercentRuntime, fieldNumber: 8)
+    }
+    if !self.abortPercentRuntime.isEmpty {
+      try visitor.visitSingularStringField(value: self.abortPercentRuntime, fieldNumber: 9)
+    }
+    if !self.delayDurationRuntime.isEmpty {
+      try visitor.visitSingularStringField(value: self.delayDurationRuntime, fieldNumber: 10)
+    }
+    if !self.abortHTTPStatusRuntime.isEmpty {
+      try visitor.visitSingularStringField(value: self.abortHTTPStatusRuntime, fieldNumber: 11)
+    }
+    if !self.maxActiveFaultsRuntime.isEmpty {
+      try visitor.visitSingularStringField(value: self.maxActiveFaultsRuntime, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault, rhs: Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault) -> Bool {
     if lhs._delay != rhs._delay {return false}
     if lhs._abort != rhs._abort {return false}
+    if lhs.upstreamCluster != rhs.upstreamCluster {return false}
     if lhs.headers != rhs.headers {return false}
     if lhs._maxActiveFaults != rhs._maxActiveFaults {return false}
+    if lhs.downstreamNodes != rhs.downstreamNodes {return false}
+    if lhs.delayPercentRuntime != rhs.delayPercentRuntime {return false}
+    if lhs.abortPercentRuntime != rhs.abortPercentRuntime {return false}
+    if lhs.delayDurationRuntime != rhs.delayDurationRuntime {return false}
+    if lhs.abortHTTPStatusRuntime != rhs.abortHTTPStatusRuntime {return false}
+    if lhs.maxActiveFaultsRuntime != rhs.maxActiveFaultsRuntime {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -173,7 +261,7 @@ nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault: SwiftPro
 
 nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".FaultAbort"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{2}http_status\0\u{1}percentage\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{2}http_status\0\u{1}percentage\0\u{3}header_abort\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -190,6 +278,19 @@ nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort: SwiftPr
         }
       }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._percentage) }()
+      case 4: try {
+        var v: Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort.HeaderAbort?
+        var hadOneofValue = false
+        if let current = self.errorType {
+          hadOneofValue = true
+          if case .headerAbort(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.errorType = .headerAbort(v)
+        }
+      }()
       default: break
       }
     }
@@ -206,12 +307,34 @@ nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort: SwiftPr
     try { if let v = self._percentage {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
+    try { if case .headerAbort(let v)? = self.errorType {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort, rhs: Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort) -> Bool {
     if lhs.errorType != rhs.errorType {return false}
     if lhs._percentage != rhs._percentage {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort.HeaderAbort: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort.protoMessageName + ".HeaderAbort"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort.HeaderAbort, rhs: Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort.HeaderAbort) -> Bool {
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -28,6 +28,18 @@ public nonisolated struct Envoy_Extensions_Filters_Http_Router_V3_Router: Sendab
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Whether responses are counted by status and time: in `cluster.<name>.upstream_rq_…` and its parts
+  /// (`external`, `internal`, `canary`), per virtual cluster and per route.
+  /// Default: true.
+  public var dynamicStats: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_dynamicStats ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_dynamicStats = newValue}
+  }
+  /// Returns true if `dynamicStats` has been explicitly set.
+  public var hasDynamicStats: Bool {self._dynamicStats != nil}
+  /// Clears the value of `dynamicStats`. Subsequent reads from it will return its default value.
+  public mutating func clearDynamicStats() {self._dynamicStats = nil}
+
   /// Whether the `x-envoy-…` headers that the router would add to requests and responses are left
   /// out.
   /// Default: false.
@@ -41,6 +53,8 @@ public nonisolated struct Envoy_Extensions_Filters_Http_Router_V3_Router: Sendab
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
+
+  fileprivate var _dynamicStats: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -49,7 +63,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.filters.http.r
 
 nonisolated extension Envoy_Extensions_Filters_Http_Router_V3_Router: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Router"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{4}suppress_envoy_headers\0\u{4}\u{2}respect_expected_rq_timeout\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}dynamic_stats\0\u{4}\u{3}suppress_envoy_headers\0\u{4}\u{2}respect_expected_rq_timeout\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -57,6 +71,7 @@ nonisolated extension Envoy_Extensions_Filters_Http_Router_V3_Router: SwiftProto
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._dynamicStats) }()
       case 4: try { try decoder.decodeSingularBoolField(value: &self.suppressEnvoyHeaders) }()
       case 6: try { try decoder.decodeSingularBoolField(value: &self.respectExpectedRqTimeout) }()
       default: break
@@ -65,6 +80,13 @@ nonisolated extension Envoy_Extensions_Filters_Http_Router_V3_Router: SwiftProto
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._dynamicStats {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
     if self.suppressEnvoyHeaders != false {
       try visitor.visitSingularBoolField(value: self.suppressEnvoyHeaders, fieldNumber: 4)
     }
@@ -75,6 +97,7 @@ nonisolated extension Envoy_Extensions_Filters_Http_Router_V3_Router: SwiftProto
   }
 
   public static func ==(lhs: Envoy_Extensions_Filters_Http_Router_V3_Router, rhs: Envoy_Extensions_Filters_Http_Router_V3_Router) -> Bool {
+    if lhs._dynamicStats != rhs._dynamicStats {return false}
     if lhs.suppressEnvoyHeaders != rhs.suppressEnvoyHeaders {return false}
     if lhs.respectExpectedRqTimeout != rhs.respectExpectedRqTimeout {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}

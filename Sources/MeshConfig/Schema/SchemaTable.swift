@@ -62,11 +62,26 @@ message envoy.config.bootstrap.v3.Bootstrap
 2 static_resources message:envoy.config.bootstrap.v3.Bootstrap.StaticResources
 12 admin message:envoy.config.bootstrap.v3.Admin
 15 overload_manager message:envoy.config.overload.v3.OverloadManager
-others 26:node_context_params 3:dynamic_resources 4:cluster_manager 14:hds_config 5:flags_path 6:stats_sinks 39:deferred_stat_options 13:stats_config 7:stats_flush_interval 29:stats_flush_on_admin 42:stats_eviction_interval 8:watchdog 27:watchdogs 9:tracing 17:layered_runtime 16:enable_dispatcher_stats 18:header_prefix 19:stats_server_version_override 20:use_tcp_for_dns_lookups 30:dns_resolution_config 31:typed_dns_resolver_config 21:bootstrap_extensions 28:fatal_actions 22:config_sources 23:default_config_source 24:default_socket_interface 25:certificate_provider_instances 32:inline_headers 33:perf_tracing_file_path 34:default_regex_engine 35:xds_delegate_extension 36:xds_config_tracker_extension 37:listener_manager 38:application_log_config 40:grpc_async_client_manager_config 41:memory_allocator_manager
+17 layered_runtime message:envoy.config.bootstrap.v3.LayeredRuntime
+others 26:node_context_params 3:dynamic_resources 4:cluster_manager 14:hds_config 5:flags_path 6:stats_sinks 39:deferred_stat_options 13:stats_config 7:stats_flush_interval 29:stats_flush_on_admin 42:stats_eviction_interval 8:watchdog 27:watchdogs 9:tracing 16:enable_dispatcher_stats 18:header_prefix 19:stats_server_version_override 20:use_tcp_for_dns_lookups 30:dns_resolution_config 31:typed_dns_resolver_config 21:bootstrap_extensions 28:fatal_actions 22:config_sources 23:default_config_source 24:default_socket_interface 25:certificate_provider_instances 32:inline_headers 33:perf_tracing_file_path 34:default_regex_engine 35:xds_delegate_extension 36:xds_config_tracker_extension 37:listener_manager 38:application_log_config 40:grpc_async_client_manager_config 41:memory_allocator_manager
 message envoy.config.bootstrap.v3.Bootstrap.StaticResources
 1 listeners repeated:message:envoy.config.listener.v3.Listener
 2 clusters repeated:message:envoy.config.cluster.v3.Cluster
 others 3:secrets
+message envoy.config.bootstrap.v3.LayeredRuntime
+1 layers repeated:message:envoy.config.bootstrap.v3.RuntimeLayer
+message envoy.config.bootstrap.v3.RuntimeLayer
+oneof layer_specifier required
+1 name string required min_len=1
+2 static_layer message:google.protobuf.Struct oneof=layer_specifier
+3 disk_layer message:envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer oneof=layer_specifier
+4 admin_layer message:envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer oneof=layer_specifier
+others 5:rtds_layer
+message envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer
+message envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer
+1 symlink_root string required
+3 subdirectory string
+2 append_service_cluster bool
 message envoy.config.cluster.v3.CircuitBreakers
 1 thresholds repeated:message:envoy.config.cluster.v3.CircuitBreakers.Thresholds
 others 2:per_host_thresholds
@@ -249,6 +264,7 @@ oneof path_rewrite_specifier
 message envoy.config.route.v3.Route
 oneof action required
 14 name string
+19 stat_prefix string
 1 match message:envoy.config.route.v3.RouteMatch required
 2 route message:envoy.config.route.v3.RouteAction oneof=action
 3 redirect message:envoy.config.route.v3.RedirectAction oneof=action
@@ -261,7 +277,7 @@ oneof action required
 12 request_headers_to_remove repeated:string min_len=1 header_name
 10 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 11 response_headers_to_remove repeated:string min_len=1 header_name
-others 17:filter_action 15:tracing 16:per_request_buffer_limit_bytes 19:stat_prefix 20:request_body_buffer_limit
+others 17:filter_action 15:tracing 16:per_request_buffer_limit_bytes 20:request_body_buffer_limit
 message envoy.config.route.v3.RouteAction
 oneof cluster_specifier required
 oneof host_rewrite_specifier
@@ -322,10 +338,14 @@ oneof path_specifier required
 7 query_parameters repeated:message:envoy.config.route.v3.QueryParameterMatcher
 17 cookies repeated:message:envoy.config.route.v3.CookieMatcher
 others 12:connect_matcher 15:path_match_policy 8:grpc 11:tls_context 13:dynamic_metadata 16:filter_state
+message envoy.config.route.v3.VirtualCluster
+4 headers repeated:message:envoy.config.route.v3.HeaderMatcher
+2 name string required min_len=1
 message envoy.config.route.v3.VirtualHost
 1 name string required min_len=1
 2 domains repeated:string required min_items=1 header_value
 3 routes repeated:message:envoy.config.route.v3.Route
+5 virtual_clusters repeated:message:envoy.config.route.v3.VirtualCluster
 4 require_tls enum:envoy.config.route.v3.VirtualHost.TlsRequirementType
 22 request_mirror_policies repeated:message:envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 7 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
@@ -336,7 +356,7 @@ message envoy.config.route.v3.VirtualHost
 14 include_request_attempt_count bool
 19 include_attempt_count_in_response bool
 24 metadata message:envoy.config.core.v3.Metadata
-others 21:matcher 5:virtual_clusters 6:rate_limits 8:cors 16:retry_policy 20:retry_policy_typed_config 17:hedge_policy 23:include_is_timeout_retry_header 18:per_request_buffer_limit_bytes 25:request_body_buffer_limit
+others 21:matcher 6:rate_limits 8:cors 16:retry_policy 20:retry_policy_typed_config 17:hedge_policy 23:include_is_timeout_retry_header 18:per_request_buffer_limit_bytes 25:request_body_buffer_limit
 message envoy.config.route.v3.WeightedCluster
 oneof random_value_specifier
 1 clusters repeated:message:envoy.config.route.v3.WeightedCluster.ClusterWeight required min_items=1
@@ -368,10 +388,11 @@ message envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
 oneof access_log_format
 1 log_format message:envoy.config.core.v3.SubstitutionFormatString oneof=access_log_format
 message envoy.extensions.filters.common.fault.v3.FaultDelay
-oneof fault_delay_secifier
-3 fixed_delay message:google.protobuf.Duration oneof=fault_delay_secifier required gt=0
+oneof fault_delay_secifier required
+3 fixed_delay message:google.protobuf.Duration oneof=fault_delay_secifier gt=0
+5 header_delay message:envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay oneof=fault_delay_secifier
 4 percentage message:envoy.type.v3.FractionalPercent
-others 5:header_delay
+message envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay
 message envoy.extensions.filters.http.buffer.v3.Buffer
 1 max_request_bytes message:google.protobuf.UInt32Value required gt=0
 message envoy.extensions.filters.http.buffer.v3.BufferPerRoute
@@ -379,20 +400,30 @@ oneof override required
 1 disabled bool oneof=override const=true
 2 buffer message:envoy.extensions.filters.http.buffer.v3.Buffer oneof=override
 message envoy.extensions.filters.http.fault.v3.FaultAbort
-oneof error_type
-2 http_status uint32 oneof=error_type required lt=600 gte=200
+oneof error_type required
+2 http_status uint32 oneof=error_type lt=600 gte=200
+4 header_abort message:envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort oneof=error_type
 3 percentage message:envoy.type.v3.FractionalPercent
-others 5:grpc_status 4:header_abort
+others 5:grpc_status
+message envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort
 message envoy.extensions.filters.http.fault.v3.HTTPFault
 1 delay message:envoy.extensions.filters.common.fault.v3.FaultDelay
 2 abort message:envoy.extensions.filters.http.fault.v3.FaultAbort
+3 upstream_cluster string
 4 headers repeated:message:envoy.config.route.v3.HeaderMatcher
 6 max_active_faults message:google.protobuf.UInt32Value
-others 3:upstream_cluster 5:downstream_nodes 7:response_rate_limit 8:delay_percent_runtime 9:abort_percent_runtime 10:delay_duration_runtime 11:abort_http_status_runtime 12:max_active_faults_runtime 13:response_rate_limit_percent_runtime 14:abort_grpc_status_runtime 15:disable_downstream_cluster_stats 16:filter_metadata
+5 downstream_nodes repeated:string
+8 delay_percent_runtime string
+9 abort_percent_runtime string
+10 delay_duration_runtime string
+11 abort_http_status_runtime string
+12 max_active_faults_runtime string
+others 7:response_rate_limit 13:response_rate_limit_percent_runtime 14:abort_grpc_status_runtime 15:disable_downstream_cluster_stats 16:filter_metadata
 message envoy.extensions.filters.http.router.v3.Router
+1 dynamic_stats message:google.protobuf.BoolValue
 4 suppress_envoy_headers bool
 6 respect_expected_rq_timeout bool
-others 1:dynamic_stats 2:start_child_span 3:upstream_log 9:upstream_log_options 5:strict_check_headers 7:suppress_grpc_request_failure_code_stats 8:upstream_http_filters
+others 2:start_child_span 3:upstream_log 9:upstream_log_options 5:strict_check_headers 7:suppress_grpc_request_failure_code_stats 8:upstream_http_filters
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
 oneof route_specifier
 1 codec_type enum:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType

@@ -85,7 +85,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   var trailers: HeaderMap?
   var receiver: (any RequestReceiver)?
   var timer: Timer?
-  let openedAt: MonotonicTime
+  public let openedAt: MonotonicTime
   /// When the current phase (`idle`, `head`, `lingering`) began.
   var phaseStartedAt: MonotonicTime
   /// How many parties want the request's body to wait.

@@ -61,6 +61,23 @@ public enum CurrentProcess {
     public var anonymous: UInt64 = 0
   }
 
+  /// What `malloc` has, of all threads.
+  public struct Heap: Equatable, Sendable {
+    /// Bytes that are in use.
+    public var allocated: UInt64 = 0
+    /// Bytes that were taken from the kernel.
+    public var size: UInt64 = 0
+    /// Bytes of those that are not in use.
+    public var free: UInt64 = 0
+  }
+
+  /// Takes the locks of all of malloc's arenas for a moment: for people who ask, not for every event.
+  public static var heap: Heap {
+    var heap = Heap()
+    clinux_heap(&heap.allocated, &heap.size, &heap.free)
+    return heap
+  }
+
   /// Reads `/proc/self/smaps_rollup`. Takes about a millisecond: for people who ask, not for every event.
   public static var memory: Memory {
     guard let text = try? FileContents.text("/proc/self/smaps_rollup", limit: 1 << 16) else { return Memory() }

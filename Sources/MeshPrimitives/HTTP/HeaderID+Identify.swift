@@ -78,6 +78,8 @@ extension HeaderID {
       if same(name, "x-envoy-original-path") { return .xEnvoyOriginalPath }
       if same(name, "x-envoy-attempt-count") { return .xEnvoyAttemptCount }
       if same(name, "x-envoy-retry-grpc-on") { return .xEnvoyRetryGRPCOn }
+    case 23:
+      if same(name, "x-envoy-upstream-canary") { return .xEnvoyUpstreamCanary }
     case 24:
       if same(name, "x-envoy-external-address") { return .xEnvoyExternalAddress }
       if same(name, "x-envoy-local-overloaded") { return .xEnvoyLocalOverloaded }

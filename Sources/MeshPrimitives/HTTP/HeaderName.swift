@@ -15,7 +15,8 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
   case xEnvoyInternal, xEnvoyForceTrace, xEnvoyAttemptCount, xEnvoyOverloaded, xEnvoyDecoratorOperation
   case xEnvoyUpstreamRequestTimeout, xEnvoyUpstreamRequestPerTryTimeout, xEnvoyRetryOn, xEnvoyRetryGRPCOn
   case xEnvoyMaxRetries, xEnvoyRetriableStatusCodes, xEnvoyRetriableHeaderNames, xEnvoyHedgeOnPerTryTimeout
-  case xEnvoyUpstreamRequestTimeoutAltResponse, xEnvoyUpstreamStreamDuration, xEnvoyIPTags, xEnvoyOriginalURL
+  case xEnvoyUpstreamRequestTimeoutAltResponse, xEnvoyUpstreamStreamDuration, xEnvoyUpstreamCanary, xEnvoyIPTags,
+    xEnvoyOriginalURL
   case xEnvoyDownstreamServiceCluster, xEnvoyDownstreamServiceNode, xEnvoyLocalOverloaded,
     xEnvoyImmediateHealthCheckFail
   // Trace context.
@@ -74,6 +75,7 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
     case .xEnvoyHedgeOnPerTryTimeout: "x-envoy-hedge-on-per-try-timeout"
     case .xEnvoyUpstreamRequestTimeoutAltResponse: "x-envoy-upstream-rq-timeout-alt-response"
     case .xEnvoyUpstreamStreamDuration: "x-envoy-upstream-stream-duration-ms"
+    case .xEnvoyUpstreamCanary: "x-envoy-upstream-canary"
     case .xEnvoyIPTags: "x-envoy-ip-tags"
     case .xEnvoyOriginalURL: "x-envoy-original-url"
     case .xEnvoyDownstreamServiceCluster: "x-envoy-downstream-service-cluster"

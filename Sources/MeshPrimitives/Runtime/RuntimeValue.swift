@@ -56,39 +56,6 @@ public final class RuntimeValue: Sendable {
   }
 }
 
-/// A runtime value as a layer has it.
-public struct RuntimeEntry: Sendable, Equatable {
-  /// As it is shown by `/runtime`.
-  public let text: String
-  public let integer: UInt64?
-  public let double: Double?
-  public let boolean: Bool?
-  public let fraction: Fraction?
-
-  /// A value from text: a disk layer's file, `/runtime_modify`, a scalar of a static layer.
-  public init(_ text: String) {
-    self.text = text
-    integer = UInt64(text).flatMap { $0 == .max ? nil : $0 }
-    double = Double(text).flatMap { $0.isFinite ? $0 : nil }
-    boolean =
-      switch text.lowercased() {
-      case "true": true
-      case "false": false
-      default: nil
-      }
-    fraction = integer.map { Fraction(UInt32(clamping: $0)) }
-  }
-
-  /// A fraction that is given as such.
-  public init(_ fraction: Fraction, text: String) {
-    self.text = text
-    integer = nil
-    double = nil
-    boolean = nil
-    self.fraction = fraction
-  }
-}
-
 /// A share of requests that can change while the process runs (`RuntimeFractionalPercent`): a runtime key's fraction, or
 /// the configured default.
 public struct RuntimeFraction: Sendable {

@@ -27,6 +27,13 @@ public final class ResponseCodeCounters: Sendable {
     return totals
   }
 
+  /// All responses since the last reset.
+  public var total: Int64 {
+    var result: Int64 = 0
+    forEachCode { result &+= $1 }
+    return result
+  }
+
   /// Calls `body` for every code that was counted since the last reset, in ascending order.
   public func forEachCode(_ body: (_ code: Int, _ total: Int64) -> Void) { cells.forEachNonZero(body) }
 

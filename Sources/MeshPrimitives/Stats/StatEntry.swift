@@ -39,9 +39,14 @@ final class StatEntry: Sendable {
   /// `a="1",b="2"`, without braces.
   let labels: [UInt8]
   let source: Source
+  /// A histogram's bounds where it is shown by buckets, ascending, in the shown unit.
+  let bounds: [Double]
 
-  init(prefix: String, prometheus: PrometheusScope, source: Source) {
+  init(
+    prefix: String, prometheus: PrometheusScope, source: Source, bounds: [Double] = HistogramSnapshot.defaultBounds
+  ) {
     self.prefix = prefix
+    self.bounds = bounds
     dottedPrefix = prefix.isEmpty ? [] : Array(prefix.utf8) + [0x2e]
     var metric: [UInt8] = []
     metric.append(metricName: prometheus.metricPrefix.utf8)
@@ -70,7 +75,7 @@ final class StatEntry: Sendable {
   var family: [UInt8] {
     switch source {
     case .block(_, let table): metricPrefix + [0x7c] + (table.rows.first?.name ?? [])
-    case .codes(_, let stem, let detail): metricPrefix + [0x7d, detail == .classes ? 0 : 1] + stem
+    case .codes(_, let stem, let detail): metricPrefix + [0x7d, detail.rawValue] + stem
     case .histogram(_, let definition): metricPrefix + [0x7e] + Array(Bytes(definition.name))
     }
   }
@@ -113,10 +118,16 @@ struct StatLines {
       case .codes(let counters, let stem, let detail):
         guard options.shows(.counter) else { continue }
         for (index, value) in counters.classTotals.enumerated() {
-          if value == 0, options.usedOnly || detail == .classesAndCodes { continue }
+          if value == 0, options.usedOnly || !detail.contains(.always) { continue }
           add(entry, stem, suffix: [0x5f, 0x31 + UInt8(index), 0x78, 0x78], .counter, value, options)
         }
-        guard detail == .classesAndCodes else { continue }
+        if detail.contains(.completed) {
+          let total = counters.total
+          if total != 0 || (detail.contains(.always) && !options.usedOnly) {
+            add(entry, stem, suffix: Array(Bytes("_completed")), .counter, total, options)
+          }
+        }
+        guard detail.contains(.codes) else { continue }
         counters.forEachCode { code, value in
           var suffix: [UInt8] = [0x5f]
           suffix.append(decimal: UInt64(code))
@@ -141,7 +152,7 @@ struct StatLines {
     names += name
     names += suffix
     let end = names.count
-    if !options.filter.isAll, !names.withUnsafeBufferPointer({ options.filter.matches($0.slice(start, end - start)) }) {
+    if !names.withUnsafeBufferPointer({ options.shows(name: $0.slice(start, end - start)) }) {
       names.removeSubrange(start...)
       return
     }

@@ -8,7 +8,7 @@ public struct StatsReport {
 
   let options: StatsOptions
   let entries: [StatEntry]
-  private let format: Format
+  let format: Format
   private var phase = Phase.values
   /// How far the phase has come: an index into `entries` (text, JSON) or `families` (Prometheus).
   private var position = 0
@@ -17,7 +17,7 @@ public struct StatsReport {
   private var member = 0
   private var families: [[StatEntry]] = []
   private var lines = StatLines()
-  private var first = true
+  var first = true
   private var typeWritten = false
 
   private enum Phase {
@@ -97,72 +97,11 @@ public struct StatsReport {
       phase = .histograms
       guard format == .json else { return }
       if !first { output.append(0x2c) }
-      output.append("{\"histograms\":{\"supported_quantiles\":[")
-      for (index, quantile) in Self.quantiles.enumerated() {
-        if index > 0 { output.append(0x2c) }
-        output.append(quantile.percent, scale: 1)
-      }
-      output.append("],\"computed_quantiles\":[")
+      beginHistograms(into: &output)
       first = true
     } else {
       phase = .end
-      if format == .json { output.append("]}}]}") }
-    }
-  }
-
-  static let quantiles: [(label: StaticString, percent: Double)] = [
-    ("P0", 0), ("P25", 25), ("P50", 50), ("P75", 75), ("P90", 90), ("P95", 95), ("P99", 99), ("P99.5", 99.5),
-    ("P99.9", 99.9), ("P100", 100),
-  ]
-
-  private mutating func writeHistograms(of group: ArraySlice<StatEntry>, into output: inout [UInt8]) {
-    var found: [(name: [UInt8], HistogramSnapshot, scale: UInt64)] = []
-    for entry in group {
-      guard options.kinds.contains(.histograms), case .histogram(let histogram, let definition) = entry.source else {
-        continue
-      }
-      let name = entry.dottedPrefix + Array(Bytes(definition.name))
-      let snapshot = histogram.snapshot()
-      if snapshot.count == 0, options.usedOnly { continue }
-      if !options.filter.isAll, !name.withUnsafeBufferPointer({ options.filter.matches($0) }) { continue }
-      found.append((name, snapshot, definition.scale))
-    }
-    found.sort { $0.name.lexicographicallyPrecedes($1.name) }
-    for (name, snapshot, scale) in found {
-      if format == .text {
-        output.append(contentsOf: name)
-        output.append(": ")
-        if snapshot.count == 0 {
-          output.append("No recorded values\n")
-          continue
-        }
-        for (index, quantile) in Self.quantiles.enumerated() {
-          if index > 0 { output.append(0x20) }
-          output.append(quantile.label)
-          // Envoy's pair is (last interval, since start); there are no intervals here.
-          output.append("(nan,")
-          output.append(snapshot.quantile(quantile.percent / 100) ?? 0, scale: scale)
-          output.append(0x29)
-        }
-        output.append(0x0a)
-      } else {
-        if !first { output.append(0x2c) }
-        first = false
-        output.append("{\"name\":")
-        output.append(jsonString: name)
-        output.append(",\"values\":[")
-        for (index, quantile) in Self.quantiles.enumerated() {
-          if index > 0 { output.append(0x2c) }
-          output.append("{\"interval\":null,\"cumulative\":")
-          if let value = snapshot.quantile(quantile.percent / 100) {
-            output.append(value, scale: scale)
-          } else {
-            output.append("null")
-          }
-          output.append(0x7d)
-        }
-        output.append("]}")
-      }
+      if format == .json { endHistograms(into: &output) }
     }
   }
 
@@ -177,7 +116,7 @@ public struct StatsReport {
     let metrics =
       switch example.source {
       case .block(_, let table): table.rows.count
-      case .codes(_, _, let detail): detail == .classes ? 1 : 2
+      case .codes: 3
       case .histogram: 1
       }
     guard metric < metrics else {
@@ -204,13 +143,21 @@ public struct StatsReport {
       guard options.shows(.counter) else { return }
       if metric == 0 {
         for (index, value) in counters.classTotals.enumerated() {
-          if detail == .classesAndCodes, value == 0 { continue }
+          if value == 0, !detail.contains(.always) { continue }
           guard shows(entry, stem + [0x5f, 0x31 + UInt8(index), 0x78, 0x78], value) else { continue }
           writeType(entry, stem + [0x5f, 0x78, 0x78], "counter", into: &output)
           let label = Array("envoy_response_code_class=\"\(index + 1)\"".utf8)
           writeSample(entry, stem, suffix: "_xx", label: label, value, into: &output)
         }
+      } else if metric == 1 {
+        guard detail.contains(.completed) else { return }
+        let name = stem + Array(Bytes("_completed"))
+        let value = counters.total
+        guard value != 0 || detail.contains(.always), shows(entry, name, value) else { return }
+        writeType(entry, name, "counter", into: &output)
+        writeSample(entry, name, suffix: "", label: [], value, into: &output)
       } else {
+        guard detail.contains(.codes) else { return }
         counters.forEachCode { code, value in
           let digits = Array("\(code)".utf8)
           guard shows(entry, stem + [0x5f] + digits, value) else { return }
@@ -231,7 +178,7 @@ public struct StatsReport {
   private func writeHistogram(
     _ entry: StatEntry, _ name: [UInt8], _ snapshot: HistogramSnapshot, scale: UInt64, into output: inout [UInt8]
   ) {
-    let bounds = HistogramSnapshot.defaultBounds
+    let bounds = entry.bounds
     let totals = snapshot.cumulative(bucketsLE: bounds.map { $0 * Double(scale) })
     for (bound, total) in zip(bounds, totals) {
       var label = Array("le=\"".utf8)
@@ -253,8 +200,8 @@ public struct StatsReport {
 
   private func shows(_ entry: StatEntry, _ name: [UInt8], _ value: Int64) -> Bool {
     if value == 0, options.usedOnly { return false }
-    if options.filter.isAll { return true }
-    return (entry.dottedPrefix + name).withUnsafeBufferPointer { options.filter.matches($0) }
+    if options.filter == nil { return true }
+    return (entry.dottedPrefix + name).withUnsafeBufferPointer { options.shows(name: $0) }
   }
 
   private mutating func writeType(

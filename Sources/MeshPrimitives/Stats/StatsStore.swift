@@ -27,20 +27,31 @@ public struct HistogramDefinition: Sendable {
 }
 
 /// Which response code counters of a scope are shown.
-public enum ResponseCodeDetail: Sendable {
-  /// `…_1xx` to `…_5xx`, always all five (Envoy's listeners and connection managers).
-  case classes
+public struct ResponseCodeDetail: OptionSet, Sendable {
+  public let rawValue: UInt8
+  public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+  /// All of `…_1xx` to `…_5xx` from the start; without it, what there was.
+  public static let always = ResponseCodeDetail(rawValue: 1)
+  /// Single codes, as soon as there was one.
+  public static let codes = ResponseCodeDetail(rawValue: 2)
+  /// `…_completed`: the sum.
+  public static let completed = ResponseCodeDetail(rawValue: 4)
+
+  /// `…_1xx` to `…_5xx`, always all five (Envoy's connection managers).
+  public static let classes: ResponseCodeDetail = .always
   /// Classes and single codes, as soon as there was one (Envoy's clusters).
-  case classesAndCodes
+  public static let classesAndCodes: ResponseCodeDetail = .codes
 }
 
 /// All statistics of the process, by scope. Asking for a scope that exists gives the same object again, so that counts
-/// outlive a change of configuration; removing it is explicit.
+/// outlive a change of configuration; a scope is shown for as long as someone has a lease on it.
 ///
 /// Threads: any; registration and rendering take a lock, counting does not.
 public final class StatsStore: Sendable {
   enum Key: Hashable {
     case block(String, ObjectIdentifier)
+    case lane(String)
     case codes(String, String)
     case histogram(String, String)
   }
@@ -48,8 +59,23 @@ public final class StatsStore: Sendable {
   private struct Registry {
     var entries: [Key: StatEntry] = [:]
     var tables: [ObjectIdentifier: StatTable] = [:]
+    /// What each prefix has.
+    var keys: [String: [Key]] = [:]
+    /// Who holds a prefix, with a number that tells one holding from the next.
+    var leases: [String: Holder] = [:]
+    var lastLease: UInt64 = 0
     /// The entries in name order; nil after a change.
     var sorted: [StatEntry]?
+
+    mutating func add(_ key: Key, _ entry: StatEntry) {
+      if entries.updateValue(entry, forKey: key) == nil { keys[entry.prefix, default: []].append(key) }
+      sorted = nil
+    }
+  }
+
+  private struct Holder {
+    weak var lease: StatsLease?
+    let number: UInt64
   }
 
   private let registry = Mutex(Registry())
@@ -78,9 +104,24 @@ public final class StatsStore: Sendable {
       let table = registry.tables[identity] ?? StatTable(definitions: Set.allCases.map(\.definition))
       registry.tables[identity] = table
       let block = StatBlock<Set>(lanes: lanes)
-      registry.entries[key] = StatEntry(prefix: prefix, prometheus: prometheus, source: .block(block, table))
-      registry.sorted = nil
+      registry.add(key, StatEntry(prefix: prefix, prometheus: prometheus, source: .block(block, table)))
       return block
+    }
+  }
+
+  /// Shows some statistics of one lane of `block` under a prefix of their own. What the first call for the prefix gave
+  /// stays.
+  public func show<Set: StatSet>(
+    _ stats: [Set], of block: StatBlock<Set>, lane: Int, under prefix: String, prometheus: PrometheusScope
+  ) {
+    registry.withLock { registry in
+      let key = Key.lane(prefix)
+      guard registry.entries[key] == nil else { return }
+      let view = StatLaneView(block, lane: lane, stats: stats)
+      registry.add(
+        key,
+        StatEntry(
+          prefix: prefix, prometheus: prometheus, source: .block(view, StatTable(definitions: view.definitions))))
     }
   }
 
@@ -93,9 +134,9 @@ public final class StatsStore: Sendable {
       let key = Key.codes(prefix, stem.description)
       if case .codes(let counters, _, _)? = registry.entries[key]?.source { return counters }
       let counters = ResponseCodeCounters(lanes: lanes)
-      registry.entries[key] = StatEntry(
-        prefix: prefix, prometheus: prometheus, source: .codes(counters, stem: Array(Bytes(stem)), detail))
-      registry.sorted = nil
+      registry.add(
+        key,
+        StatEntry(prefix: prefix, prometheus: prometheus, source: .codes(counters, stem: Array(Bytes(stem)), detail)))
       return counters
     }
   }
@@ -108,18 +149,30 @@ public final class StatsStore: Sendable {
       let key = Key.histogram(prefix, definition.name.description)
       if case .histogram(let histogram, _)? = registry.entries[key]?.source { return histogram }
       let histogram = LatencyHistogram(lanes: lanes)
-      registry.entries[key] = StatEntry(
-        prefix: prefix, prometheus: prometheus, source: .histogram(histogram, definition))
-      registry.sorted = nil
+      registry.add(
+        key, StatEntry(prefix: prefix, prometheus: prometheus, source: .histogram(histogram, definition)))
       return histogram
     }
   }
 
-  /// Shows everything under exactly this prefix no longer. Who still holds a block may go on writing to it; the next
-  /// call of `scope` makes a new one.
-  public func remove(scope prefix: String) {
+  /// Holds everything under exactly this prefix: it is shown for as long as someone holds it, then forgotten. What no one
+  /// ever held stays for good. Asking again while it is held gives the same lease.
+  public func lease(_ prefix: String) -> StatsLease {
     registry.withLock { registry in
-      registry.entries = registry.entries.filter { $0.value.prefix != prefix }
+      if let held = registry.leases[prefix]?.lease { return held }
+      registry.lastLease += 1
+      let lease = StatsLease(self, prefix: prefix, number: registry.lastLease)
+      registry.leases[prefix] = Holder(lease: lease, number: registry.lastLease)
+      return lease
+    }
+  }
+
+  /// The last holder has let go. If someone else has begun to hold the prefix meanwhile, its statistics are theirs now.
+  fileprivate func end(_ prefix: String, number: UInt64) {
+    registry.withLock { registry in
+      guard registry.leases[prefix]?.number == number else { return }
+      registry.leases[prefix] = nil
+      for key in registry.keys.removeValue(forKey: prefix) ?? [] { registry.entries[key] = nil }
       registry.sorted = nil
     }
   }
@@ -183,28 +236,18 @@ public final class StatsStore: Sendable {
   }
 }
 
-/// Which statistics a report shows.
-public struct StatsOptions: Sendable {
-  /// Kinds of statistics (`type`).
-  public struct Kinds: OptionSet, Sendable {
-    public let rawValue: UInt8
-    public init(rawValue: UInt8) { self.rawValue = rawValue }
-    public static let counters = Kinds(rawValue: 1)
-    public static let gauges = Kinds(rawValue: 2)
-    public static let histograms = Kinds(rawValue: 4)
-    public static let all: Kinds = [.counters, .gauges, .histograms]
+/// Keeps the statistics under one prefix in sight; see `StatsStore.lease`. Whoever counts there keeps it beside what it
+/// counts with.
+public final class StatsLease: Sendable {
+  private let store: StatsStore
+  public let prefix: String
+  private let number: UInt64
+
+  fileprivate init(_ store: StatsStore, prefix: String, number: UInt64) {
+    self.store = store
+    self.prefix = prefix
+    self.number = number
   }
 
-  public var filter: StatsFilter
-  /// Leaves out what is zero (`usedonly`).
-  public var usedOnly: Bool
-  public var kinds: Kinds
-
-  public init(filter: StatsFilter = .all, usedOnly: Bool = false, kinds: Kinds = .all) {
-    self.filter = filter
-    self.usedOnly = usedOnly
-    self.kinds = kinds
-  }
-
-  func shows(_ kind: StatKind) -> Bool { kinds.contains(kind == .counter ? .counters : .gauges) }
+  deinit { store.end(prefix, number: number) }
 }

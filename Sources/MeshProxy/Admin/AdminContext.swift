@@ -27,10 +27,14 @@ public protocol AdminContext: AnyObject {
   var configuredAt: UInt64 { get }
   /// The clusters in force, in their configuration's order, with the endpoints known now.
   var clusters: [AdminCluster] { get }
+  /// Clusters whose endpoints the process waits for before it is ready.
+  var uninitializedClusters: [String] { get }
   /// The listeners that are bound.
   var listeners: [AdminListener] { get }
   /// Every statistic.
   var stats: StatsStore { get }
+  /// The runtime's layers with their values, the first one first.
+  var runtimeLayers: [Runtime.Layer] { get }
   /// Whose levels `/logging` shows and sets.
   var processLog: ProcessLog { get }
 
@@ -47,6 +51,9 @@ public protocol AdminContext: AnyObject {
   func failHealthCheck(_ fail: Bool)
   /// `POST /quitquitquit`. Called when the answer has been handed to the kernel.
   func quit()
+  /// `POST /runtime_modify`: sets keys in the admin layer, or takes them out of it (an empty value).
+  /// - Returns: false if there is no such layer.
+  func modifyRuntime(_ changes: [(name: String, value: String)]) -> Bool
   /// `POST /reopen_logs`.
   func reopenLogs()
 }

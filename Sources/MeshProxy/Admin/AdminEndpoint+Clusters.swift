@@ -6,16 +6,16 @@ extension AdminEndpoint {
   static let clusters = AdminEndpoint(
     "/clusters", "upstream cluster status",
     parameters: [
-      Parameter(name: "filter", help: "Regular expression for filtering clusters by name, matched anywhere in it"),
+      Parameter(name: "filter", help: "Regular expression (Google re2) for filtering clusters by name"),
       Parameter(name: "format", help: "File format to use", choices: ["text", "json"]),
     ]
   ) { request, context in
     var clusters = context.clusters
     if let pattern = request.parameter("filter"), !pattern.isEmpty {
       do {
-        let filter = try StatsFilter(pattern)
-        clusters = clusters.filter { Array($0.identity.name.utf8).withUnsafeBufferPointer { filter.matches($0) } }
-      } catch { return .text("Invalid regex: \(error): \(pattern)\n", status: 400) }
+        let filter = try RegularExpression(pattern)
+        clusters = clusters.filter { Array($0.identity.name.utf8).withUnsafeBufferPointer { filter.finds(in: $0) } }
+      } catch { return .text("Invalid re2 regex: \(error)", status: 400) }
     }
     switch request.parameter("format") ?? "text" {
     case "text", "": return .report(.text, ClustersText(clusters))

@@ -45,18 +45,55 @@ extension AdminEndpoint {
   ) { _, _ in .text("disabled") }
 
   static let memory = AdminEndpoint("/memory", "print current allocation/heap usage") { _, _ in
-    let memory = CurrentProcess.memory
-    // Envoy's names, as far as they mean something here; 64-bit numbers are strings, as protobuf's JSON has them.
+    let heap = CurrentProcess.heap
+    // Envoy's names; 64-bit numbers are strings, as protobuf's JSON has them.
     var writer = JSONWriter()
     writer.beginObject()
-    writer.name("allocated")
-    writer.string("\(memory.anonymous)")
-    writer.name("heap_size")
-    writer.string("\(memory.anonymous)")
-    writer.name("total_physical_bytes")
-    writer.string("\(memory.resident)")
-    writer.name("proportional_bytes")
-    writer.string("\(memory.proportional)")
+    for (name, value) in [
+      ("allocated", heap.allocated), ("heap_size", heap.size), ("pageheap_unmapped", 0), ("pageheap_free", heap.free),
+      // No thread keeps memory for itself that this could count.
+      ("total_thread_cache", 0), ("total_physical_bytes", CurrentProcess.memory.resident),
+    ] {
+      writer.name(name)
+      writer.string("\(value)")
+    }
+    writer.endObject()
+    return .json(writer)
+  }
+
+  /// Certificates come with TLS.
+  static let certs = AdminEndpoint("/certs", "print certs on machine") { _, _ in
+    var writer = JSONWriter()
+    writer.beginObject()
+    writer.name("certificates")
+    writer.beginArray()
+    writer.endArray()
+    writer.endObject()
+    return .json(writer)
+  }
+
+  /// What must be there before the process is ready, and is not yet. Everything is when the admin interface answers, but
+  /// for the endpoints of clusters that names stand for.
+  static let initDump = AdminEndpoint(
+    "/init_dump", "dump current init manager information (experimental)",
+    parameters: [Parameter(name: "mask", help: "The desired component to dump unready targets.")]
+  ) { _, context in
+    var writer = JSONWriter()
+    writer.beginObject()
+    let waiting = context.uninitializedClusters
+    if !waiting.isEmpty {
+      writer.name("unready_targets_dumps")
+      writer.beginArray()
+      writer.beginObject()
+      writer.name("name")
+      writer.string("init manager Server")
+      writer.name("target_names")
+      writer.beginArray()
+      for name in waiting { writer.string("cluster \(name)") }
+      writer.endArray()
+      writer.endObject()
+      writer.endArray()
+    }
     writer.endObject()
     return .json(writer)
   }

@@ -36,8 +36,10 @@ struct AdminEndpoint: Sendable {
 
   /// Every endpoint, in the order of `/help`.
   static let all: [AdminEndpoint] = [
-    home, clusters, configDump, drainListeners, healthCheckFail, healthCheckOK, helpPage, hotRestartVersion, listeners,
-    logging, memory, quit, ready, reopenLogs, resetCounters, serverInfo, stats, statsPrometheus,
+    home, certs, clusters, configDump, contention, cpuProfiler, drainListeners, healthCheckFail, healthCheckOK,
+    heapDump,
+    heapProfiler, helpPage, hotRestartVersion, initDump, listeners, logging, memory, quit, ready, reopenLogs,
+    resetCounters, runtime, runtimeModify, serverInfo, stats, statsPrometheus, statsRecentLookups,
   ]
 
   /// Finds the endpoint and asks it.

@@ -1,3 +1,4 @@
+import MeshConfig
 import MeshPrimitives
 import SwiftProtobuf
 
@@ -88,22 +89,25 @@ struct JSONWriter {
   // MARK: Messages
 
   /// A message in protobuf's JSON form with the field names of the schema.
-  /// - Parameter asAny: with its type as first member, as in an `Any`.
-  mutating func message<M: Message>(_ message: M, asAny: Bool = false) {
+  /// - Parameters:
+  ///   - asAny: with its type as first member, as in an `Any`.
+  ///   - mask: the fields that are written; nil: all.
+  mutating func message<M: Message>(_ message: M, asAny: Bool = false, mask: FieldMask? = nil) {
     beginObject()
     if asAny {
       name("@type")
       string("type.googleapis.com/\(M.protoMessageName)")
     }
-    members(of: message)
+    members(of: message, mask: mask)
     endObject()
   }
 
   /// The members of a message, into the open object. What cannot be written as JSON, such as an `Any` of an unknown
   /// type, is shown as the error that it is.
-  mutating func members<M: Message>(of message: M) {
+  mutating func members<M: Message>(of message: M, mask: FieldMask? = nil) {
     do {
-      let compact: [UInt8] = try message.jsonUTF8Bytes(options: Self.options)
+      var compact: [UInt8] = try message.jsonUTF8Bytes(options: Self.options)
+      if let mask { compact = mask.applied(to: compact) }
       compact.withUnsafeBufferPointer { bytes in
         // Without the outer braces: the object is open already.
         if bytes.count > 2 { rewrite(bytes.slice(1, bytes.count - 2)) }

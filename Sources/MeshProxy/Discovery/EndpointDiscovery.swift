@@ -19,6 +19,8 @@ final class EndpointDiscovery: TimerTarget {
   private var watched: [String: NameWatch] = [:]
   private var clusters: [String: ClusterConfiguration] = [:]
   private var waiting: Set<String> = []
+  /// The clusters whose first addresses are still waited for.
+  var unresolved: [String] { waiting.sorted() }
   private var whenComplete: (() -> Void)?
   private var patience: Timer?
 

@@ -15,9 +15,10 @@ final class Identities {
   let runtime = Runtime()
   /// All connections from clients together.
   let connectionLimit: ConnectionLimit
-  private var listenerLimits: [String: ConnectionLimit] = [:]
+  private var listenerLimits: [String: Weak<ConnectionLimit>] = [:]
   private var clusters: [String: ClusterIdentity] = [:]
-  private var managers: [String: ConnectionManagerIdentity] = [:]
+  /// Kept by the listeners that have them.
+  private var managers: [String: Weak<ConnectionManagerIdentity>] = [:]
   private var endpoints: [EndpointKey: Endpoint] = [:]
 
   init(store: StatsStore, accessLogFiles: AccessLogFiles) {
@@ -34,18 +35,23 @@ final class Identities {
   }
 
   func listener(_ name: String, statName: String, managerPrefix: String) -> ListenerIdentity {
-    let manager = managers[managerPrefix] ?? ConnectionManagerIdentity(statPrefix: managerPrefix, store: store)
-    managers[managerPrefix] = manager
+    let manager =
+      managers[managerPrefix]?.object ?? ConnectionManagerIdentity(statPrefix: managerPrefix, store: store)
+    managers[managerPrefix] = Weak(object: manager)
     let limit =
-      listenerLimits[name]
+      listenerLimits[name]?.object
       ?? ConnectionLimit(runtime.value("envoy.resource_limits.listener.\(name).connection_limit"))
-    listenerLimits[name] = limit
+    listenerLimits[name] = Weak(object: limit)
     return ListenerIdentity(
-      statName: statName, manager: manager, limit: limit, globalLimit: connectionLimit, store: store)
+      statName: statName, manager: manager, limit: limit, globalLimit: connectionLimit, store: store,
+      // The last lane is the main thread's.
+      workers: store.lanes - 1)
   }
 
   /// Connections now open to clients, of all listeners.
-  var activeConnections: Int64 { managers.values.reduce(0) { $0 + $1.stats.total(.connectionActive) } }
+  var activeConnections: Int64 {
+    managers.values.reduce(0) { $0 + ($1.object?.stats.total(.connectionActive) ?? 0) }
+  }
 
   func endpoint(_ address: SocketAddress, hostname: String, cluster: String) -> Endpoint {
     let key = EndpointKey(cluster: cluster, address: address, hostname: hostname)
@@ -55,12 +61,18 @@ final class Identities {
     return endpoint
   }
 
-  /// Forgets what no configuration has any more. A worker that still uses it keeps it alive until it is done.
+  /// Forgets what no configuration has any more, with its statistics. A worker that still uses it keeps it alive until it
+  /// is done.
   func retain(clusters names: Set<String>, endpoints kept: Set<ObjectIdentifier>) {
-    for (name, identity) in clusters where !names.contains(name) {
-      store.remove(scope: identity.scope)
+    for name in clusters.keys where !names.contains(name) {
       clusters[name] = nil
     }
+    managers = managers.filter { $0.value.object != nil }
+    listenerLimits = listenerLimits.filter { $0.value.object != nil }
     endpoints = endpoints.filter { kept.contains(ObjectIdentifier($0.value)) }
   }
+}
+
+private struct Weak<Object: AnyObject> {
+  weak var object: Object?
 }

@@ -32,8 +32,10 @@ extension SnapshotBuilder {
   }
 
   /// Checks what the table says to filters, each message once, and gives every route what holds for it.
-  mutating func routeFilters(_ table: RouteTable, _ filters: [NamedFilter]) -> RouteFilters {
-    let statements = table.filterSources.map { statement($0, filters) }
+  mutating func routeFilters(
+    _ table: RouteTable, _ filters: [NamedFilter], _ context: FilterBuildContext
+  ) -> RouteFilters {
+    let statements = table.filterSources.map { statement($0, filters, context) }
     var byRoute: [ObjectIdentifier: RouteFilters.Statements] = [:]
     for entry in table.entries where !entry.filterSources.isEmpty {
       var own = RouteFilters.Statements()
@@ -53,7 +55,9 @@ extension SnapshotBuilder {
     return RouteFilters(byRoute, disabled: Set(filters.indices.filter { filters[$0].isDisabled }))
   }
 
-  private mutating func statement(_ source: RouteFilterSource, _ filters: [NamedFilter]) -> FilterStatement? {
+  private mutating func statement(
+    _ source: RouteFilterSource, _ filters: [NamedFilter], _ context: FilterBuildContext
+  ) -> FilterStatement? {
     var config = source.config
     var path = source.path
     var isOptional = false
@@ -77,7 +81,7 @@ extension SnapshotBuilder {
       if !isOptional { reportUnknown(source.filter, path, filters, configurable: true) }
       return nil
     }
-    do { return .configured(places, try make(config)) } catch {
+    do { return .configured(places, try make(config, context)) } catch {
       report(error.path.isEmpty ? path : "\(path).\(error.path)", error.message)
       return nil
     }

@@ -50,8 +50,10 @@ struct SnapshotBuilder {
       listeners.append(entry)
     }
     let maximumConnections = maximumConnections(bootstrap.overloadManager)
+    let runtimeLayers = self.runtimeLayers(bootstrap)
     guard problems.isEmpty else { return nil }
-    return ConfigurationSnapshot(listeners: listeners, clusters: clusters, maximumConnections: maximumConnections)
+    return ConfigurationSnapshot(
+      listeners: listeners, clusters: clusters, maximumConnections: maximumConnections, runtimeLayers: runtimeLayers)
   }
 
   // MARK: Clusters
@@ -194,7 +196,8 @@ struct SnapshotBuilder {
         report(use, unknownCluster(name))
       }
     }
-    let routeFilters = routeFilters(table, chain.filters)
+    let statistics = virtualHostStatistics(manager.routeConfig, "\(path).route_config")
+    let routeFilters = routeFilters(table, chain.filters, filterContext(manager))
     guard problems.count == before else { return nil }
     let common = manager.commonHTTPProtocolOptions
     return ConnectionManagerConfiguration(
@@ -211,8 +214,8 @@ struct SnapshotBuilder {
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
       bufferLimit: bufferLimit, connection: connectionSettings(manager, bufferLimit), router: chain.router,
       filters: chain.filters.map(\.configuration), routeFilters: routeFilters, routes: table,
-      routeConfigurationName: manager.routeConfig.name, logging: logging,
-      localReplies: localReplies)
+      routeConfigurationName: manager.routeConfig.name, logging: logging, localReplies: localReplies,
+      virtualHostStatistics: statistics)
   }
 
   private func unknownCluster(_ name: String) -> String {
@@ -253,7 +256,7 @@ struct SnapshotBuilder {
   ) -> (filters: [NamedFilter], router: RouterFilter.Configuration) {
     var result: [NamedFilter] = []
     var router: RouterFilter.Configuration?
-    let context = FilterBuildContext(statPrefix: manager.statPrefix, store: identities.store)
+    let context = filterContext(manager)
     for (index, filter) in manager.httpFilters.enumerated() {
       let filterPath = "\(path).http_filters[\(index)]"
       if router != nil {
@@ -265,7 +268,8 @@ struct SnapshotBuilder {
       if let message: Router = try? filter.typedConfig.unpack() {
         router = .init(
           suppressesEnvoyHeaders: message.suppressEnvoyHeaders,
-          respectsExpectedTimeout: message.respectExpectedRqTimeout)
+          respectsExpectedTimeout: message.respectExpectedRqTimeout,
+          countsResponses: !message.hasDynamicStats || message.dynamicStats.value)
         if filter.disabled { report("\(filterPath).disabled", "the router cannot be disabled") }
       } else if let registration = FilterRegistry.registration(forType: filter.typedConfig.messageName) {
         do {
@@ -289,6 +293,10 @@ struct SnapshotBuilder {
       report("\(path).http_filters", "must end with \(Router.protoMessageName)")
     }
     return (result, router ?? .init())
+  }
+
+  private func filterContext(_ manager: HttpConnectionManager) -> FilterBuildContext {
+    FilterBuildContext(statPrefix: manager.statPrefix, store: identities.store, runtime: identities.runtime)
   }
 }
 

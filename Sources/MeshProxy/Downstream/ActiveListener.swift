@@ -28,7 +28,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     self.descriptors = descriptors
     self.identity = identity
     self.address = address
-    manager = ConnectionManager(worker: worker, configuration: configuration.manager, identity: identity.manager)
+    manager = ConnectionManager(worker: worker, configuration: configuration.manager, listener: identity)
     stats = identity.stats.lane(worker.index)
   }
 
@@ -48,7 +48,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     let isDraining = manager.isDraining
     countConnections(-connections.count)
     configuration = new
-    manager = ConnectionManager(worker: worker, configuration: new.manager, identity: identity.manager)
+    manager = ConnectionManager(worker: worker, configuration: new.manager, listener: identity)
     manager.isDraining = isDraining
     stats = identity.stats.lane(worker.index)
     self.identity = identity
@@ -194,7 +194,14 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     manager.stats.subtract(.connectionHTTP1Active)
     manager.stats.add(.connectionDestroy)
     manager.stats.add(reason == .remote ? .connectionDestroyRemote : .connectionDestroyLocal)
-    if connection.hadRequest { manager.stats.add(.connectionDestroyActiveRequest) }
+    if connection.hadRequest {
+      manager.stats.add(.connectionDestroyActiveRequest)
+      manager.stats.add(
+        reason == .remote ? .connectionDestroyRemoteActiveRequest : .connectionDestroyLocalActiveRequest)
+    }
+    let lifetime = worker.loop.now.since(connection.openedAt).rawValue / 1000
+    identity.connectionTime.lane(worker.index).record(lifetime)
+    identity.manager.connectionTime.lane(worker.index).record(lifetime)
     if reason == .idleTimeout { manager.stats.add(.connectionIdleTimeout) }
     if connections.isEmpty { worker.listenerBecameEmpty(self) }
   }
@@ -203,19 +210,43 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
 /// What belongs to a listener's identity and outlives its configurations. Shared by all threads.
 final class ListenerIdentity: Sendable {
   let stats: StatBlock<ListenerStat>
+  /// The responses of its connection manager to this listener's clients.
+  let responseCodes: ResponseCodeCounters
+  /// How long connections lived.
+  let connectionTime: LatencyHistogram
   let manager: ConnectionManagerIdentity
   /// The connections of this listener, by its name.
   let limit: ConnectionLimit
   /// The connections of all listeners.
   let globalLimit: ConnectionLimit
+  private let leases: [StatsLease]
 
+  /// - Parameter workers: how many there are; each has a lane of its own index.
   init(
     statName: String, manager: ConnectionManagerIdentity, limit: ConnectionLimit, globalLimit: ConnectionLimit,
-    store: StatsStore
+    store: StatsStore, workers: Int
   ) {
-    stats = store.scope(
-      "listener.\(statName)",
-      prometheus: PrometheusScope("envoy_listener", labels: [("envoy_listener_address", statName)]))
+    let scope = "listener.\(statName)"
+    let label = ("envoy_listener_address", statName)
+    let prometheus = PrometheusScope("envoy_listener", labels: [label])
+    let http = "\(scope).http.\(manager.statPrefix)"
+    var leases = [store.lease(scope), store.lease(http)]
+    stats = store.scope(scope, prometheus: prometheus)
+    connectionTime = store.histogram(
+      scope, HistogramDefinition(name: "downstream_cx_length_ms"), prometheus: prometheus)
+    responseCodes = store.responseCodes(
+      http, stem: "downstream_rq",
+      prometheus: PrometheusScope(
+        "envoy_listener_http", labels: [("envoy_http_conn_manager_prefix", manager.statPrefix), label]),
+      detail: [.always, .completed])
+    for worker in 0..<workers {
+      let prefix = "\(scope).worker_\(worker)"
+      leases.append(store.lease(prefix))
+      store.show(
+        [.connectionActive, .connectionTotal], of: stats, lane: worker, under: prefix,
+        prometheus: PrometheusScope("envoy_listener_worker", labels: [("envoy_worker_id", "\(worker)"), label]))
+    }
+    self.leases = leases
     self.manager = manager
     self.limit = limit
     self.globalLimit = globalLimit

@@ -5,16 +5,24 @@ import MeshRouting
 
 /// The statistics of one connection manager, by its `stat_prefix`. Shared by all threads.
 final class ConnectionManagerIdentity: Sendable {
+  let statPrefix: String
   let stats: StatBlock<ConnectionManagerStat>
   let responseCodes: ResponseCodeCounters
   let requestTime: LatencyHistogram
+  /// How long connections lived.
+  let connectionTime: LatencyHistogram
+  private let lease: StatsLease
 
   init(statPrefix: String, store: StatsStore) {
     let scope = "http.\(statPrefix)"
+    self.statPrefix = statPrefix
+    lease = store.lease(scope)
     let prometheus = PrometheusScope("envoy_http", labels: [("envoy_http_conn_manager_prefix", statPrefix)])
     stats = store.scope(scope, prometheus: prometheus)
     responseCodes = store.responseCodes(scope, stem: "downstream_rq", prometheus: prometheus, detail: .classes)
     requestTime = store.histogram(scope, HistogramDefinition(name: "downstream_rq_time"), prometheus: prometheus)
+    connectionTime = store.histogram(
+      scope, HistogramDefinition(name: "downstream_cx_length_ms"), prometheus: prometheus)
   }
 }
 
@@ -30,17 +38,23 @@ final class ConnectionManager {
   let stats: StatLane<ConnectionManagerStat>
   /// Keeps the lanes below alive.
   private let identity: ConnectionManagerIdentity
+  private let listener: ListenerIdentity
   private let responseCodes: ResponseCodeLane
+  /// The same, of this listener alone.
+  private let listenerResponseCodes: ResponseCodeLane
   private let requestTime: HistogramLane
   private let accessLogs: [AccessLogLane]
 
-  init(worker: Worker, configuration: ConnectionManagerConfiguration, identity: ConnectionManagerIdentity) {
+  init(worker: Worker, configuration: ConnectionManagerConfiguration, listener: ListenerIdentity) {
     self.worker = worker
     self.configuration = configuration
+    self.listener = listener
+    let identity = listener.manager
     self.identity = identity
     routes = RouteBinding(configuration.routes, worker)
     stats = identity.stats.lane(worker.index)
     responseCodes = identity.responseCodes.lane(worker.index)
+    listenerResponseCodes = listener.responseCodes.lane(worker.index)
     requestTime = identity.requestTime.lane(worker.index)
     accessLogs = configuration.logging.accessLogs.map { AccessLogLane($0, worker) }
   }
@@ -95,6 +109,7 @@ final class ConnectionManager {
     if code > 0 {
       stats.add(.requestCompleted)
       responseCodes.add(code)
+      listenerResponseCodes.add(code)
     }
     if let ended = stream.info.endedAt {
       requestTime.record(ended.since(stream.info.startedAt).rawValue / 1000)

@@ -34,6 +34,8 @@ public final class ConnectionManagerConfiguration: Sendable {
   public let logging: LoggingConfiguration
   /// Nil: local replies are sent as they are.
   public let localReplies: LocalReplyMapping?
+  /// By the virtual host's index; empty if no virtual host asks for statistics.
+  let virtualHostStatistics: [VirtualHostStatistics?]
 
   init(
     statPrefix: String, serverName: [UInt8], serverHeader: ServerHeader, isOutbound: Bool, usesRemoteAddress: Bool,
@@ -43,7 +45,8 @@ public final class ConnectionManagerConfiguration: Sendable {
     bufferLimit: Int, connection: ServerConnectionSettings, router: RouterFilter.Configuration,
     filters: [any FilterConfiguration],
     routeFilters: RouteFilters, routes: RouteTable,
-    routeConfigurationName: String, logging: LoggingConfiguration, localReplies: LocalReplyMapping?
+    routeConfigurationName: String, logging: LoggingConfiguration, localReplies: LocalReplyMapping?,
+    virtualHostStatistics: [VirtualHostStatistics?] = []
   ) {
     self.statPrefix = statPrefix
     self.serverName = serverName
@@ -66,6 +69,7 @@ public final class ConnectionManagerConfiguration: Sendable {
     self.routeConfigurationName = routeConfigurationName
     self.logging = logging
     self.localReplies = localReplies
+    self.virtualHostStatistics = virtualHostStatistics
   }
 }
 

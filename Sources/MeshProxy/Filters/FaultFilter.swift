@@ -1,32 +1,20 @@
-import MeshAPI
 import MeshHTTP
 import MeshIO
 import MeshPrimitives
-import MeshRouting
 
-/// `envoy.filters.http.fault`: delays and aborts requests on purpose, to see what callers make of it. Sets DI and FI,
-/// counts in `http.<stat_prefix>.fault.…`.
+/// `envoy.filters.http.fault`: delays and aborts requests on purpose, to see what callers make of it. A request that both
+/// hit is first delayed, then aborted. Sets DI and FI, counts in `http.<stat_prefix>.fault.…`.
 final class FaultFilter: StreamFilter, TimerTarget {
-  /// Both parts are optional; a request that both hit is first delayed, then aborted.
-  struct Settings: Sendable {
-    var delay: Nanoseconds?
-    var delayChance = Chance.never
-    var abortStatus: Int?
-    var abortChance = Chance.never
-    /// Faults at once in this process; nil: any number.
-    var maximumActive: Int?
-    /// Only requests with these headers.
-    var headers = HeaderMatching()
-  }
-
   final class Configuration: FilterConfiguration {
-    let settings: Settings
+    let settings: FaultSettings
     let stats: StatBlock<FaultStat>
     let active = CircuitBreaker.Gate()
+    private let lease: StatsLease
 
-    init(settings: Settings, stats: StatBlock<FaultStat>) {
+    init(settings: FaultSettings, stats: StatBlock<FaultStat>, lease: StatsLease) {
       self.settings = settings
       self.stats = stats
+      self.lease = lease
     }
 
     func makeFilter(_ callbacks: StreamFilterCallbacks, worker: Worker) -> any StreamFilter {
@@ -35,7 +23,7 @@ final class FaultFilter: StreamFilter, TimerTarget {
   }
 
   struct RouteConfiguration: RouteFilterConfiguration {
-    var settings: Settings
+    let settings: FaultSettings
   }
 
   static let name = "envoy.filters.http.fault"
@@ -43,9 +31,11 @@ final class FaultFilter: StreamFilter, TimerTarget {
   private let callbacks: StreamFilterCallbacks
   private let configuration: Configuration
   private let stats: StatLane<FaultStat>
-  private var settings: Settings
+  private var settings: FaultSettings
   private var timer: Timer?
   private var isActive = false
+  /// The request's headers while it is delayed.
+  private var headers: HeaderMap?
 
   private init(_ callbacks: StreamFilterCallbacks, _ configuration: Configuration, _ worker: Worker) {
     self.callbacks = callbacks
@@ -56,23 +46,26 @@ final class FaultFilter: StreamFilter, TimerTarget {
 
   func requestHeaders(_ headers: HeaderMap, endStream: Bool) -> FilterStatus {
     if let route = callbacks.routeConfiguration() as? RouteConfiguration { settings = route.settings }
-    guard settings.headers.matches(RoutingView(headers)) else { return .proceed }
-    if let delay = settings.delay, settings.delayChance.hits(callbacks.random()), enter() {
+    guard settings.applies(to: headers, route: { callbacks.route }) else { return .proceed }
+    if let delay = settings.delay(of: headers, random: callbacks.random()), enter() {
       stats.add(.delaysInjected)
       callbacks.updateInfo { $0.flags.insert(.delayInjected) }
+      self.headers = headers
       timer = Timer(callbacks.loop, self)
       timer?.arm(after: delay)
       return .stopAll
     }
-    return abortIfHit() ? .stop : .proceed
+    return aborts(headers) ? .stop : .proceed
   }
 
-  func timerFired(_ tag: UInt8) { if !abortIfHit() { callbacks.resumeRequest() } }
+  func timerFired(_ tag: UInt8) {
+    guard let headers else { return }
+    self.headers = nil
+    if !aborts(headers) { callbacks.resumeRequest() }
+  }
 
-  private func abortIfHit() -> Bool {
-    guard let status = settings.abortStatus, settings.abortChance.hits(callbacks.random()), enter() else {
-      return false
-    }
+  private func aborts(_ headers: HeaderMap) -> Bool {
+    guard let status = settings.abort(of: headers, random: callbacks.random()), enter() else { return false }
     stats.add(.abortsInjected)
     callbacks.sendLocalReply(
       LocalReply(
@@ -82,7 +75,7 @@ final class FaultFilter: StreamFilter, TimerTarget {
 
   private func enter() -> Bool {
     if isActive { return true }
-    guard configuration.active.enter(limit: settings.maximumActive ?? .max) else {
+    guard configuration.active.enter(limit: settings.limit) else {
       stats.add(.overflow)
       return false
     }
@@ -94,21 +87,10 @@ final class FaultFilter: StreamFilter, TimerTarget {
   func destroy() {
     timer?.disarm()
     timer = nil
+    headers = nil
     guard isActive else { return }
     isActive = false
     stats.subtract(.active)
     configuration.active.leave()
   }
-}
-
-/// A probability as `FractionalPercent` has it.
-struct Chance: Sendable, Equatable {
-  /// Out of a million.
-  var millionths: UInt32
-
-  static let never = Chance(millionths: 0)
-  static let always = Chance(millionths: 1_000_000)
-
-  /// Whether a random number falls into it.
-  func hits(_ random: UInt64) -> Bool { random % 1_000_000 < UInt64(millionths) }
 }

@@ -9,6 +9,7 @@ struct FilterBuildContext {
   /// The connection manager's `stat_prefix`.
   let statPrefix: String
   let store: StatsStore
+  let runtime: Runtime
 }
 
 /// One kind of HTTP filter: its type and how its configuration is made. `make` reports what is wrong by throwing words.
@@ -19,7 +20,7 @@ struct FilterRegistration: Sendable {
   let typeName: String
   let make: @Sendable (TypedConfig, FilterBuildContext) throws(FilterProblem) -> any FilterConfiguration
   /// The messages of `typed_per_filter_config`, and what they become; nil for a filter that routes cannot configure.
-  let makeForRoute: (@Sendable (TypedConfig) throws(FilterProblem) -> any RouteFilterConfiguration)?
+  let makeForRoute: (@Sendable (TypedConfig, FilterBuildContext) throws(FilterProblem) -> any RouteFilterConfiguration)?
 }
 
 /// Why a filter's configuration cannot be used.
@@ -36,15 +37,16 @@ enum FilterRegistry {
     FilterRegistration(
       name: FaultFilter.name, typeName: HTTPFault.protoMessageName,
       make: { config, context throws(FilterProblem) in
-        let settings = try FaultFilter.Settings(unpack(config))
+        let settings = try FaultSettings(unpack(config), context.runtime)
+        let scope = "http.\(context.statPrefix).fault"
         let stats: StatBlock<FaultStat> = context.store.scope(
-          "http.\(context.statPrefix).fault",
+          scope,
           prometheus: PrometheusScope(
             "envoy_http_fault", labels: [("envoy_http_conn_manager_prefix", context.statPrefix)]))
-        return FaultFilter.Configuration(settings: settings, stats: stats)
+        return FaultFilter.Configuration(settings: settings, stats: stats, lease: context.store.lease(scope))
       },
-      makeForRoute: { config throws(FilterProblem) in
-        FaultFilter.RouteConfiguration(settings: try FaultFilter.Settings(unpack(config)))
+      makeForRoute: { config, context throws(FilterProblem) in
+        FaultFilter.RouteConfiguration(settings: try FaultSettings(unpack(config), context.runtime))
       }),
     FilterRegistration(
       name: BufferFilter.name, typeName: Buffer.protoMessageName,
@@ -52,7 +54,7 @@ enum FilterRegistry {
         let message: Buffer = try unpack(config)
         return BufferFilter.Configuration(maximumRequest: Int(message.maxRequestBytes.value))
       },
-      makeForRoute: { config throws(FilterProblem) in
+      makeForRoute: { config, _ throws(FilterProblem) in
         let message: BufferPerRoute = try unpack(config)
         switch message.override {
         case .disabled: return BufferFilter.RouteConfiguration.disabled
@@ -67,38 +69,5 @@ enum FilterRegistry {
 
   private static func unpack<M: Message>(_ config: TypedConfig) throws(FilterProblem) -> M {
     do { return try config.unpack() } catch { throw FilterProblem(message: error.description) }
-  }
-}
-
-extension FaultFilter.Settings {
-  init(_ message: HTTPFault) throws(FilterProblem) {
-    if message.hasDelay {
-      delay = Nanoseconds(rawValue: UInt64(max(0, message.delay.fixedDelay.nanoseconds)))
-      delayChance = Chance(message.delay.percentage)
-    }
-    if message.hasAbort {
-      abortStatus = Int(message.abort.httpStatus)
-      abortChance = Chance(message.abort.percentage)
-    }
-    if message.hasMaxActiveFaults { maximumActive = Int(message.maxActiveFaults.value) }
-    switch HeaderMatching.build(message.headers, path: "headers") {
-    case .success(let matching): headers = matching
-    case .failure(let failure):
-      let first = failure.problems[0]
-      throw FilterProblem(path: first.path, message: first.message)
-    }
-  }
-}
-
-extension Chance {
-  /// Proto3 default: no percentage is 0 %.
-  init(_ percent: FractionalPercent) {
-    let scale: UInt64 =
-      switch percent.denominator {
-      case .tenThousand: 100
-      case .million: 1
-      default: 10_000
-      }
-    millionths = UInt32(min(1_000_000, UInt64(percent.numerator) * scale))
   }
 }

@@ -15,12 +15,14 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     var suppressesEnvoyHeaders = false
     /// `respect_expected_rq_timeout`: the timeout that an earlier proxy has announced holds here too.
     var respectsExpectedTimeout = false
+    /// `dynamic_stats`: responses are counted by status, time and origin.
+    var countsResponses = true
   }
 
   /// The stream it is a part of.
   unowned(unsafe) var stream: Stream?
-  private var configuration = Configuration()
-  private var cluster: ActiveCluster?
+  private(set) var configuration = Configuration()
+  private(set) var cluster: ActiveCluster?
   private var endpoint: ActiveEndpoint?
   private var connection: ClientConnection?
   private var ticket: ConnectionPool.Ticket?
@@ -44,6 +46,12 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private var requestEnded = false
   private var responseBegan = false
   private var retried = false
+  /// The client is trusted (`x-envoy-internal`).
+  var isInternal = false
+  /// The upstream says that it is a new version on trial.
+  var isCanary = false
+  /// Where else the request is counted: its virtual cluster, its route.
+  var scopes: RequestScopes?
   /// The request's headers depend on the attempt.
   private var preparesAttempts = false
   /// A permit of the cluster's circuit breaker is held, and `upstream_rq_active` counts this request.
@@ -56,6 +64,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     responseBegan = false
     retried = false
     isNamedByCaller = false
+    isCanary = false
     responseDeadline = .never
     attemptDeadline = .never
     isRequestPaused = false
@@ -103,6 +112,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     }
     self.cluster = cluster
     stream.info.cluster = cluster
+    beginCounting(stream, headers, route)
     if let idle = action.idleTimeout { stream.setIdleTimeout(idle) }
     if let maximum = action.maximumStreamDuration { stream.setMaximumDuration(maximum) }
     let timeout = UpstreamTimeout(action, headers, respectsExpected: configuration.respectsExpectedTimeout)
@@ -111,7 +121,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     attemptTimeout = timeout.attempt
     guard cluster.breaker.requests.enter(limit: cluster.limits.requests) else {
       cluster.stats.add(.requestActiveOverflow)
-      return stream.sendLocalReply(.upstreamReset(.overflow, ""))
+      return fail(stream, .upstreamReset(.overflow, ""))
     }
     isCounted = true
     cluster.stats.add(.requestActive)
@@ -169,15 +179,13 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
     guard let endpoint = cluster.pickEndpoint() else {
       cluster.stats.add(.connectionNoneHealthy)
-      return stream.sendLocalReply(.noHealthyUpstream)
+      return fail(stream, .noHealthyUpstream)
     }
     self.endpoint = endpoint
     let now = stream.worker.loop.now
     attemptStartedAt = now
     stream.info.beginAttempt(endpoint.endpoint, now)
     if preparesAttempts { RequestRewrite.prepareAttempt(stream.requestHeaders, of: stream, endpoint.endpoint) }
-    cluster.stats.add(.requestTotal)
-    endpoint.stats.add(.requestTotal)
     endpoint.stats.add(.requestActive)
     ticket = endpoint.pool.acquire(self, fresh: fresh)
   }
@@ -186,6 +194,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard let stream else { return }
     ticket = nil
     self.connection = connection
+    cluster?.stats.add(.requestTotal)
+    endpoint?.stats.add(.requestTotal)
+    if let scopes { scopes.add(.requestTotal, lane: stream.worker.index) }
     let now = stream.worker.loop.now
     stream.info.beginExchange(connection, now)
     let endsWithHeaders = requestEnded && pendingBody.isEmpty && pendingTrailers == nil
@@ -215,7 +226,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     ticket = nil
     endpoint?.stats.add(.requestError)
     releaseEndpoint()
-    stream?.sendLocalReply(.upstreamReset(reason, detail))
+    if let stream { fail(stream, .upstreamReset(reason, detail)) }
   }
 
   func requestData(_ bytes: Bytes, endStream: Bool) {
@@ -277,7 +288,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     responseBegan = true
     let now = stream.worker.loop.now
     stream.info.upstreamResponseStartedAt = now
-    cluster.responseCodes.add(status)
+    count(status, stream, cluster)
+    if headers.has(.xEnvoyUpstreamCanary) { countCanary(status, headers, stream, cluster) }
     endpoint.stats.add(status >= 500 ? .requestError : .requestSuccess)
     if retried, status < 500 { cluster.stats.add(.requestRetrySuccess) }
     if !configuration.suppressesEnvoyHeaders, let began = stream.info.upstreamRequestStartedAt {
@@ -320,7 +332,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       stream.info.details = .init("upstream_reset_after_response_started", reason.detail, detail)
       stream.reset()
     } else {
-      stream.sendLocalReply(.upstreamReset(reason, detail))
+      fail(stream, .upstreamReset(reason, detail))
     }
   }
 
@@ -333,10 +345,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   /// The last byte of the response is here.
   private func exchangeEnded(_ now: MonotonicTime) {
-    if let cluster {
-      cluster.stats.add(.requestCompleted)
-      cluster.requestTime.record(now.since(attemptStartedAt).rawValue / 1000)
-    }
+    if let stream, let cluster { countTime(now.since(attemptStartedAt).rawValue / 1000, stream, cluster) }
     releaseEndpoint()
     guard let connection else { return }
     self.connection = nil
@@ -353,13 +362,14 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if stream.worker.loop.now >= attemptDeadline { return attemptTimedOut(stream) }
     cluster?.stats.add(.requestTimeout)
     endpoint?.stats.add(.requestTimeout)
+    if let scopes { scopes.add(.requestTimeout, lane: stream.worker.index) }
     if connection != nil { cluster?.stats.add(.requestSentReset) }
     if responseBegan {
       stream.info.flags.insert(.upstreamRequestTimeout)
       stream.info.details = .init("response_timeout")
       stream.reset()
     } else {
-      stream.sendLocalReply(answersNoContent ? .upstreamTimeoutNoContent : .upstreamTimeout)
+      fail(stream, answersNoContent ? .upstreamTimeoutNoContent : .upstreamTimeout)
     }
   }
 
@@ -371,7 +381,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       stream.info.details = .init("upstream_max_stream_duration_reached")
       stream.reset()
     } else {
-      stream.sendLocalReply(stream.isRequestComplete ? .attemptTimeout : .attemptTimeoutBeforeRequestEnd)
+      fail(stream, stream.isRequestComplete ? .attemptTimeout : .attemptTimeoutBeforeRequestEnd)
     }
   }
 
@@ -424,6 +434,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       for shadow in shadows { shadow.originalEnded() }
       shadows.removeAll(keepingCapacity: true)
     }
+    if scopes != nil { scopes = nil }
     guard let cluster else { return }
     if isCounted {
       isCounted = false

@@ -1,6 +1,7 @@
 import MeshHTTP
 import MeshIO
 import MeshPrimitives
+import MeshRouting
 
 /// What a filter wants to happen after it has seen headers or trailers.
 public enum FilterStatus: Sendable {
@@ -81,6 +82,8 @@ public struct StreamFilterCallbacks {
 
   /// The route is chosen again, by the headers as they are then. Call before the router has seen the request.
   public func clearRouteCache() { live?.clearRoute() }
+  /// The route of this request; nil if none matches. Chosen at the first call.
+  public var route: RouteEntry? { live?.route }
   /// The configuration that the route has for this filter (`typed_per_filter_config` under the filter's name), if any.
   public func routeConfiguration() -> (any RouteFilterConfiguration)? { live?.routeConfiguration(ofFilterAt: place) }
 

@@ -23,7 +23,8 @@ public enum ListenerStat: Int, StatSet {
 public enum ConnectionManagerStat: Int, StatSet {
   case connectionTotal, connectionActive, connectionHTTP1Total, connectionHTTP1Active
   case connectionDestroy, connectionDestroyLocal, connectionDestroyRemote
-  case connectionDestroyActiveRequest, connectionProtocolError, connectionIdleTimeout
+  case connectionDestroyActiveRequest, connectionDestroyLocalActiveRequest, connectionDestroyRemoteActiveRequest
+  case connectionProtocolError, connectionIdleTimeout
   case connectionReceivedBytes, connectionSentBytes, connectionDrainClose
   case connectionMaximumDuration, connectionMaximumRequests
   case requestTotal, requestHTTP1Total, requestActive, requestCompleted
@@ -42,6 +43,8 @@ public enum ConnectionManagerStat: Int, StatSet {
     case .connectionDestroyLocal: .init(name: "downstream_cx_destroy_local", kind: .counter)
     case .connectionDestroyRemote: .init(name: "downstream_cx_destroy_remote", kind: .counter)
     case .connectionDestroyActiveRequest: .init(name: "downstream_cx_destroy_active_rq", kind: .counter)
+    case .connectionDestroyLocalActiveRequest: .counter("downstream_cx_destroy_local_active_rq")
+    case .connectionDestroyRemoteActiveRequest: .counter("downstream_cx_destroy_remote_active_rq")
     case .connectionProtocolError: .init(name: "downstream_cx_protocol_error", kind: .counter)
     case .connectionIdleTimeout: .init(name: "downstream_cx_idle_timeout", kind: .counter)
     case .connectionReceivedBytes: .init(name: "downstream_cx_rx_bytes_total", kind: .counter)
@@ -179,8 +182,9 @@ public enum FaultStat: Int, StatSet {
 
 /// `server.…`: the main thread's, but for `stale_events`, to which every loop adds its own.
 public enum ServerStat: Int, StatSet {
-  case live, state, uptime, concurrency, memoryAllocated, totalConnections, reloadSuccess, reloadFailure
-  case staleEvents
+  case live, state, uptime, concurrency, memoryAllocated, memoryHeapSize, memoryPhysicalSize
+  case totalConnections, parentConnections, hotRestartEpoch, version, daysUntilFirstCertificateExpires
+  case reloadSuccess, reloadFailure, staleEvents
 
   public var definition: StatDefinition {
     switch self {
@@ -188,11 +192,82 @@ public enum ServerStat: Int, StatSet {
     case .state: .init(name: "state", kind: .gauge)
     case .uptime: .init(name: "uptime", kind: .gauge)
     case .concurrency: .init(name: "concurrency", kind: .gauge)
-    case .memoryAllocated: .init(name: "memory_physical_size", kind: .gauge)
+    case .memoryAllocated: .gauge("memory_allocated")
+    case .memoryHeapSize: .gauge("memory_heap_size")
+    case .memoryPhysicalSize: .gauge("memory_physical_size")
+    case .parentConnections: .gauge("parent_connections")
+    case .hotRestartEpoch: .gauge("hot_restart_epoch")
+    case .version: .gauge("version")
+    case .daysUntilFirstCertificateExpires: .gauge("days_until_first_cert_expiring")
     case .totalConnections: .init(name: "total_connections", kind: .gauge)
     case .reloadSuccess: .init(name: "config_reload_success", kind: .counter)
     case .reloadFailure: .init(name: "config_reload_failure", kind: .counter)
     case .staleEvents: .init(name: "stale_events", kind: .counter)
+    }
+  }
+}
+
+/// `runtime.…`: the main thread's.
+public enum RuntimeStat: Int, StatSet {
+  case loadSuccess, loadError, overrideDirectoryExists, overrideDirectoryMissing
+  case keys, layers, adminOverridesActive
+
+  public var definition: StatDefinition {
+    switch self {
+    case .loadSuccess: .counter("load_success")
+    case .loadError: .counter("load_error")
+    case .overrideDirectoryExists: .counter("override_dir_exists")
+    case .overrideDirectoryMissing: .counter("override_dir_not_exists")
+    case .keys: .gauge("num_keys")
+    case .layers: .gauge("num_layers")
+    case .adminOverridesActive: .gauge("admin_overrides_active")
+    }
+  }
+}
+
+/// `vhost.<name>.vcluster.<name>.…` and `vhost.<name>.route.<stat_prefix>.…`
+public enum RequestScopeStat: Int, StatSet {
+  case requestTotal, requestTimeout
+
+  public var definition: StatDefinition {
+    switch self {
+    case .requestTotal: .counter("upstream_rq_total")
+    case .requestTimeout: .counter("upstream_rq_timeout")
+    }
+  }
+}
+
+/// `listener_manager.…`: the main thread's.
+public enum ListenerManagerStat: Int, StatSet {
+  case added, modified, removed, createSuccess, createFailure
+  case active, draining, warming, workersStarted
+
+  public var definition: StatDefinition {
+    switch self {
+    case .added: .counter("listener_added")
+    case .modified: .counter("listener_modified")
+    case .removed: .counter("listener_removed")
+    case .createSuccess: .counter("listener_create_success")
+    case .createFailure: .counter("listener_create_failure")
+    case .active: .gauge("total_listeners_active")
+    case .draining: .gauge("total_listeners_draining")
+    case .warming: .gauge("total_listeners_warming")
+    case .workersStarted: .gauge("workers_started")
+    }
+  }
+}
+
+/// `cluster_manager.…`: the main thread's.
+public enum ClusterManagerStat: Int, StatSet {
+  case added, modified, removed, active, warming
+
+  public var definition: StatDefinition {
+    switch self {
+    case .added: .counter("cluster_added")
+    case .modified: .counter("cluster_modified")
+    case .removed: .counter("cluster_removed")
+    case .active: .gauge("active_clusters")
+    case .warming: .gauge("warming_clusters")
     }
   }
 }

@@ -27,6 +27,10 @@ public final class ActiveCluster {
   let responseCodes: ResponseCodeLane
   let requestTime: HistogramLane
   let connectTime: HistogramLane
+  /// What Envoy shows of the responses by itself.
+  var parts = ClusterResponseParts()
+  /// No configuration has it any more.
+  private(set) var isGone = false
   let breaker: CircuitBreaker
   private(set) var limits: CircuitBreaker.Limits
   private(set) var endpoints: [ActiveEndpoint] = []
@@ -80,6 +84,7 @@ public final class ActiveCluster {
 
   /// No new requests come; the connections end as they become free.
   func drain() {
+    isGone = true
     for endpoint in endpoints { endpoint.pool.drain() }
     // Ends the cycle of cluster and pools; a pool lives as long as its connections.
     endpoints = []

@@ -54,17 +54,28 @@ public final class ClusterIdentity: Sendable {
   public let requestTime: LatencyHistogram
   public let connectTime: LatencyHistogram
   public let breaker = CircuitBreaker()
-  /// The prefix of its statistics.
-  let scope: String
+  private let statName: String
+  private let store: StatsStore
+  private let lease: StatsLease
 
   init(name: String, statName: String, store: StatsStore) {
     self.name = name
-    scope = "cluster.\(statName)"
+    self.statName = statName
+    self.store = store
+    let scope = "cluster.\(statName)"
+    lease = store.lease(scope)
     let prometheus = PrometheusScope("envoy_cluster", labels: [("envoy_cluster_name", statName)])
     stats = store.scope(scope, prometheus: prometheus)
     responseCodes = store.responseCodes(
       scope, stem: "upstream_rq", prometheus: prometheus, detail: .classesAndCodes)
     requestTime = store.histogram(scope, HistogramDefinition(name: "upstream_rq_time"), prometheus: prometheus)
     connectTime = store.histogram(scope, HistogramDefinition(name: "upstream_cx_connect_ms"), prometheus: prometheus)
+  }
+
+  /// A part of its responses that is shown by itself: `cluster.<name>.<part>`.
+  func responses(_ part: String) -> UpstreamResponses {
+    UpstreamResponses(
+      "cluster.\(statName).\(part)",
+      prometheus: PrometheusScope("envoy_cluster_\(part)", labels: [("envoy_cluster_name", statName)]), store: store)
   }
 }

@@ -6,8 +6,11 @@ struct ProxyConfiguration {
     var port: UInt16 = 0
     var fields: [String] = []
     var managerFields: [String] = []
+    /// Further fields of the virtual host.
+    var hostFields: [String] = []
     var routes = ["{match: {prefix: /}, route: {cluster: backend, timeout: 60s}}"]
     var filters: [String] = []
+    var routerFields: [String] = []
     /// Path and, if it is not the default, format of an access log.
     var accessLogs: [(path: String, format: String?)] = []
   }
@@ -70,12 +73,16 @@ struct ProxyConfiguration {
     lines += listener.managerFields.map { "          \($0)" }
     if !logs.isEmpty { lines.append("          access_log: [\(logs.joined(separator: ", "))]") }
     lines += ["          route_config:", "            name: routes", "            virtual_hosts:"]
-    lines += ["            - name: all", "              domains: [\"*\"]", "              routes:"]
+    lines += ["            - name: all", "              domains: [\"*\"]"]
+    lines += listener.hostFields.map { "              \($0)" }
+    lines.append("              routes:")
     lines += listener.routes.map { "              - \($0)" }
     lines.append("          http_filters:")
-    lines += (listener.filters + [typed("envoy.filters.http.router", "filters.http.router.v3.Router")]).map {
-      "          - \($0)"
-    }
+    lines +=
+      (listener.filters + [typed("envoy.filters.http.router", "filters.http.router.v3.Router", listener.routerFields)])
+      .map {
+        "          - \($0)"
+      }
     return lines
   }
 

@@ -38,6 +38,31 @@ import Testing
     #expect(runtime.value("f").integer(or: 9) == 9)
   }
 
+  @Test func textIsReadAsEnvoyReadsIt() {
+    #expect(RuntimeEntry("1e3").integer == 1_000)
+    #expect(RuntimeEntry("-3").double == -3)
+    #expect(RuntimeEntry("-3").integer == nil)
+    #expect(RuntimeEntry("-3").fraction == nil)
+    #expect(RuntimeEntry("inf").double == nil)
+    #expect(RuntimeEntry("0x10").double == nil)
+    #expect(RuntimeEntry("18446744073709551615").integer == nil)
+    #expect(RuntimeEntry("500").fraction == Fraction(500))
+    #expect(RuntimeEntry("").integer == nil)
+  }
+
+  @Test func fractionsMayBeText() {
+    let half = Fraction(5_000, of: .tenThousand)
+    #expect(RuntimeEntry("{numerator: 5000, denominator: TEN_THOUSAND}").fraction == half)
+    #expect(RuntimeEntry(#"{"numerator":5000,"denominator":"TEN_THOUSAND"}"#).fraction == half)
+    #expect(RuntimeEntry("numerator: 5000\ndenominator: TEN_THOUSAND").fraction == half)
+    #expect(RuntimeEntry("{denominator: MILLION}").fraction == Fraction(0, of: .million))
+    #expect(RuntimeEntry("{numerator: 7}").fraction == Fraction(7))
+    for text in [
+      "{}", "{", "{numerator: 7", "{numerator: -7}", "{numerator: 7, numerator: 7}", "{denominator: TEN}", "{other: 1}",
+      "{numerator: 4294967296}", "numerator", "true", "{numerator}", "{,}",
+    ] { #expect(RuntimeEntry(text).fraction == nil, "\(text)") }
+  }
+
   @Test func aFractionIncludesItsShare() {
     var random = Random(seed: 1)
     var included = 0

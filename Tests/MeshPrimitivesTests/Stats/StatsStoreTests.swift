@@ -23,20 +23,45 @@ enum OtherStat: Int, StatSet {
     a.lane(0).add(.requests)
     #expect(store.scope("cluster.a", prometheus: Self.cluster("a"), ThingStat.self) === a)
     #expect(store.scope("cluster.b", prometheus: Self.cluster("b"), ThingStat.self) !== a)
-    store.remove(scope: "cluster.a")
-    a.lane(0).add(.requests)
-    #expect(store.scope("cluster.a", prometheus: Self.cluster("a"), ThingStat.self).total(.requests) == 0)
   }
 
-  @Test func removingAScopeLeavesOthersWithTheSameBeginning() {
+  @Test func statisticsAreShownForAsLongAsTheyAreHeld() {
     let store = StatsStore(lanes: 1)
     for name in ["a", "ab", "a.b"] {
       _ = store.scope("cluster.\(name)", prometheus: Self.cluster(name), ThingStat.self)
     }
-    store.remove(scope: "cluster.a")
+    var leases = [store.lease("cluster.a")]
+    leases.append(store.lease("cluster.a"))
+    #expect(leases[0] === leases[1])
+    store.scope("cluster.a", prometheus: Self.cluster("a"), ThingStat.self).lane(0).add(.requests)
+    leases.removeLast()
+    #expect(Self.text { store.renderText(into: &$0) }.contains("cluster.a.upstream_rq_total: 1"))
+    leases.removeLast()
     let text = Self.text { store.renderText(into: &$0) }
     #expect(!text.contains("cluster.a.upstream_rq_total"))
     #expect(text.contains("cluster.ab.upstream_rq_total") && text.contains("cluster.a.b.upstream_rq_total"))
+    #expect(store.scope("cluster.a", prometheus: Self.cluster("a"), ThingStat.self).total(.requests) == 0)
+  }
+
+  @Test func aLaneCanBeShownByItself() {
+    let store = StatsStore(lanes: 2)
+    let block = store.scope("listener.x", prometheus: Self.cluster("x"), ThingStat.self)
+    for lane in 0..<2 {
+      store.show(
+        [.requests, .active], of: block, lane: lane, under: "listener.x.worker_\(lane)", prometheus: Self.cluster("x"))
+    }
+    block.lane(0).add(.requests, 3)
+    block.lane(1).add(.requests, 4)
+    block.lane(1).add(.active)
+    func text() -> String { Self.text { store.renderText(into: &$0) } }
+    #expect(text().contains("listener.x.worker_0.upstream_rq_total: 3\n"))
+    #expect(text().contains("listener.x.worker_1.upstream_rq_total: 4\n"))
+    #expect(text().contains("listener.x.upstream_rq_total: 7\n"))
+    store.resetCounters()
+    block.lane(1).add(.requests)
+    #expect(text().contains("listener.x.worker_0.upstream_rq_total: 0\n"))
+    #expect(text().contains("listener.x.worker_1.upstream_rq_total: 1\n"))
+    #expect(text().contains("listener.x.worker_1.upstream_rq_active: 1\n"))
   }
 
   @Test func textIsSortedByFullName() {
@@ -76,7 +101,7 @@ enum OtherStat: Int, StatSet {
   @Test func filters() throws {
     let store = StatsStore(lanes: 1)
     for name in ["a", "b"] { _ = store.scope("cluster.\(name)", prometheus: Self.cluster(name), ThingStat.self) }
-    let options = StatsOptions(filter: try StatsFilter("^cluster\\.b.*total$"))
+    let options = StatsOptions(filter: try RegularExpression("^cluster\\.b.*total$"))
     #expect(Self.text { store.renderText(into: &$0, options: options) } == "cluster.b.upstream_rq_total: 0\n")
     #expect(
       Self.text { store.renderPrometheus(into: &$0, options: options) }

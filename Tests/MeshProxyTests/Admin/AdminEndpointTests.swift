@@ -10,6 +10,7 @@ import Testing
 struct AdminEndpointTests {
   private static let mutating = [
     "/drain_listeners", "/healthcheck/fail", "/healthcheck/ok", "/quitquitquit", "/reset_counters", "/reopen_logs",
+    "/runtime_modify",
   ]
 
   @Test("/ready tells the state, and 200 only when live")
@@ -50,6 +51,58 @@ struct AdminEndpointTests {
       try #expect(admin.post("/healthcheck/ok").text == "OK\n")
       try #expect(admin.get("/ready").status == 200)
       try #expect(admin.calls == ["failHealthCheck true", "failHealthCheck false"])
+    }
+  }
+
+  @Test("/runtime shows each layer's value and the one that holds")
+  func runtime() async throws {
+    try await withAdmin { context in
+      context.runtimeLayers = [
+        .init(name: "static", entries: ["a": RuntimeEntry("1"), "b": RuntimeEntry("x \"y\"")]),
+        .init(name: "admin", entries: ["a": RuntimeEntry("2")]),
+      ]
+    } serving: { admin in
+      try #expect(
+        admin.get("/runtime").text == """
+          {
+           "layers": [
+            "static",
+            "admin"
+           ],
+           "entries": {
+            "a": {
+             "layer_values": [
+              "1",
+              "2"
+             ],
+             "final_value": "2"
+            },
+            "b": {
+             "layer_values": [
+              "x \\"y\\"",
+              ""
+             ],
+             "final_value": "x \\"y\\""
+            }
+           }
+          }
+
+          """)
+      let usage = try admin.post("/runtime_modify")
+      #expect(usage.status == 400)
+      #expect(usage.text.hasPrefix("usage: /runtime_modify?key1=value1&key2=value2&keyN=valueN\n"))
+      try #expect(admin.post("/runtime_modify?a=%7B&b=").text == "OK\n")
+      try #expect(admin.calls == ["modifyRuntime a={&b="])
+    }
+  }
+
+  @Test("without an admin layer the runtime cannot be modified")
+  func noAdminLayer() async throws {
+    try await withAdmin { admin in
+      let response = try admin.post("/runtime_modify?a=1")
+      #expect(response.status == 503)
+      #expect(response.text == "No admin layer specified")
+      try #expect(admin.get("/runtime").text == "{\n \"layers\": [],\n \"entries\": {}\n}\n")
     }
   }
 
@@ -105,6 +158,34 @@ struct AdminEndpointTests {
       let value = try Google_Protobuf_Value(jsonString: admin.get("/server_info").text).structValue
       let uptime = value.fields["uptime_all_epochs"]?.stringValue ?? ""
       #expect((61..<120).contains(Int(uptime.dropLast()) ?? 0) && uptime.hasSuffix("s"), "\(uptime)")
+    }
+  }
+
+  @Test("what is not there says so as Envoy does where it is not")
+  func absent() async throws {
+    try await withAdmin { admin in
+      for (method, target, status, text) in [
+        ("GET", "/certs", 200, "{\n \"certificates\": []\n}\n"), ("GET", "/init_dump", 200, "{}\n"),
+        ("GET", "/contention", 200, "Mutex contention tracing is not enabled."),
+        ("POST", "/cpuprofiler?enable=y", 500, "failure to start the profiler"),
+        ("POST", "/cpuprofiler", 400, "?enable=<y|n>\n"),
+        ("POST", "/heapprofiler?enable=y", 501, "The current build does not support heap profiler"),
+        ("GET", "/heap_dump", 501, "Heap dump is not currently supported in this build"),
+        ("GET", "/cpuprofiler", 405, "Method GET not allowed, POST required."),
+      ] {
+        let response = try admin.request(method, target)
+        #expect(response.status == status, "\(target)")
+        #expect(response.text == text, "\(target)")
+      }
+    }
+  }
+
+  @Test("/init_dump names the clusters that are waited for")
+  func initDump() async throws {
+    try await withAdmin { context in
+      context.uninitializedClusters = ["a"]
+    } serving: { admin in
+      try #expect(admin.get("/init_dump").text.contains("\"target_names\": [\n    \"cluster a\"\n   ]"))
     }
   }
 

@@ -52,7 +52,8 @@ struct AdminStatsTests {
         admin.get("/stats?filter=upstream_cx_total").text
           == "cluster.a.upstream_cx_total: 3\ncluster.b.upstream_cx_total: 0\n")
       try #expect(
-        admin.get("/stats?filter=%5Ecluster%5C.b%5C.upstream_cx_(total|active)").status == 400, "no groups")
+        admin.get("/stats?filter=%5Ecluster%5C.b%5C.upstream_cx_(total|active)$").text
+          == "cluster.b.upstream_cx_active: 0\ncluster.b.upstream_cx_total: 0\n")
       try #expect(admin.get("/stats?filter=b%5C.upstream_cx_total$").text == "cluster.b.upstream_cx_total: 0\n")
       let used = try admin.get("/stats?usedonly").text
       #expect(used.hasPrefix("cluster.a.upstream_cx_active: 2\ncluster.a.upstream_cx_total: 3\n"))
@@ -88,18 +89,65 @@ struct AdminStatsTests {
   @Test(
     "what is not understood is refused by name",
     arguments: [
-      ("/stats?filter=(", "Invalid regex: "), ("/stats/prometheus?filter=*", "Invalid regex: "),
-      ("/stats?format=html", "usage: /stats?format=(json|prometheus|text)\n"),
+      ("/stats?filter=(", "Invalid re2 regex: missing ): ("),
+      ("/stats/prometheus?filter=*", "Invalid re2 regex: no argument for repetition operator: *"),
+      ("/stats?format=active-html", "usage: /stats?format=(html|json|prometheus|text)\n"),
       ("/stats?type=foo", "invalid &type= param"),
       ("/stats?invert_filter", "invert_filter is not supported"),
-      ("/stats?histogram_buckets=cumulative", "histogram_buckets is not supported"),
-      ("/clusters?filter=(", "Invalid regex: "), ("/clusters?format=xml", "usage: /clusters?format=(json|text)"),
+      ("/stats?histogram_buckets=x", "usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|none|summary)"),
+      ("/stats/prometheus?histogram_buckets=disjoint", "unsupported prometheus histogram bucket mode"),
+      ("/clusters?filter=(", "Invalid re2 regex: "), ("/clusters?format=xml", "usage: /clusters?format=(json|text)"),
     ])
   func refused(target: String, text: String) async throws {
     try await withAdmin { admin in
       let response = try admin.get(target)
       #expect(response.status == 400)
       #expect(response.text.hasPrefix(text))
+    }
+  }
+
+  @Test("histograms are shown as quantiles, by bounds, or by their own buckets")
+  func histograms() async throws {
+    try await withAdmin { context in
+      let time = context.addCluster("a").identity.requestTime.lane(0)
+      for _ in 0..<3 { time.record(700) }
+      time.record(40_000)
+    } serving: { admin in
+      func text(_ query: String) throws -> String {
+        try admin.get("/stats?filter=a%5C.upstream_rq_time$&\(query)").text
+      }
+      try #expect(text("histogram_buckets=summary") == text(""))
+      try #expect(text("histogram_buckets=none") == text(""))
+      try #expect(
+        text("histogram_buckets=cumulative").hasPrefix(
+          "cluster.a.upstream_rq_time: B0.5(0,0) B1(0,3) B5(0,3) B10(0,3) B25(0,3) B50(0,4) B100(0,4) "))
+      try #expect(
+        text("histogram_buckets=disjoint").hasPrefix(
+          "cluster.a.upstream_rq_time: B0.5(0,0) B1(0,3) B5(0,0) B10(0,0) B25(0,0) B50(0,1) B100(0,0) "))
+      let detailed = try text("histogram_buckets=detailed")
+      #expect(detailed.hasPrefix("cluster.a.upstream_rq_time:\n  totals=0.672,0.032:3, "), "\(detailed)")
+      #expect(detailed.contains("\n  intervals=\n  summary=P0(nan,"))
+      for style in ["summary", "cumulative", "disjoint", "detailed"] {
+        let json = try Google_Protobuf_Value(jsonString: text("format=json&histogram_buckets=\(style)"))
+        let last = json.structValue.fields["stats"]?.listValue.values.last?.structValue.fields["histograms"]
+        let histogram =
+          last?.listValue.values.first ?? last?.structValue.fields["details"]?.listValue.values.first
+          ?? last?.structValue.fields["computed_quantiles"]?.listValue.values.first
+        #expect(histogram?.structValue.fields["name"]?.stringValue == "cluster.a.upstream_rq_time", "\(style)")
+      }
+    }
+  }
+
+  @Test("statistics can be a page, and what names say is not taken for markup")
+  func page() async throws {
+    try await withAdmin { context in
+      context.addCluster("<script>&")
+    } serving: { admin in
+      let response = try admin.get("/stats?format=html")
+      #expect(response.value("content-type") == "text/html; charset=UTF-8")
+      #expect(response.text.hasPrefix("<!DOCTYPE html>"))
+      #expect(response.text.contains("\ncluster.&lt;script&gt;&amp;.upstream_cx_total: 0\n"))
+      #expect(response.text.hasSuffix("</pre>\n</body>\n</html>\n"))
     }
   }
 

@@ -19,6 +19,7 @@ final class FakeAdminContext: AdminContext {
   // 2026-11-22T06:17:25.913Z
   var configuredAt: UInt64 = 1_795_328_245_913_000_000
   var clusters: [AdminCluster] = []
+  var uninitializedClusters: [String] = []
   var listeners: [AdminListener] = []
   let stats = StatsStore(lanes: 1)
   let processLog = ProcessLog(processID: 1, clock: { 0 }, write: { _ in true })
@@ -33,6 +34,11 @@ final class FakeAdminContext: AdminContext {
     calls.append("failHealthCheck \(fail)")
   }
   func quit() { calls.append("quit") }
+  var runtimeLayers: [Runtime.Layer] = []
+  func modifyRuntime(_ changes: [(name: String, value: String)]) -> Bool {
+    calls.append("modifyRuntime \(changes.map { "\($0.name)=\($0.value)" }.joined(separator: "&"))")
+    return !runtimeLayers.isEmpty
+  }
   func reopenLogs() { calls.append("reopenLogs") }
 
   // MARK: Content

@@ -102,6 +102,103 @@ struct FaultFilterTests {
     #expect(fixture.open("GET", "/kind").status == 200)
     #expect(fixture.open("GET", "/other").status == 503)
   }
+
+  @Test("the runtime decides over shares, times, statuses and limits")
+  func runtime() throws {
+    let fixture = try fixture(
+      "abort: {http_status: 503}, delay: {fixed_delay: 3600s}, max_active_faults: 1")
+    #expect(fixture.open().status == 200)
+    fixture.setRuntime(["fault.http.abort.abort_percent": "100"])
+    #expect(fixture.open().status == 503)
+    fixture.setRuntime(["fault.http.abort.abort_percent": "100", "fault.http.abort.http_status": "418"])
+    #expect(fixture.open().status == 418)
+    // No response can have such a status.
+    fixture.setRuntime(["fault.http.abort.abort_percent": "100", "fault.http.abort.http_status": "99"])
+    #expect(fixture.open().status == 503)
+    fixture.setRuntime(["fault.http.abort.abort_percent": "100", "fault.http.max_active_faults": "0"])
+    #expect(fixture.open().status == 200)
+    #expect(count(fixture, .overflow) == 1)
+    fixture.setRuntime([
+      "fault.http.delay.fixed_delay_percent": "{numerator: 1000000, denominator: MILLION}",
+      "fault.http.delay.fixed_duration_ms": "5",
+    ])
+    let response = fixture.open()
+    #expect(response.status == nil)
+    #expect(fixture.turn { response.isEnded })
+    #expect(response.status == 200)
+  }
+
+  @Test("the runtime keys may have other names")
+  func runtimeNames() throws {
+    let fixture = try fixture(
+      "abort: {http_status: 503}, abort_percent_runtime: a.percent, abort_http_status_runtime: a.status")
+    fixture.setRuntime(["fault.http.abort.abort_percent": "100"])
+    #expect(fixture.open().status == 200)
+    fixture.setRuntime(["a.percent": "100", "a.status": "404"])
+    #expect(fixture.open().status == 404)
+  }
+
+  @Test("a calling cluster can have runtime keys of its own")
+  func downstreamCluster() throws {
+    let fixture = try fixture("abort: {http_status: 503}")
+    fixture.setRuntime([
+      "fault.http.caller.abort.abort_percent": "100", "fault.http.caller.abort.http_status": "429",
+    ])
+    #expect(fixture.open().status == 200)
+    #expect(fixture.open("GET", "/", [("x-envoy-downstream-service-cluster", "caller")]).status == 429)
+    #expect(fixture.open("GET", "/", [("x-envoy-downstream-service-cluster", "other")]).status == 200)
+  }
+
+  @Test("a request may bring its fault, if the configuration lets it")
+  func headerControlled() throws {
+    let fixture = try fixture(
+      """
+      abort: {header_abort: {}, percentage: {numerator: 100}}, delay: {header_delay: {}, percentage: {numerator: 100}}
+      """)
+    #expect(fixture.open().status == 200)
+    #expect(fixture.open("GET", "/", [("x-envoy-fault-abort-request", "418")]).status == 418)
+    for nonsense in ["199", "600", "x", "", "99999999999999999999999", "-1"] {
+      #expect(fixture.open("GET", "/", [("x-envoy-fault-abort-request", nonsense)]).status == 200)
+    }
+    let share = ("x-envoy-fault-abort-request-percentage", "0")
+    #expect(fixture.open("GET", "/", [("x-envoy-fault-abort-request", "418"), share]).status == 200)
+    let delayed = fixture.open("GET", "/", [("x-envoy-fault-delay-request", "10")])
+    #expect(delayed.status == nil)
+    #expect(fixture.turn { delayed.isEnded })
+    #expect(count(fixture, .delaysInjected) == 1)
+    let never = ("x-envoy-fault-delay-request-percentage", "0")
+    #expect(fixture.open("GET", "/", [("x-envoy-fault-delay-request", "10"), never]).status == 200)
+  }
+
+  @Test("a request cannot ask for more faults than the configuration allows")
+  func headerShare() throws {
+    let fixture = try fixture("abort: {header_abort: {}, percentage: {numerator: 0}}")
+    let headers = [("x-envoy-fault-abort-request", "418"), ("x-envoy-fault-abort-request-percentage", "100")]
+    #expect(fixture.open("GET", "/", headers).status == 200)
+  }
+
+  @Test("only requests to a cluster, only requests of a node")
+  func conditions() throws {
+    let routes =
+      #"[{match: {prefix: "/a"}, route: {cluster: a}}, {match: {prefix: "/"}, direct_response: {status: 200}}]"#
+    let cluster = "[{name: a, type: STATIC, load_assignment: {cluster_name: a}}]"
+    func open(_ fault: String, _ path: String, _ headers: [(String, String)] = []) throws -> Int? {
+      try WorkerFixture(
+        routes: routes, clusters: cluster,
+        httpFilters: """
+          - {name: envoy.filters.http.fault, typed_config: \
+          {"@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault, \(fault), \
+          abort: {http_status: 418, percentage: {numerator: 100}}}}
+          """
+      ).open("GET", path, headers).status
+    }
+    #expect(try open("upstream_cluster: a", "/a") == 418)
+    #expect(try open("upstream_cluster: a", "/b") == 200)
+    #expect(try open("upstream_cluster: b", "/a") == 503)
+    #expect(try open("downstream_nodes: [n, m]", "/b") == 200)
+    #expect(try open("downstream_nodes: [n, m]", "/b", [("x-envoy-downstream-service-node", "m")]) == 418)
+    #expect(try open("downstream_nodes: [n, m]", "/b", [("x-envoy-downstream-service-node", "mm")]) == 200)
+  }
 }
 
 @Suite("The buffer filter")

@@ -1,0 +1,52 @@
+import MeshHTTP
+import MeshPrimitives
+import MeshRouting
+
+// What the router counts of responses, and of what it answers in their place.
+
+extension RouterFilter {
+  /// The request's cluster is known; its headers are still those of the client.
+  @inline(__always)
+  func beginCounting(_ stream: Stream, _ headers: HeaderMap, _ route: RouteEntry) {
+    isInternal = headers.has(.xEnvoyInternal)
+    guard let all = stream.manager?.configuration.virtualHostStatistics, !all.isEmpty else { return }
+    scopes = route.virtualHostIndex < all.count ? all[route.virtualHostIndex]?.scopes(of: route, headers) : nil
+  }
+
+  /// Counts a response's status, or that of what is answered in its place.
+  @inline(__always)
+  func count(_ status: Int, _ stream: Stream, _ cluster: ActiveCluster) {
+    cluster.stats.add(.requestCompleted)
+    guard configuration.countsResponses else { return }
+    let lane = stream.worker.index
+    cluster.responseCodes.add(status)
+    cluster.parts.origin(isInternal: isInternal, cluster.identity).add(status, lane: lane)
+    if let scopes { scopes.add(status: status, lane: lane) }
+  }
+
+  /// Counts the time that a response took.
+  @inline(__always)
+  func countTime(_ microseconds: UInt64, _ stream: Stream, _ cluster: ActiveCluster) {
+    cluster.requestTime.record(microseconds)
+    guard configuration.countsResponses else { return }
+    let lane = stream.worker.index
+    cluster.parts.origin(isInternal: isInternal, cluster.identity).record(microseconds, lane: lane)
+    if isCanary { cluster.parts.canary(cluster.identity).record(microseconds, lane: lane) }
+    if let scopes { scopes.record(microseconds, lane: lane) }
+  }
+
+  /// The upstream says that it is a new version on trial.
+  @inline(never)
+  func countCanary(_ status: Int, _ headers: HeaderMap, _ stream: Stream, _ cluster: ActiveCluster) {
+    guard configuration.countsResponses, headers.value(.xEnvoyUpstreamCanary)?.elementsEqual("true".utf8) == true
+    else { return }
+    isCanary = true
+    cluster.parts.canary(cluster.identity).add(status, lane: stream.worker.index)
+  }
+
+  /// There is no response to come: answers in its place.
+  func fail(_ stream: Stream, _ reply: LocalReply) {
+    if let cluster { count(reply.status, stream, cluster) }
+    stream.sendLocalReply(reply)
+  }
+}
