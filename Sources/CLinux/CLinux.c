@@ -463,6 +463,15 @@ int64_t clinux_file_size(int fd) {
   if (fstat(fd, &status) < 0) return -errno;
   return S_ISREG(status.st_mode) ? status.st_size : 0;
 }
+int clinux_can_append(const char *path, const char *directory) {
+  struct stat status;
+  if (stat(path, &status) == 0) {
+    if (S_ISDIR(status.st_mode)) return -EISDIR;
+    RETURN(faccessat(AT_FDCWD, path, W_OK, AT_EACCESS));
+  }
+  if (errno != ENOENT) return -errno;
+  RETURN(faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS));
+}
 int clinux_unlink(const char *path) { RETURN(unlink(path)); }
 
 void clinux_error_text(int number, char *text, size_t capacity) {

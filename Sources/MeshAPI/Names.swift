@@ -25,6 +25,8 @@ public typealias Address = Envoy_Config_Core_V3_Address
 public typealias SocketAddress = Envoy_Config_Core_V3_SocketAddress
 public typealias TrafficDirection = Envoy_Config_Core_V3_TrafficDirection
 public typealias RoutingPriority = Envoy_Config_Core_V3_RoutingPriority
+public typealias CidrRange = Envoy_Config_Core_V3_CidrRange
+public typealias TypedExtensionConfig = Envoy_Config_Core_V3_TypedExtensionConfig
 public typealias DataSource = Envoy_Config_Core_V3_DataSource
 
 public typealias OverloadManager = Envoy_Config_Overload_V3_OverloadManager
@@ -42,6 +44,11 @@ public typealias HttpFilter = Envoy_Extensions_Filters_Network_HttpConnectionMan
 /// Limits and times for every HTTP version (`envoy.config.core.v3.HttpProtocolOptions`), downstream and upstream.
 public typealias HttpProtocolOptions = Envoy_Config_Core_V3_HttpProtocolOptions
 public typealias Http1ProtocolOptions = Envoy_Config_Core_V3_Http1ProtocolOptions
+public typealias XffConfig = Envoy_Extensions_Http_OriginalIpDetection_Xff_V3_XffConfig
+public typealias CustomHeaderConfig = Envoy_Extensions_Http_OriginalIpDetection_CustomHeader_V3_CustomHeaderConfig
+public typealias PreserveCaseFormatterConfig =
+  Envoy_Extensions_Http_HeaderFormatters_PreserveCase_V3_PreserveCaseFormatterConfig
+public typealias UuidRequestIdConfig = Envoy_Extensions_RequestId_Uuid_V3_UuidRequestIdConfig
 
 // MARK: HTTP filters
 

@@ -1,3 +1,4 @@
+import MeshAPI
 import MeshConfig
 import MeshPrimitives
 
@@ -30,6 +31,14 @@ public struct CommandLineOptions: Sendable, Equatable {
   }
 
   static let maximumConcurrency = 1024
+
+  /// The proxy itself: what `bootstrap` says, unless the command line says otherwise.
+  func node(of bootstrap: Bootstrap) -> Node {
+    var node = bootstrap.node
+    if let name = serviceNode { node.id = name }
+    if let name = serviceCluster { node.cluster = name }
+    return node
+  }
 
   /// `arguments` without the program's name. Takes `--flag value` and `--flag=value`.
   public static func parse(_ arguments: [String]) throws(Problems) -> CommandLineOptions {

@@ -11,7 +11,9 @@ extension Proxy: AdminContext {
     let heap = CurrentProcess.heap
     serverStats.set(.memoryAllocated, Int64(clamping: heap.allocated))
     serverStats.set(.memoryHeapSize, Int64(clamping: heap.size))
-    serverStats.set(.memoryPhysicalSize, Int64(clamping: CurrentProcess.memory.resident))
+    let resident = CurrentProcess.memory.resident
+    // Without a descriptor to read it, the last value stays.
+    if resident > 0 { serverStats.set(.memoryPhysicalSize, Int64(clamping: resident)) }
     serverStats.set(.totalConnections, identities.activeConnections)
     serverStats.set(.staleEvents, Int64(clamping: loop.staleEvents))
     let states: [State] = [.live, .draining, .preInitializing, .initializing]
@@ -19,12 +21,7 @@ extension Proxy: AdminContext {
     return store
   }
 
-  public var node: Node {
-    var node = bootstrap.node
-    if let name = options.serviceNode { node.id = name }
-    if let name = options.serviceCluster { node.cluster = name }
-    return node
-  }
+  public var node: Node { options.node(of: bootstrap) }
 
   public var commandLineOptions: [(name: String, value: AdminJSON)] {
     [

@@ -86,7 +86,7 @@ public final class Proxy {
     do {
       // Before any thread starts: threads inherit what is blocked here.
       let signals = try SignalSource([.terminate, .interrupt, .hangup, .user1])
-      CurrentProcess.ignoreBrokenPipe()
+      CurrentProcess.ignoreWriteSignals()
       let limit = CurrentProcess.raiseDescriptorLimit()
       Log.main.info("\(versionLine), process \(CurrentProcess.id), at most \(limit) descriptors")
       let loaded = try ConfigurationReader.readBootstrap(path: options.configPath, yaml: options.configYAML)
@@ -115,7 +115,9 @@ public final class Proxy {
       let loaded = try ConfigurationReader.readBootstrap(path: options.configPath, yaml: options.configYAML)
       complain(loaded.warnings)
       let files = AccessLogFiles(flushInterval: .seconds(1), opensFiles: false)
-      var builder = SnapshotBuilder(identities: Identities(store: StatsStore(lanes: 1), accessLogFiles: files))
+      var builder = SnapshotBuilder(
+        identities: Identities(store: StatsStore(lanes: 1), accessLogFiles: files),
+        node: options.node(of: loaded.bootstrap))
       _ = builder.build(loaded.bootstrap)
       guard builder.problems.isEmpty else {
         complain(builder.problems.map { loaded.problem(at: $0.path, $0.message) })
@@ -160,7 +162,7 @@ public final class Proxy {
 
   /// Builds the snapshot of a loaded configuration, or logs everything that is wrong with it.
   private func compile(_ loaded: LoadedBootstrap) -> ConfigurationSnapshot? {
-    var builder = SnapshotBuilder(identities: identities)
+    var builder = SnapshotBuilder(identities: identities, node: options.node(of: loaded.bootstrap))
     let snapshot = builder.build(loaded.bootstrap)
     for problem in builder.problems {
       Log.config.error(loaded.problem(at: problem.path, problem.message).description)

@@ -45,6 +45,8 @@ public final class RouteEntry: Sendable {
   public let decorator: Decorator?
   /// `Route.metadata`.
   public let metadata: Metadata
+  /// `VirtualHost.metadata`.
+  public let virtualHostMetadata: Metadata
   /// Something is to be changed in the response's headers.
   public let changesResponse: Bool
 
@@ -59,7 +61,7 @@ public final class RouteEntry: Sendable {
     name: String, virtualHostName: String, virtualHostIndex: Int, routeIndex: Int, action: Action,
     requestHeaders: HeaderMutations = HeaderMutations(), responseHeaders: HeaderMutations = HeaderMutations(),
     attemptCount: AttemptCount = [], filterSources: [Int] = [], decorator: Decorator? = nil,
-    metadata: Metadata = Metadata()
+    metadata: Metadata = Metadata(), virtualHostMetadata: Metadata = Metadata()
   ) {
     self.name = name
     self.virtualHostName = virtualHostName
@@ -72,6 +74,7 @@ public final class RouteEntry: Sendable {
     self.filterSources = filterSources
     self.decorator = decorator
     self.metadata = metadata
+    self.virtualHostMetadata = virtualHostMetadata
     changesResponse = !responseHeaders.isEmpty || attemptCount.contains(.inResponse)
   }
 }

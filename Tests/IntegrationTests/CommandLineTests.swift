@@ -66,6 +66,25 @@ struct CommandLineTests {
     #expect(!TemporaryDirectory.names(directory.path).contains("access.log"))
   }
 
+  /// A log that cannot be written would keep the process from starting.
+  @Test func anAccessLogThatCannotBeWrittenIsAnError() async throws {
+    let directory = try TemporaryDirectory()
+    try directory.write("directory/file", "")
+    for (log, reason) in [
+      ("/nonexistent/access.log", "No such file or directory"), (directory.file("directory"), "Is a directory"),
+      (directory.file("directory/file/log"), "Not a directory"),
+    ] {
+      var configuration = ProxyConfiguration(backend: 1)
+      configuration.listeners[0].accessLogs = [(log, nil)]
+      let path = try directory.write("proxy.yaml", configuration.yaml)
+      let result = try await run(["--mode", "validate", "-c", path])
+      #expect(result.status == .exited(1))
+      #expect(result.errors.hasPrefix(path + ":"))
+      #expect(result.errors.contains(".access_log[0].typed_config.path: open "))
+      #expect(result.errors.contains("open \(log): \(reason)"), "\(result.errors)")
+    }
+  }
+
   /// From the reader, the validation and the building of the snapshot: all of them, each with its place.
   @Test func everyErrorIsNamedWithItsPlace() async throws {
     let directory = try TemporaryDirectory()

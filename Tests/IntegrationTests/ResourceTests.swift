@@ -156,6 +156,75 @@ struct ResourceTests {
     }
   }
 
+  /// While clients have every descriptor, requests that need an upstream are answered clearly, the admin interface
+  /// answers, and lines still reach the log; afterwards everything is as before.
+  @Test func withoutDescriptorsItSaysSo() async throws {
+    let backend = try EchoBackend()
+    let directory = try TemporaryDirectory()
+    var configuration = ProxyConfiguration(backend: backend.port)
+    configuration.listeners[0].accessLogs = [
+      (directory.file("log"), "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\\n")
+    ]
+    let proxy = try await RunningProxy.start(configuration, wrapper: ["prlimit", "--nofile=64:64"])
+    let port = try proxy.port()
+    let connections = try await blocking { try (0..<100).map { _ in try RawConnection(port: port) } }
+    try await proxy.waitForLog("Too many open files")
+    // One that was accepted; there is no descriptor left for its upstream.
+    let response = try await connections[0].exchange("GET /x HTTP/1.1\r\nhost: test\r\n\r\n")
+    #expect(response.status == 503)
+    #expect(response.text.contains("local connection failure"), "\(response.text)")
+    try await eventually("the log has it") {
+      directory.read("log").contains(
+        "503 UF upstream_reset_before_response_started{local_connection_failure|connect_error:_Too_many_open_files}")
+    }
+    for _ in 0..<10 {
+      #expect(try await proxy.admin("/ready").status == 200)
+      #expect(try await proxy.stat("listener.127.0.0.1_0.downstream_cx_accept_failure") > 0)
+    }
+    for connection in connections { connection.close() }
+    try await eventually("requests are served again", within: Deadline(.seconds(30))) {
+      try await proxy.get("/x").status == 200
+    }
+  }
+
+  // MARK: Full disks
+
+  /// A log that has reached its greatest size, as if the disk were full: the proxy serves on, keeps what it can, counts
+  /// what it cannot write, and writes again when there is room.
+  @Test func withoutRoomForTheLogItServes() async throws {
+    let backend = try EchoBackend()
+    let directory = try TemporaryDirectory()
+    var configuration = ProxyConfiguration(backend: backend.port)
+    configuration.listeners[0].accessLogs = [
+      (directory.file("log"), "%REQ(:PATH)% \(String(repeating: "x", count: 1000))\\n")
+    ]
+    let proxy = try await RunningProxy.start(configuration, wrapper: ["prlimit", "--fsize=8192"])
+    for number in 0..<20 { #expect(try await proxy.get("/first/\(number)").status == 200) }
+    try await eventually("a write has failed") { try await proxy.stat("filesystem.write_failed") > 0 }
+    #expect(try await proxy.get("/while-full").status == 200)
+    #expect(directory.read("log").utf8.count == 8192)
+    #expect(proxy.count("cannot be written") == 1)
+    // There is room again: what was kept comes, whole and in order.
+    truncate(directory.file("log"), 0)
+    try await eventually("the kept lines come") { directory.read("log").utf8.count == 8192 }
+    truncate(directory.file("log"), 0)
+    try await eventually("the last line comes") { directory.read("log").contains("/while-full ") }
+    #expect(try await proxy.get("/after").status == 200)
+    try await eventually("later lines come") { directory.read("log").contains("/after ") }
+    #expect(try await proxy.stat("filesystem.write_dropped") == 0)
+  }
+
+  /// A device that is always full.
+  @Test func aLogThatCannotBeWrittenHarmsNobody() async throws {
+    let backend = try EchoBackend()
+    var configuration = ProxyConfiguration(backend: backend.port)
+    configuration.listeners[0].accessLogs = [("/dev/full", nil)]
+    let proxy = try await RunningProxy.start(configuration)
+    for _ in 0..<20 { #expect(try await proxy.get("/x").status == 200) }
+    try await eventually("writes fail") { try await proxy.stat("filesystem.write_failed") > 1 }
+    #expect(proxy.count("cannot be written") == 1)
+  }
+
   /// Silent connections cost memory and nothing else, and do not disturb the others.
   @Test func tenThousandIdleConnections() async throws {
     var limit = rlimit()

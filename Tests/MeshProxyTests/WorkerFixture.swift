@@ -25,6 +25,7 @@ final class WorkerFixture {
     httpFilters: String = "", bufferLimit: Int = 1 << 20
   ) throws {
     let yaml = """
+      node: {id: test-node, cluster: test-cluster}
       static_resources:
         listeners:
         - address: {socket_address: {address: 127.0.0.1, port_value: 0}}
@@ -47,8 +48,8 @@ final class WorkerFixture {
       """
     let identities = Identities(store: store, accessLogFiles: AccessLogFiles(opensFiles: false))
     runtime = identities.runtime
-    var builder = SnapshotBuilder(identities: identities)
     let bootstrap = try ConfigurationReader.readBootstrap(path: nil, yaml: yaml).bootstrap
+    var builder = SnapshotBuilder(identities: identities, node: bootstrap.node)
     guard let snapshot = builder.build(bootstrap) else {
       throw FixtureError(problems: builder.problems.map { "\($0.path): \($0.message)" })
     }
@@ -177,10 +178,7 @@ final class CaughtResponse: ResponseSender {
 extension ConnectionManagerConfiguration {
   func replacing(filters: [any FilterConfiguration]) -> ConnectionManagerConfiguration {
     ConnectionManagerConfiguration(
-      statPrefix: statPrefix, serverName: serverName, serverHeader: serverHeader, isOutbound: isOutbound,
-      usesRemoteAddress: usesRemoteAddress,
-      generatesRequestID: generatesRequestID, preservesExternalRequestID: preservesExternalRequestID,
-      setsRequestIDInResponse: setsRequestIDInResponse, streamIdleTimeout: streamIdleTimeout,
+      statPrefix: statPrefix, isOutbound: isOutbound, edge: edge, streamIdleTimeout: streamIdleTimeout,
       requestTimeout: requestTimeout, minimumBodyRate: minimumBodyRate, maximumStreamDuration: maximumStreamDuration,
       bufferLimit: bufferLimit,
       connection: connection, router: router, filters: filters, routeFilters: routeFilters, routes: routes,

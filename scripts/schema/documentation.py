@@ -3,7 +3,17 @@
 TITLES = [
     ("Bootstrap", ["envoy.config.bootstrap.v3", "envoy.config.core.v3"]),
     ("Overload", ["envoy.config.overload.v3", "envoy.extensions.resource_monitors.downstream_connections.v3"]),
-    ("Listeners and HTTP", ["envoy.config.listener.v3", "envoy.extensions.filters.network.http_connection_manager.v3"]),
+    (
+        "Listeners and HTTP",
+        [
+            "envoy.config.listener.v3",
+            "envoy.extensions.filters.network.http_connection_manager.v3",
+            "envoy.extensions.http.original_ip_detection.xff.v3",
+            "envoy.extensions.http.original_ip_detection.custom_header.v3",
+            "envoy.extensions.http.header_formatters.preserve_case.v3",
+            "envoy.extensions.request_id.uuid.v3",
+        ],
+    ),
     ("Routes", ["envoy.config.route.v3", "envoy.type.matcher.v3"]),
     ("Clusters", ["envoy.config.cluster.v3", "envoy.config.endpoint.v3", "envoy.extensions.upstreams.http.v3"]),
     (

@@ -50,6 +50,10 @@ def _scalar(value, message, field):
         if rule.name in ("min_len", "max_bytes", "gte", "gt", "lte", "lt"):
             if rule.message_type is not None:
                 bound = bound.seconds * 1_000_000_000 + bound.nanos
+            elif isinstance(bound, float) and not bound.is_integer():
+                raise SystemExit(f"{message.full_name}.{field.name}: the reader knows whole bounds only, not {bound}")
+            else:
+                bound = int(bound)
             out.append(f"{rule.name}={bound}")
         elif rule.name == "const":
             out.append(f"const={str(bound).lower()}")
@@ -57,9 +61,9 @@ def _scalar(value, message, field):
             out.append(WELL_KNOWN[bound])
         elif rule.name == "pattern" and bound in PATTERNS:
             out.append(PATTERNS[bound])
-        elif rule.name in ("strict", "defined_only"):
-            pass  # The reader is strict about header names, and never takes a number that an enum does not have.
-        elif rule.name == "in":
+        elif rule.name in ("strict", "defined_only", "required"):
+            pass  # `required`: see must_be_present. The reader is strict about header names, and never takes a number that an enum does not have.
+        elif rule.name in ("in", "not_in"):
             pass  # A list of words, which the proxy knows itself.
         else:
             raise SystemExit(f"{message.full_name}.{field.name}: unknown rule {rule.name}")
@@ -73,7 +77,7 @@ def must_be_present(message, field, envoy):
         oneof = envoy.message(message.full_name).oneofs_by_name[field.oneof]
         members = [other for other in message.fields if other.oneof == field.oneof]
         return len(members) == 1 and envoy.oneof_required(oneof)
-    if rules.message.required:
+    if rules.message.required or rules.any.required or rules.duration.required:
         return True
     type_name = field.proto.type_name.lstrip(".")
     if type_name in WRAPPERS or type_name == "google.protobuf.Duration":

@@ -149,6 +149,8 @@ int64_t clinux_read(int fd, void *_Nonnull bytes, size_t count);
 int64_t clinux_write(int fd, const void *_Nonnull bytes, size_t count);
 // Size in bytes of the file behind `fd` (0 for what has none).
 int64_t clinux_file_size(int fd);
+// Whether this process could append to the file, or make it; nothing is opened.
+int clinux_can_append(const char *_Nonnull path, const char *_Nonnull directory);
 int clinux_unlink(const char *_Nonnull path);
 // The text for an error number, written to `text` (terminated).
 void clinux_error_text(int number, char *_Nonnull text, size_t capacity);

@@ -77,6 +77,11 @@ public nonisolated struct Envoy_Config_Core_V3_HttpProtocolOptions: Sendable {
   /// Clears the value of `maxStreamDuration`. Subsequent reads from it will return its default value.
   public mutating func clearMaxStreamDuration() {self._maxStreamDuration = nil}
 
+  /// What to do with a request header whose name has an underscore. Downstream only; for a cluster it
+  /// is refused.
+  /// Default: ALLOW.
+  public var headersWithUnderscoresAction: Envoy_Config_Core_V3_HttpProtocolOptions.HeadersWithUnderscoresAction = .allow
+
   /// Number of requests after which a connection is closed.
   /// Default: 0 (no limit).
   public var maxRequestsPerConnection: SwiftProtobuf.Google_Protobuf_UInt32Value {
@@ -90,6 +95,52 @@ public nonisolated struct Envoy_Config_Core_V3_HttpProtocolOptions: Sendable {
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// What to do with a request header whose name has an underscore: servers that take names for
+  /// variables cannot tell it from a hyphen.
+  public nonisolated enum HeadersWithUnderscoresAction: SwiftProtobuf.Enum, Swift.CaseIterable {
+    public typealias RawValue = Int
+
+    /// It is passed on.
+    case allow // = 0
+
+    /// The request is answered with 400.
+    case rejectRequest // = 1
+
+    /// The header is removed.
+    case dropHeader // = 2
+    case UNRECOGNIZED(Int)
+
+    public init() {
+      self = .allow
+    }
+
+    public init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .allow
+      case 1: self = .rejectRequest
+      case 2: self = .dropHeader
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    public var rawValue: Int {
+      switch self {
+      case .allow: return 0
+      case .rejectRequest: return 1
+      case .dropHeader: return 2
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    public static let allCases: [Envoy_Config_Core_V3_HttpProtocolOptions.HeadersWithUnderscoresAction] = [
+      .allow,
+      .rejectRequest,
+      .dropHeader,
+    ]
+
+  }
+
   public init() {}
 
   fileprivate var _idleTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
@@ -99,16 +150,156 @@ public nonisolated struct Envoy_Config_Core_V3_HttpProtocolOptions: Sendable {
   fileprivate var _maxRequestsPerConnection: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
 }
 
-/// Options of HTTP/1.1. None is supported yet; the empty mapping `{}` selects HTTP/1.1 with its
-/// defaults.
+/// What becomes of a request's scheme, which the next hop cannot see.
+public nonisolated struct Envoy_Config_Core_V3_SchemeHeaderTransformation: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var transformation: Envoy_Config_Core_V3_SchemeHeaderTransformation.OneOf_Transformation? = nil
+
+  /// Sets the scheme and `x-forwarded-proto` of every request. One of `http` and `https`.
+  /// Default: none.
+  public var schemeToOverwrite: String {
+    get {
+      if case .schemeToOverwrite(let v)? = transformation {return v}
+      return String()
+    }
+    set {transformation = .schemeToOverwrite(newValue)}
+  }
+
+  /// Whether the scheme is that of the connection to the endpoint, `http` as long as there is no TLS.
+  /// `x-forwarded-proto` stays as it is.
+  /// Default: false.
+  public var matchUpstream: Bool = false
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Transformation: Equatable, Sendable {
+    /// Sets the scheme and `x-forwarded-proto` of every request. One of `http` and `https`.
+    /// Default: none.
+    case schemeToOverwrite(String)
+
+  }
+
+  public init() {}
+}
+
+/// Options of HTTP/1.1. The empty mapping `{}` selects HTTP/1.1 with its defaults.
 public nonisolated struct Envoy_Config_Core_V3_Http1ProtocolOptions: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Whether a request whose target is a whole URL is served, by the URL's host. If not the answer is
+  /// 404. Downstream only.
+  /// Default: true.
+  public var allowAbsoluteURL: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_allowAbsoluteURL ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_allowAbsoluteURL = newValue}
+  }
+  /// Returns true if `allowAbsoluteURL` has been explicitly set.
+  public var hasAllowAbsoluteURL: Bool {self._allowAbsoluteURL != nil}
+  /// Clears the value of `allowAbsoluteURL`. Subsequent reads from it will return its default value.
+  public mutating func clearAllowAbsoluteURL() {self._allowAbsoluteURL = nil}
+
+  /// Whether requests by HTTP/1.0 are served. If not the answer is 426. Responses are HTTP/1.0 then;
+  /// one without a length ends with the connection. Downstream only.
+  /// Default: false.
+  public var acceptHTTP10: Bool = false
+
+  /// The host of an HTTP/1.0 request that names none. Without it the answer is 400. Downstream only.
+  /// Default: none.
+  public var defaultHostForHTTP10: String = String()
+
+  /// How header names are written: to clients in a connection manager, to endpoints in a cluster.
+  /// Default: in lower case.
+  public var headerKeyFormat: Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat {
+    get {_headerKeyFormat ?? Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat()}
+    set {_headerKeyFormat = newValue}
+  }
+  /// Returns true if `headerKeyFormat` has been explicitly set.
+  public var hasHeaderKeyFormat: Bool {self._headerKeyFormat != nil}
+  /// Clears the value of `headerKeyFormat`. Subsequent reads from it will return its default value.
+  public mutating func clearHeaderKeyFormat() {self._headerKeyFormat = nil}
+
+  /// Whether trailers are passed on. They always are, so that this changes nothing.
+  /// Default: false.
+  public var enableTrailers: Bool = false
+
+  /// Whether requests name their target by a whole URL, as a proxy wants them. Upstream only.
+  /// Default: false.
+  public var sendFullyQualifiedURL: Bool = false
+
+  /// Whether methods are served that the proxy does not know. They always are, so that this changes
+  /// nothing.
+  /// Default: false.
+  public var allowCustomMethods: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// How header names are written.
+  public nonisolated struct HeaderKeyFormat: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    public var headerFormat: Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat.OneOf_HeaderFormat? = nil
+
+    /// Every word begins with a capital.
+    /// Default: none.
+    public var properCaseWords: Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords {
+      get {
+        if case .properCaseWords(let v)? = headerFormat {return v}
+        return Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords()
+      }
+      set {headerFormat = .properCaseWords(newValue)}
+    }
+
+    /// `envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig`: names
+    /// as the sender wrote them. In a connection manager this holds for requests, in a cluster for
+    /// responses.
+    /// Default: none.
+    public var statefulFormatter: Envoy_Config_Core_V3_TypedExtensionConfig {
+      get {
+        if case .statefulFormatter(let v)? = headerFormat {return v}
+        return Envoy_Config_Core_V3_TypedExtensionConfig()
+      }
+      set {headerFormat = .statefulFormatter(newValue)}
+    }
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public nonisolated enum OneOf_HeaderFormat: Equatable, Sendable {
+      /// Every word begins with a capital.
+      /// Default: none.
+      case properCaseWords(Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords)
+      /// `envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig`: names
+      /// as the sender wrote them. In a connection manager this holds for requests, in a cluster for
+      /// responses.
+      /// Default: none.
+      case statefulFormatter(Envoy_Config_Core_V3_TypedExtensionConfig)
+
+    }
+
+    /// Every word begins with a capital, as in `Content-Type`; a word ends where no letter or digit is.
+    public nonisolated struct ProperCaseWords: Sendable {
+      // SwiftProtobuf.Message conformance is added in an extension below. See the
+      // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+      // methods supported on all messages.
+
+      public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+      public init() {}
+    }
+
+    public init() {}
+  }
+
   public init() {}
+
+  fileprivate var _allowAbsoluteURL: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+  fileprivate var _headerKeyFormat: Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -117,7 +308,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.core.v3"
 
 nonisolated extension Envoy_Config_Core_V3_HttpProtocolOptions: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".HttpProtocolOptions"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}idle_timeout\0\u{3}max_headers_count\0\u{3}max_connection_duration\0\u{3}max_stream_duration\0\u{4}\u{2}max_requests_per_connection\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}idle_timeout\0\u{3}max_headers_count\0\u{3}max_connection_duration\0\u{3}max_stream_duration\0\u{3}headers_with_underscores_action\0\u{3}max_requests_per_connection\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -129,6 +320,7 @@ nonisolated extension Envoy_Config_Core_V3_HttpProtocolOptions: SwiftProtobuf.Me
       case 2: try { try decoder.decodeSingularMessageField(value: &self._maxHeadersCount) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._maxConnectionDuration) }()
       case 4: try { try decoder.decodeSingularMessageField(value: &self._maxStreamDuration) }()
+      case 5: try { try decoder.decodeSingularEnumField(value: &self.headersWithUnderscoresAction) }()
       case 6: try { try decoder.decodeSingularMessageField(value: &self._maxRequestsPerConnection) }()
       default: break
       }
@@ -152,6 +344,9 @@ nonisolated extension Envoy_Config_Core_V3_HttpProtocolOptions: SwiftProtobuf.Me
     try { if let v = self._maxStreamDuration {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     } }()
+    if self.headersWithUnderscoresAction != .allow {
+      try visitor.visitSingularEnumField(value: self.headersWithUnderscoresAction, fieldNumber: 5)
+    }
     try { if let v = self._maxRequestsPerConnection {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
     } }()
@@ -163,7 +358,58 @@ nonisolated extension Envoy_Config_Core_V3_HttpProtocolOptions: SwiftProtobuf.Me
     if lhs._maxConnectionDuration != rhs._maxConnectionDuration {return false}
     if lhs._maxHeadersCount != rhs._maxHeadersCount {return false}
     if lhs._maxStreamDuration != rhs._maxStreamDuration {return false}
+    if lhs.headersWithUnderscoresAction != rhs.headersWithUnderscoresAction {return false}
     if lhs._maxRequestsPerConnection != rhs._maxRequestsPerConnection {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_HttpProtocolOptions.HeadersWithUnderscoresAction: SwiftProtobuf._ProtoNameProviding {
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ALLOW\0\u{1}REJECT_REQUEST\0\u{1}DROP_HEADER\0")
+}
+
+nonisolated extension Envoy_Config_Core_V3_SchemeHeaderTransformation: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".SchemeHeaderTransformation"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}scheme_to_overwrite\0\u{3}match_upstream\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.transformation != nil {try decoder.handleConflictingOneOf()}
+          self.transformation = .schemeToOverwrite(v)
+        }
+      }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.matchUpstream) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if case .schemeToOverwrite(let v)? = self.transformation {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1)
+    } }()
+    if self.matchUpstream != false {
+      try visitor.visitSingularBoolField(value: self.matchUpstream, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Core_V3_SchemeHeaderTransformation, rhs: Envoy_Config_Core_V3_SchemeHeaderTransformation) -> Bool {
+    if lhs.transformation != rhs.transformation {return false}
+    if lhs.matchUpstream != rhs.matchUpstream {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -171,6 +417,137 @@ nonisolated extension Envoy_Config_Core_V3_HttpProtocolOptions: SwiftProtobuf.Me
 
 nonisolated extension Envoy_Config_Core_V3_Http1ProtocolOptions: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Http1ProtocolOptions"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}allow_absolute_url\0\u{3}accept_http_10\0\u{3}default_host_for_http_10\0\u{3}header_key_format\0\u{3}enable_trailers\0\u{4}\u{3}send_fully_qualified_url\0\u{4}\u{2}allow_custom_methods\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._allowAbsoluteURL) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.acceptHTTP10) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.defaultHostForHTTP10) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._headerKeyFormat) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.enableTrailers) }()
+      case 8: try { try decoder.decodeSingularBoolField(value: &self.sendFullyQualifiedURL) }()
+      case 10: try { try decoder.decodeSingularBoolField(value: &self.allowCustomMethods) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._allowAbsoluteURL {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.acceptHTTP10 != false {
+      try visitor.visitSingularBoolField(value: self.acceptHTTP10, fieldNumber: 2)
+    }
+    if !self.defaultHostForHTTP10.isEmpty {
+      try visitor.visitSingularStringField(value: self.defaultHostForHTTP10, fieldNumber: 3)
+    }
+    try { if let v = self._headerKeyFormat {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
+    if self.enableTrailers != false {
+      try visitor.visitSingularBoolField(value: self.enableTrailers, fieldNumber: 5)
+    }
+    if self.sendFullyQualifiedURL != false {
+      try visitor.visitSingularBoolField(value: self.sendFullyQualifiedURL, fieldNumber: 8)
+    }
+    if self.allowCustomMethods != false {
+      try visitor.visitSingularBoolField(value: self.allowCustomMethods, fieldNumber: 10)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Core_V3_Http1ProtocolOptions, rhs: Envoy_Config_Core_V3_Http1ProtocolOptions) -> Bool {
+    if lhs._allowAbsoluteURL != rhs._allowAbsoluteURL {return false}
+    if lhs.acceptHTTP10 != rhs.acceptHTTP10 {return false}
+    if lhs.defaultHostForHTTP10 != rhs.defaultHostForHTTP10 {return false}
+    if lhs._headerKeyFormat != rhs._headerKeyFormat {return false}
+    if lhs.enableTrailers != rhs.enableTrailers {return false}
+    if lhs.sendFullyQualifiedURL != rhs.sendFullyQualifiedURL {return false}
+    if lhs.allowCustomMethods != rhs.allowCustomMethods {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Core_V3_Http1ProtocolOptions.protoMessageName + ".HeaderKeyFormat"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}proper_case_words\0\u{4}\u{7}stateful_formatter\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords?
+        var hadOneofValue = false
+        if let current = self.headerFormat {
+          hadOneofValue = true
+          if case .properCaseWords(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.headerFormat = .properCaseWords(v)
+        }
+      }()
+      case 8: try {
+        var v: Envoy_Config_Core_V3_TypedExtensionConfig?
+        var hadOneofValue = false
+        if let current = self.headerFormat {
+          hadOneofValue = true
+          if case .statefulFormatter(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.headerFormat = .statefulFormatter(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.headerFormat {
+    case .properCaseWords?: try {
+      guard case .properCaseWords(let v)? = self.headerFormat else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    }()
+    case .statefulFormatter?: try {
+      guard case .statefulFormatter(let v)? = self.headerFormat else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat, rhs: Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat) -> Bool {
+    if lhs.headerFormat != rhs.headerFormat {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat.protoMessageName + ".ProperCaseWords"
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
@@ -182,7 +559,7 @@ nonisolated extension Envoy_Config_Core_V3_Http1ProtocolOptions: SwiftProtobuf.M
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  public static func ==(lhs: Envoy_Config_Core_V3_Http1ProtocolOptions, rhs: Envoy_Config_Core_V3_Http1ProtocolOptions) -> Bool {
+  public static func ==(lhs: Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords, rhs: Envoy_Config_Core_V3_Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords) -> Bool {
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -109,6 +109,9 @@ message envoy.config.core.v3.Address
 oneof address
 1 socket_address message:envoy.config.core.v3.SocketAddress oneof=address required
 others 2:pipe 3:envoy_internal_address
+message envoy.config.core.v3.CidrRange
+1 address_prefix string required min_len=1
+2 prefix_len message:google.protobuf.UInt32Value lte=128
 message envoy.config.core.v3.DataSource
 oneof specifier required
 1 filename string oneof=specifier min_len=1
@@ -126,14 +129,27 @@ message envoy.config.core.v3.HeaderValueOption
 3 append_action enum:envoy.config.core.v3.HeaderValueOption.HeaderAppendAction
 4 keep_empty_value bool
 message envoy.config.core.v3.Http1ProtocolOptions
-others 1:allow_absolute_url 2:accept_http_10 3:default_host_for_http_10 4:header_key_format 5:enable_trailers 6:allow_chunked_length 7:override_stream_error_on_invalid_http_message 8:send_fully_qualified_url 9:use_balsa_parser 10:allow_custom_methods 11:ignore_http_11_upgrade
+1 allow_absolute_url message:google.protobuf.BoolValue
+2 accept_http_10 bool
+3 default_host_for_http_10 string
+4 header_key_format message:envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat
+5 enable_trailers bool
+8 send_fully_qualified_url bool
+10 allow_custom_methods bool
+others 6:allow_chunked_length 7:override_stream_error_on_invalid_http_message 9:use_balsa_parser 11:ignore_http_11_upgrade
+message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat
+oneof header_format required
+1 proper_case_words message:envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords oneof=header_format
+8 stateful_formatter message:envoy.config.core.v3.TypedExtensionConfig oneof=header_format
+message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords
 message envoy.config.core.v3.HttpProtocolOptions
 1 idle_timeout message:google.protobuf.Duration
 3 max_connection_duration message:google.protobuf.Duration
 2 max_headers_count message:google.protobuf.UInt32Value gte=1
 4 max_stream_duration message:google.protobuf.Duration
+5 headers_with_underscores_action enum:envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction
 6 max_requests_per_connection message:google.protobuf.UInt32Value
-others 7:max_response_headers_kb 5:headers_with_underscores_action
+others 7:max_response_headers_kb
 message envoy.config.core.v3.JsonFormatOptions
 1 sort_properties bool
 message envoy.config.core.v3.Locality
@@ -155,6 +171,10 @@ message envoy.config.core.v3.RuntimeFractionalPercent
 message envoy.config.core.v3.RuntimeUInt32
 2 default_value uint32
 3 runtime_key string
+message envoy.config.core.v3.SchemeHeaderTransformation
+oneof transformation
+1 scheme_to_overwrite string oneof=transformation
+2 match_upstream bool
 message envoy.config.core.v3.SocketAddress
 oneof port_specifier
 1 protocol enum:envoy.config.core.v3.SocketAddress.Protocol
@@ -170,6 +190,9 @@ oneof format required
 4 content_type string header_value
 7 json_format_options message:envoy.config.core.v3.JsonFormatOptions
 others 6:formatters
+message envoy.config.core.v3.TypedExtensionConfig
+1 name string required min_len=1
+2 typed_config message:google.protobuf.Any required types=envoy.extensions.http.original_ip_detection.xff.v3.XffConfig,envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig,envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig
 message envoy.config.endpoint.v3.ClusterLoadAssignment
 1 cluster_name string required min_len=1
 2 endpoints repeated:message:envoy.config.endpoint.v3.LocalityLbEndpoints
@@ -426,15 +449,18 @@ message envoy.extensions.filters.http.router.v3.Router
 others 2:start_child_span 3:upstream_log 9:upstream_log_options 5:strict_check_headers 7:suppress_grpc_request_failure_code_stats 8:upstream_http_filters
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
 oneof route_specifier
+oneof strip_port_mode
 1 codec_type enum:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType
 2 stat_prefix string required min_len=1
 4 route_config message:envoy.config.route.v3.RouteConfiguration oneof=route_specifier required
 5 http_filters repeated:message:envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter required
+6 add_user_agent message:google.protobuf.BoolValue
 35 common_http_protocol_options message:envoy.config.core.v3.HttpProtocolOptions
 58 http1_safe_max_connection_duration bool
 8 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions
 10 server_name string header_value
 34 server_header_transformation enum:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ServerHeaderTransformation
+48 scheme_header_transformation message:envoy.config.core.v3.SchemeHeaderTransformation
 29 max_request_headers_kb message:google.protobuf.UInt32Value lte=8192 gt=0
 24 stream_idle_timeout message:google.protobuf.Duration
 59 stream_flush_timeout message:google.protobuf.Duration
@@ -448,14 +474,31 @@ oneof route_specifier
 55 flush_access_log_on_new_request bool deprecated=access_log_options.flush_access_log_on_new_request
 38 local_reply_config message:envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig
 14 use_remote_address message:google.protobuf.BoolValue
+19 xff_num_trusted_hops uint32
+46 original_ip_detection_extensions repeated:message:envoy.config.core.v3.TypedExtensionConfig
+25 internal_address_config message:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig
+21 skip_xff_append bool
+22 via string header_value
 15 generate_request_id message:google.protobuf.BoolValue
 32 preserve_external_request_id bool
 37 always_set_request_id_in_response bool
-others 3:rds 31:scoped_routes 6:add_user_agent 7:tracing 9:http2_protocol_options 44:http3_protocol_options 48:scheme_header_transformation 19:xff_num_trusted_hops 46:original_ip_detection_extensions 52:early_header_mutation_extensions 25:internal_address_config 21:skip_xff_append 22:via 16:forward_client_cert_details 17:set_current_client_cert_details 60:forward_client_cert_matcher 18:proxy_100_continue 20:represent_ipv4_remote_address_as_ipv4_mapped_ipv6 23:upgrade_configs 30:normalize_path 33:merge_slashes 45:path_with_escaped_slashes_action 36:request_id_extension 39:strip_matching_host_port 42:strip_any_host_port 40:stream_error_on_invalid_http_message 43:path_normalization_options 47:strip_trailing_host_dot 49:proxy_status_config 50:typed_header_validation_config 51:append_x_forwarded_port 57:append_local_overload 53:add_proxy_protocol_connection_state
+36 request_id_extension message:envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension
+16 forward_client_cert_details enum:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ForwardClientCertDetails
+30 normalize_path message:google.protobuf.BoolValue
+33 merge_slashes bool
+45 path_with_escaped_slashes_action enum:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.PathWithEscapedSlashesAction
+39 strip_matching_host_port bool
+42 strip_any_host_port bool oneof=strip_port_mode
+47 strip_trailing_host_dot bool
+51 append_x_forwarded_port bool
+others 3:rds 31:scoped_routes 7:tracing 9:http2_protocol_options 44:http3_protocol_options 52:early_header_mutation_extensions 17:set_current_client_cert_details 60:forward_client_cert_matcher 18:proxy_100_continue 20:represent_ipv4_remote_address_as_ipv4_mapped_ipv6 23:upgrade_configs 40:stream_error_on_invalid_http_message 43:path_normalization_options 49:proxy_status_config 50:typed_header_validation_config 57:append_local_overload 53:add_proxy_protocol_connection_state
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions
 1 access_log_flush_interval message:google.protobuf.Duration gte=1000000
 2 flush_access_log_on_new_request bool
 others 3:flush_log_on_tunnel_successfully_established
+message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig
+1 unix_sockets bool
+2 cidr_ranges repeated:message:envoy.config.core.v3.CidrRange
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
 oneof config_type
 1 name string required min_len=1
@@ -466,12 +509,30 @@ others 5:config_discovery
 message envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig
 1 mappers repeated:message:envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper
 2 body_format message:envoy.config.core.v3.SubstitutionFormatString
+message envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension
+1 typed_config message:google.protobuf.Any types=envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
 message envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper
 1 filter message:envoy.config.accesslog.v3.AccessLogFilter required
 2 status_code message:google.protobuf.UInt32Value lt=600 gte=200
 3 body message:envoy.config.core.v3.DataSource
 4 body_format_override message:envoy.config.core.v3.SubstitutionFormatString
 5 headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
+message envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig
+1 forward_reason_phrase bool
+2 formatter_type_on_envoy_headers enum:envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders
+message envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig
+1 header_name string required min_len=1 header_name
+2 allow_extension_to_set_address_as_trusted bool
+3 reject_with_status message:envoy.type.v3.HttpStatus
+message envoy.extensions.http.original_ip_detection.xff.v3.XffConfig
+1 xff_num_trusted_hops uint32
+2 xff_trusted_cidrs message:envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs
+3 skip_xff_append message:google.protobuf.BoolValue
+message envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs
+1 cidrs repeated:message:envoy.config.core.v3.CidrRange
+message envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
+1 pack_trace_reason message:google.protobuf.BoolValue
+2 use_request_id_for_trace_sampling message:google.protobuf.BoolValue
 message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
 1 max_active_downstream_connections int64 required gt=0
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions
@@ -517,6 +578,8 @@ others 1:null_match 2:double_match 4:bool_match 6:list_match 7:or_match
 message envoy.type.v3.FractionalPercent
 1 numerator uint32
 2 denominator enum:envoy.type.v3.FractionalPercent.DenominatorType
+message envoy.type.v3.HttpStatus
+1 code enum:envoy.type.v3.StatusCode required
 message envoy.type.v3.Int64Range
 1 start int64
 2 end int64
@@ -575,6 +638,10 @@ enum envoy.config.core.v3.HealthStatus
 3 DRAINING
 4 TIMEOUT
 5 DEGRADED
+enum envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction
+0 ALLOW
+1 REJECT_REQUEST
+2 DROP_HEADER
 enum envoy.config.core.v3.RoutingPriority
 0 DEFAULT
 1 HIGH
@@ -619,12 +686,85 @@ enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionM
 1 HTTP1
 2 HTTP2 unsupported
 3 HTTP3 unsupported
+enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ForwardClientCertDetails
+0 SANITIZE
+1 FORWARD_ONLY
+2 APPEND_FORWARD
+3 SANITIZE_SET
+4 ALWAYS_FORWARD_ONLY
+enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.PathWithEscapedSlashesAction
+0 IMPLEMENTATION_SPECIFIC_DEFAULT
+1 KEEP_UNCHANGED
+2 REJECT_REQUEST
+3 UNESCAPE_AND_REDIRECT
+4 UNESCAPE_AND_FORWARD
 enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ServerHeaderTransformation
 0 OVERWRITE
 1 APPEND_IF_ABSENT
 2 PASS_THROUGH
+enum envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders
+0 DEFAULT
+1 PROPER_CASE
 enum envoy.type.v3.FractionalPercent.DenominatorType
 0 HUNDRED
 1 TEN_THOUSAND
 2 MILLION
+enum envoy.type.v3.StatusCode
+0 Empty
+100 Continue
+200 OK
+201 Created
+202 Accepted
+203 NonAuthoritativeInformation
+204 NoContent
+205 ResetContent
+206 PartialContent
+207 MultiStatus
+208 AlreadyReported
+226 IMUsed
+300 MultipleChoices
+301 MovedPermanently
+302 Found
+303 SeeOther
+304 NotModified
+305 UseProxy
+307 TemporaryRedirect
+308 PermanentRedirect
+400 BadRequest
+401 Unauthorized
+402 PaymentRequired
+403 Forbidden
+404 NotFound
+405 MethodNotAllowed
+406 NotAcceptable
+407 ProxyAuthenticationRequired
+408 RequestTimeout
+409 Conflict
+410 Gone
+411 LengthRequired
+412 PreconditionFailed
+413 PayloadTooLarge
+414 URITooLong
+415 UnsupportedMediaType
+416 RangeNotSatisfiable
+417 ExpectationFailed
+421 MisdirectedRequest
+422 UnprocessableEntity
+423 Locked
+424 FailedDependency
+426 UpgradeRequired
+428 PreconditionRequired
+429 TooManyRequests
+431 RequestHeaderFieldsTooLarge
+500 InternalServerError
+501 NotImplemented
+502 BadGateway
+503 ServiceUnavailable
+504 GatewayTimeout
+505 HTTPVersionNotSupported
+506 VariantAlsoNegotiates
+507 InsufficientStorage
+508 LoopDetected
+510 NotExtended
+511 NetworkAuthenticationRequired
 """#

@@ -248,7 +248,6 @@ envoy.extensions.filters.network.generic_proxy.v3.VirtualHost
 envoy.extensions.filters.network.geoip.v3.Geoip
 envoy.extensions.filters.network.http_connection_manager.v3.EnvoyMobileHttpConnectionManager
 envoy.extensions.filters.network.http_connection_manager.v3.Rds
-envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRouteConfigurationsList
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes
@@ -316,13 +315,9 @@ envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy
 envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation
 envoy.extensions.http.ext_proc.processing_request_modifiers.mapped_attribute_builder.v3.MappedAttributeBuilder
 envoy.extensions.http.ext_proc.response_processors.save_processing_response.v3.SaveProcessingResponse
-envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig
 envoy.extensions.http.header_validators.envoy_default.v3.HeaderValidatorConfig
 envoy.extensions.http.injected_credentials.generic.v3.Generic
 envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2
-envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig
-envoy.extensions.http.original_ip_detection.xff.v3.XffConfig
-envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs
 envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState
 envoy.extensions.http.stateful_session.envelope.v3.EnvelopeSessionState
 envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState
@@ -397,7 +392,6 @@ envoy.extensions.rbac.audit_loggers.stream.v3.StdoutAuditLog
 envoy.extensions.rbac.matchers.upstream_ip_port.v3.UpstreamIpPortMatcher
 envoy.extensions.rbac.principals.mtls_authenticated.v3.Config
 envoy.extensions.regex_engines.v3.GoogleRE2
-envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
 envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig
 envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig
 envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig

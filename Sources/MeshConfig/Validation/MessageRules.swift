@@ -14,7 +14,13 @@ enum MessageRules {
       decode(bytes) { (listener: Listener) in listenAddress(listener.address, report) }
     case Admin.protoMessageName:
       decode(bytes) { (admin: Admin) in listenAddress(admin.address, report) }
-    case HttpConnectionManager.protoMessageName: decode(bytes) { connectionManager($0, report) }
+    case HttpConnectionManager.protoMessageName:
+      decode(bytes) { (manager: HttpConnectionManager) in
+        connectionManager(manager, report)
+        EdgeRules.check(manager, report)
+      }
+    case XffConfig.protoMessageName: decode(bytes) { EdgeRules.check($0 as XffConfig, report) }
+    case CidrRange.protoMessageName: decode(bytes) { EdgeRules.check($0 as CidrRange, report) }
     case RouteConfiguration.protoMessageName: decode(bytes) { routeConfiguration($0, report) }
     case VirtualHost.protoMessageName:
       decode(bytes) { (host: VirtualHost) in

@@ -60,6 +60,8 @@ struct WireValidator {
     if count == 0 {
       guard rules.required else { return }
       found(.missing, ConfigurationPath(path.steps + [.field(field.name)]), "is required" + allowed(field))
+    } else if let least = rules.minItems, count < least {
+      report(ConfigurationPath(path.steps + [.field(field.name)]), "has \(count) items (at least \(least) are needed)")
     } else if let most = rules.maxItems, count > most {
       let text = most == 1 ? "more than one is not supported yet" : "at most \(most) are allowed"
       report(ConfigurationPath(path.steps + [.field(field.name)]), "has \(count) items (\(text))")
@@ -67,7 +69,10 @@ struct WireValidator {
   }
 
   private func allowed(_ field: FieldSchema) -> String {
-    if field.cardinality == .list { return " (a list of at least one item)" }
+    if field.cardinality == .list {
+      let least = field.rules.minItems ?? 1
+      return least == 1 ? " (a list of at least one item)" : " (a list of at least \(least) items)"
+    }
     switch field.kind {
     case .any: return " (a mapping with \"@type\": \(Transcoder.list(field.rules.types)))"
     case .duration: return " (a duration\(range(field.rules, Self.duration).map { ", " + $0 } ?? ""))"

@@ -17,6 +17,10 @@ public struct ClientConnectionSettings: Sendable {
   public var highWatermark = 1024 * 1024
   /// Interim responses passed on for one request; one more is a protocol error.
   public var maximumInformational = 16
+  /// How a request's head is written (`header_key_format`, `send_fully_qualified_url`).
+  public var style = HTTP1HeadStyle()
+  /// The spelling of a response's field names is kept for the client; nil: not.
+  public var spelling: HeaderSpelling.Rules?
 
   public init() {}
 }
@@ -152,7 +156,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     responseFieldBytes = 0
     requestFieldBytes = UInt32(
       truncatingIfNeeded: HTTP1Encoder.requestHead(
-        headers, framing: requestFraming, into: &transport.output, pool: loop.bufferPool))
+        headers, framing: requestFraming, style: settings.style, into: &transport.output, pool: loop.bufferPool))
     scheduleFlush()
   }
 
@@ -365,6 +369,9 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
         switch parser.parse(rest, requestMethod: method, into: headers, head: &head) {
         case .complete:
           offset += head.headLength
+          if let rules = settings.spelling {
+            headers.spelling = HeaderSpelling(head: rest.slice(0, head.headLength), rules)
+          }
           begin(headers, head)
         case .incomplete:
           headerMaps.recycle(headers)

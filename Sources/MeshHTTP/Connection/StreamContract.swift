@@ -9,6 +9,10 @@ public struct RequestStart {
   public var asksForUpgrade: Bool
   /// The request has no body and no trailers.
   public var endStream: Bool
+  /// The request came by HTTP/1.0.
+  public var isHTTP10 = false
+  /// The target is a whole URL (RFC 9112 §3.2.2); its parts are in `:scheme`, `host` and `:path`.
+  public var isAbsoluteTarget = false
 
   public init(method: HTTPMethod, expectsContinue: Bool, asksForUpgrade: Bool, endStream: Bool) {
     self.method = method
@@ -18,18 +22,33 @@ public struct RequestStart {
   }
 }
 
-/// Who is at the two ends of a downstream connection. One object for all of its streams; immutable.
+/// Who is at the two ends of a downstream connection. One object for all of its streams, but for those whose headers
+/// name a client further away. Immutable.
 public final class ConnectionInfo: Sendable {
+  /// The client: whoever is connected, or whom trusted proxies between have named (its port is then 0).
   public let remoteAddress: SocketAddress
+  /// Whoever is connected.
+  public let directRemoteAddress: SocketAddress
   public let localAddress: SocketAddress
   /// Unique in this process; `%CONNECTION_ID%`.
   public let identifier: UInt64
 
   public init(remoteAddress: SocketAddress, localAddress: SocketAddress, identifier: UInt64) {
     self.remoteAddress = remoteAddress
+    directRemoteAddress = remoteAddress
     self.localAddress = localAddress
     self.identifier = identifier
   }
+
+  private init(_ connection: ConnectionInfo, client: IPAddress) {
+    remoteAddress = SocketAddress(client, port: 0)
+    directRemoteAddress = connection.directRemoteAddress
+    localAddress = connection.localAddress
+    identifier = connection.identifier
+  }
+
+  /// The same connection with a client further away.
+  public func with(client: IPAddress) -> ConnectionInfo { ConnectionInfo(self, client: client) }
 }
 
 /// Why a stream ended before its last byte.

@@ -1,7 +1,14 @@
 import MeshPrimitives
 
 /// `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2): what Host and the targets that name a server hold.
-enum Authority {
+public enum Authority {
+  /// Whether `text` can be a request's host.
+  public static func isValid(_ text: String) -> Bool {
+    let bytes = Array(text.utf8)
+    // The scan reads blocks.
+    return (bytes + [UInt8](repeating: 0, count: 16)).withUnsafeBufferPointer { isValid($0.slice(0, bytes.count)) }
+  }
+
   /// Whether `bytes` is an authority with a non-empty host, without user information. A port has at most five digits and is
   /// at most 65535; an empty one is allowed (`port = *DIGIT`) unless it is required. An IP literal is an IPv6 address
   /// without zone; the `IPvFuture` form, of which no version exists, is refused. Sixteen bytes beyond are readable.

@@ -16,12 +16,15 @@ public enum HTTP1Encoder {
   /// - Returns: the bytes of the field lines.
   @discardableResult
   public static func requestHead(
-    _ headers: HeaderMap, framing: BodyFraming, into queue: inout ByteQueue, pool: BufferPool
+    _ headers: HeaderMap, framing: BodyFraming, style: HTTP1HeadStyle = HTTP1HeadStyle(), into queue: inout ByteQueue,
+    pool: BufferPool
   ) -> Int {
-    let start = queue.reserve(headers.byteCount + overhead + slack, pool)
+    let authority = style.sendsAbsoluteTarget ? headers.value(.host)?.count ?? 0 : 0
+    let start = queue.reserve(headers.byteCount + authority + overhead + slack, pool)
     let method = headers.value(.method) ?? Bytes("GET")
     var out = write(method, start)
     out.pointee = 0x20
+    if style.sendsAbsoluteTarget { out = writeTargetStart(headers, out + 1) - 1 }
     out = write(headers.value(.path) ?? Bytes("/"), out + 1)
     out = write(" HTTP/1.1\r\n", out)
     let fields = out
@@ -36,6 +39,7 @@ public enum HTTP1Encoder {
     }
     let size = out - fields
     out = write("\r\n", out)
+    if style.names != .lowercase || headers.spelling != nil { respell(headers, style, start, out - start) }
     queue.commit(out - start)
     return size
   }
@@ -43,17 +47,19 @@ public enum HTTP1Encoder {
   /// Writes the status line, the fields and what `framing` and `close` demand. With `.none` a Content-Length of the map is
   /// sent (it answers HEAD, or is a 304), but not in a 1xx or 204 (RFC 9110 §8.6); with any other framing it is not. Who
   /// answers another request without a body says `.length(0)`. With `.untilClose`, `close` must be set. A status outside
-  /// 100...999 is sent as 500.
+  /// 100...999 is sent as 500. To a client of HTTP/1.0 (`style`) the connection's future is always told.
   /// - Returns: the bytes of the field lines.
   @discardableResult
   public static func responseHead(
-    status: Int, _ headers: HeaderMap, framing: BodyFraming, close: Bool, into queue: inout ByteQueue, pool: BufferPool
+    status: Int, _ headers: HeaderMap, framing: BodyFraming, close: Bool, style: HTTP1HeadStyle = HTTP1HeadStyle(),
+    into queue: inout ByteQueue, pool: BufferPool
   ) -> Int {
-    let start = queue.reserve(headers.byteCount + overhead + slack, pool)
-    var out = writeStatusLine(status, start)
+    let reason = headers.spelling?.reasonPhrase.count ?? 0
+    let start = queue.reserve(headers.byteCount + overhead + reason + slack, pool)
+    var out = reason > 0 ? writeStatusLine(status, headers, start) : writeStatusLine(status, start)
     let fields = out
     let sendsLength = framing == .none && status >= 200 && status != 204
-    if close, headers.has(.connection) {
+    if close || style.isHTTP10, headers.has(.connection) {
       var unsent = HeaderIDSet().adding(.connection)
       if !sendsLength { unsent.insert(.contentLength) }
       out = writeFields(headers, except: unsent, out)
@@ -65,21 +71,29 @@ public enum HTTP1Encoder {
     case .length(let length): out = writeContentLength(length, out)
     case .chunked: out = write("transfer-encoding: chunked\r\n", out)
     }
-    if close { out = write("connection: close\r\n", out) }
+    if close {
+      out = write("connection: close\r\n", out)
+    } else if style.isHTTP10 {
+      out = write("connection: keep-alive\r\n", out)
+    }
     let size = out - fields
     out = write("\r\n", out)
+    if style.isHTTP10 { start[7] = UInt8(ascii: "0") }
+    if style.names != .lowercase || headers.spelling != nil { respell(headers, style, start, out - start) }
     queue.commit(out - start)
     return size
   }
 
   /// Writes a 1xx response with the fields of `headers`, if any.
   public static func informational(
-    status: Int, _ headers: HeaderMap? = nil, into queue: inout ByteQueue, pool: BufferPool
+    status: Int, _ headers: HeaderMap? = nil, style: HTTP1HeadStyle = HTTP1HeadStyle(), into queue: inout ByteQueue,
+    pool: BufferPool
   ) {
     let start = queue.reserve((headers?.byteCount ?? 0) + overhead + slack, pool)
     var out = writeStatusLine(status, start)
     if let headers { out = writeFields(headers, except: .contentLength, out) }
     out = write("\r\n", out)
+    if let headers { respell(headers, style, start, out - start) }
     queue.commit(out - start)
   }
 
@@ -167,14 +181,14 @@ public enum HTTP1Encoder {
   }
 
   @inline(__always)
-  private static func write(_ bytes: Bytes, _ out: UnsafeMutablePointer<UInt8>) -> UnsafeMutablePointer<UInt8> {
+  static func write(_ bytes: Bytes, _ out: UnsafeMutablePointer<UInt8>) -> UnsafeMutablePointer<UInt8> {
     guard let source = bytes.baseAddress else { return out }
     ByteScan.copyExactly(out, source, bytes.count)
     return out + bytes.count
   }
 
   @inline(__always)
-  private static func write(_ text: StaticString, _ out: UnsafeMutablePointer<UInt8>) -> UnsafeMutablePointer<UInt8> {
+  static func write(_ text: StaticString, _ out: UnsafeMutablePointer<UInt8>) -> UnsafeMutablePointer<UInt8> {
     ByteScan.copyExactly(out, text.utf8Start, text.utf8CodeUnitCount)
     return out + text.utf8CodeUnitCount
   }

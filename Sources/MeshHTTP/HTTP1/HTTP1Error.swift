@@ -42,6 +42,8 @@ public enum HTTP1Error: UInt8, Error, CaseIterable, Sendable {
   case invalidFieldName
   /// White space between name and colon (RFC 9112 §5.1).
   case spaceBeforeColon
+  /// A field name with an underscore, where these are not accepted.
+  case underscoreInFieldName
   /// A field line without a colon (RFC 9112 §5).
   case missingColon
   /// NUL or another control character in a value (RFC 9110 §5.5).
@@ -153,6 +155,7 @@ public enum HTTP1Error: UInt8, Error, CaseIterable, Sendable {
     case .emptyFieldName: "http1.empty_field_name"
     case .invalidFieldName: "http1.invalid_field_name"
     case .spaceBeforeColon: "http1.space_before_colon"
+    case .underscoreInFieldName: "http1.unexpected_underscore"
     case .missingColon: "http1.missing_colon"
     case .invalidFieldValue: "http1.invalid_field_value"
     case .headTooLarge: "http1.headers_too_large"

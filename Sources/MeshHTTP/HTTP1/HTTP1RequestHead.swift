@@ -10,7 +10,7 @@ public struct HTTP1RequestHead: Equatable, Sendable {
   /// Names and values and three bytes for each field line; see `WireBytes.headerReceived`.
   public var fieldBytes: UInt32 = 0
   public var method = HTTPMethod.other
-  /// 1: the only version that is accepted is HTTP/1.1.
+  /// 1, or 0 if HTTP/1.0 is accepted.
   public var minorVersion: UInt8 = 1
   public var targetForm = HTTP1TargetForm.origin
   /// `.none`, `.length` or `.chunked`.

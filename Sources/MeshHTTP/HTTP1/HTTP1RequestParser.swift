@@ -12,9 +12,12 @@ public struct HTTP1RequestParser {
   private let maxTargetBytes: UInt32
   private let maxMethodBytes: UInt32
   private let maxEmptyLines: UInt32
+  private let acceptsHTTP10: Bool
   private var progress = HeadProgress()
 
-  public init(limits: HTTP1Limits = HTTP1Limits()) {
+  /// - Parameter acceptsHTTP10: requests by HTTP/1.0 are read, too; of these one may come without `host`.
+  public init(limits: HTTP1Limits = HTTP1Limits(), acceptsHTTP10: Bool = false) {
+    self.acceptsHTTP10 = acceptsHTTP10
     maxHeadBytes = UInt32(clamping: limits.maxHeadBytes)
     maxFields = UInt32(clamping: limits.maxFields)
     maxTargetBytes = UInt32(clamping: limits.maxTargetBytes)
@@ -123,9 +126,13 @@ public struct HTTP1RequestParser {
     if p[targetEnd] != 0x20 || targetEnd == target { return .invalid(Self.targetError(p[targetEnd])) }
     let version = targetEnd &+ 1
     // "HTTP/1.1"
-    guard version &+ 10 <= n, ByteScan.load8(p, version) == 0x312e_312f_5054_5448, p[version &+ 8] == 0x0d,
-      p[version &+ 9] == 0x0a
-    else { return readVersion(p, version, n) }
+    if version &+ 10 > n || ByteScan.load8(p, version) != 0x312e_312f_5054_5448 || p[version &+ 8] != 0x0d
+      || p[version &+ 9] != 0x0a
+    {
+      let line = readVersion(p, version, n)
+      guard case .end = line else { return line }
+      head.minorVersion = 0
+    }
 
     var authority: Bytes?
     if p[target] == 0x2f, head.method != .connect {
@@ -163,7 +170,8 @@ public struct HTTP1RequestParser {
     if i - target > Int(maxTargetBytes) { return .invalid(.targetTooLong) }
     if i >= n { return .incomplete }
     if p[i] != 0x20 || i == target { return .invalid(Self.targetError(p[i])) }
-    return readVersion(p, i + 1, n)
+    if case .invalid(let error) = readVersion(p, i + 1, n) { return .invalid(error) }
+    return .incomplete
   }
 
   /// `.end` is the index of the space behind the method.
@@ -183,7 +191,7 @@ public struct HTTP1RequestParser {
     byte == 0x0d || byte == 0x0a ? .malformedVersion : .invalidTarget
   }
 
-  /// What a version means that is not `HTTP/1.1` CR LF, or not whole.
+  /// What a version means that is not `HTTP/1.1` CR LF, or not whole. `.end` if it is HTTP/1.0, and that is accepted.
   @inline(never)
   private func readVersion(_ p: UnsafePointer<UInt8>, _ start: Int, _ n: Int) -> FieldSection {
     let name = Bytes("HTTP/")
@@ -202,7 +210,7 @@ public struct HTTP1RequestParser {
     }
     switch (p[start + 5], p[start + 7]) {
     case (0x31, 0x31): return .incomplete
-    case (0x31, 0x30): return .invalid(.http10NotAccepted)
+    case (0x31, 0x30): return acceptsHTTP10 ? .end(start + 10) : .invalid(.http10NotAccepted)
     default: return .invalid(.unsupportedVersion)
     }
   }
@@ -269,10 +277,15 @@ public struct HTTP1RequestParser {
   private static func interpret(
     _ headers: HeaderMap, _ authority: Bytes?, _ head: inout HTTP1RequestHead
   ) throws(HTTP1Error) {
-    guard let host = headers.value(.host) else { throw .missingHost }
-    if headers.isRepeated(.host) { throw .duplicateHost }
-    if !Authority.isValid(host) { throw .invalidHost }
+    if let host = headers.value(.host) {
+      if headers.isRepeated(.host) { throw .duplicateHost }
+      if !Authority.isValid(host) { throw .invalidHost }
+    } else if head.minorVersion == 1 {
+      throw .missingHost
+    }
     if let authority { try useAuthority(authority, headers, head.targetForm) }
+    // RFC 9112 §9.3: an HTTP/1.0 client that wants the connection to go on says so.
+    if head.minorVersion == 0 { head.keepAlive = false }
     if headers.presence.intersects(.http1Special) { try interpretSpecial(headers, &head) }
   }
 
@@ -289,17 +302,19 @@ public struct HTTP1RequestParser {
 
   @inline(never)
   private static func interpretSpecial(_ headers: HeaderMap, _ head: inout HTTP1RequestHead) throws(HTTP1Error) {
-    head.framing = try headers.takeFraming(minorVersion: 1) ?? .none
+    head.framing = try headers.takeFraming(minorVersion: head.minorVersion) ?? .none
     let options = try headers.takeConnection(.request)
-    head.keepAlive = !options.close
-    head.upgrade = options.upgrade
+    let isHTTP10 = head.minorVersion == 0
+    head.keepAlive = !options.close && (options.keepAlive || !isHTTP10)
+    // RFC 9110 §7.8, §10.1.1: HTTP/1.0 has neither upgrades nor expectations.
+    head.upgrade = options.upgrade && !isHTTP10
     if let expectation = headers.value(.expect) {
       guard !headers.isRepeated(.expect), expectation.equalsIgnoringCase("100-continue") else {
         throw .unsupportedExpectation
       }
       headers.remove(.expect)
       // RFC 9110 §10.1.1: without content there is nothing to continue with.
-      head.expectsContinue = head.framing != .none && head.framing != .length(0)
+      head.expectsContinue = !isHTTP10 && head.framing != .none && head.framing != .length(0)
     }
   }
 }

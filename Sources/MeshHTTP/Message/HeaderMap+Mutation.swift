@@ -154,6 +154,21 @@ extension HeaderMap {
     repeated.remove(id)
   }
 
+  /// Whether a name has an underscore. Interned names have none.
+  var hasUnderscores: Bool {
+    (0..<entryCount).contains { entries[$0].isLive && entries[$0].id == .other && name(entries[$0]).contains(0x5f) }
+  }
+
+  /// Removes the fields whose names have an underscore.
+  /// - Returns: how many these were.
+  func removeUnderscores() -> Int {
+    let before = deadEntries
+    for index in 0..<entryCount where entries[index].isLive && entries[index].id == .other {
+      if name(entries[index]).contains(0x5f) { discard(index) }
+    }
+    return deadEntries - before
+  }
+
   @inline(__always)
   private func discard(_ index: Int) {
     deadBytes &+= entries[index].lineLength

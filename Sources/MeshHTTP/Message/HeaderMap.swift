@@ -70,6 +70,8 @@ public final class HeaderMap {
   @usableFromInline let first: UnsafeMutablePointer<UInt32>
   /// Bytes of a trailer line of which the end has not arrived; they lie behind `used` and `reservedGap`.
   var pending = 0
+  /// How the sender spelled the names, where they are to go out like that; nil otherwise.
+  var spelling: HeaderSpelling?
 
   public init() {
     capacity = 2048 - Self.slack
@@ -97,6 +99,7 @@ public final class HeaderMap {
     presence = HeaderIDSet()
     repeated = HeaderIDSet()
     pending = 0
+    if spelling != nil { spelling = nil }
   }
 
   @inline(never)
@@ -234,5 +237,6 @@ extension HeaderMap {
     deadBytes = other.deadBytes
     presence = other.presence
     repeated = other.repeated
+    spelling = other.spelling
   }
 }

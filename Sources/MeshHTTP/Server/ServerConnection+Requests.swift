@@ -73,6 +73,9 @@ extension ServerConnection {
         switch parser.parse(rest, into: headers, head: &head) {
         case .complete:
           offset += head.headLength
+          if hasRequestRules || head.minorVersion == 0 {
+            if let error = applyRules(headers, head, rest) { return refuse(headers, error, bytes.count) }
+          }
           begin(headers, head)
         case .incomplete:
           headerMaps.recycle(headers)
@@ -80,9 +83,7 @@ extension ServerConnection {
           return offset
         case .invalid(let error):
           parser.reset()
-          beginRefusal()
-          handler.refuse(self, headers, error)
-          return bytes.count
+          return refuse(headers, error, bytes.count)
         }
       case .body:
         // The answer has gone out already: what still comes of the request is thrown away until the connection ends.
@@ -98,6 +99,12 @@ extension ServerConnection {
       }
     }
     return offset
+  }
+
+  private func refuse(_ headers: HeaderMap, _ error: HTTP1Error, _ count: Int) -> Int {
+    beginRefusal()
+    handler.refuse(self, headers, error)
+    return count
   }
 
   private func beginHead() {
@@ -121,9 +128,12 @@ extension ServerConnection {
     if trailers != nil { trailers = nil }
     let endStream = head.framing == .none || head.framing == .length(0)
     phase = endStream ? .response : .body
-    let start = RequestStart(
+    var start = RequestStart(
       method: head.method, expectsContinue: head.expectsContinue && !endStream, asksForUpgrade: head.upgrade,
       endStream: endStream)
+    isHTTP10 = head.minorVersion == 0
+    start.isHTTP10 = isHTTP10
+    start.isAbsoluteTarget = head.targetForm == .absolute
     handler.openStream(self, headers, start)
   }
 
@@ -146,6 +156,9 @@ extension ServerConnection {
         receiver?.receiveData(Bytes(start: nil, count: 0), endStream: true)
         finishIfComplete()
       case .trailers:
+        if settings.underscores != .keep, let trailers, let error = checkUnderscores(trailers) {
+          return failBody(bytes.count, error)
+        }
         phase = .response
         if let map = takeTrailers() { receiver?.receiveTrailers(map) }
         finishIfComplete()

@@ -7,9 +7,10 @@ extension ServerConnection {
   static let directWriteSize = 4096
 
   public func sendInformational(status: Int, _ headers: HeaderMap) {
-    guard phase != .closed, responsePhase == .none else { return }
+    // RFC 9110 §15.2: HTTP/1.0 knows no interim responses.
+    guard phase != .closed, responsePhase == .none, !isHTTP10 else { return }
     let before = transport.output.count
-    HTTP1Encoder.informational(status: status, headers, into: &transport.output, pool: loop.bufferPool)
+    HTTP1Encoder.informational(status: status, headers, style: style, into: &transport.output, pool: loop.bufferPool)
     noteEncoded(since: before)
     scheduleFlush()
   }
@@ -24,6 +25,10 @@ extension ServerConnection {
       framing = .length(0)
     } else if let length = headers.contentLength {
       framing = .length(length)
+    } else if isHTTP10 {
+      // HTTP/1.0 has no chunks: the end of the connection is the end of the body.
+      framing = .untilClose
+      keepAlive = false
     } else {
       framing = .chunked
     }
@@ -34,11 +39,19 @@ extension ServerConnection {
     if phase == .body { keepAlive = false }
     let before = transport.output.count
     let fields = HTTP1Encoder.responseHead(
-      status: status, headers, framing: framing, close: !keepAlive, into: &transport.output, pool: loop.bufferPool)
+      status: status, headers, framing: framing, close: !keepAlive, style: style, into: &transport.output,
+      pool: loop.bufferPool)
     wire.headerSent = UInt32(truncatingIfNeeded: fields)
     noteEncoded(since: before)
     scheduleFlush()
     if endStream { responseComplete() }
+  }
+
+  private var style: HTTP1HeadStyle {
+    var style = HTTP1HeadStyle()
+    style.names = settings.names
+    style.isHTTP10 = isHTTP10
+    return style
   }
 
   public func sendData(_ bytes: Bytes, endStream: Bool) {
@@ -88,9 +101,10 @@ extension ServerConnection {
     guard phase != .closed else { return }
     receiver = nil
     // What has come so far may still be useful to the client. That more is missing it sees from the framing: a length
-    // not reached, a last chunk that never came (RFC 9112 §8); a response that ends with the connection is never sent.
+    // not reached, a last chunk that never came (RFC 9112 §8). A response that ends with the connection ends with a
+    // reset: whoever looks can tell that from its end.
     _ = transport.flush(loop.bufferPool)
-    close(.local)
+    close(.local, reset: responsePhase == .body && responseFraming == .untilClose)
   }
 
   public func pauseRequest(_ pause: Bool) {

@@ -24,6 +24,19 @@ public struct ServerConnectionSettings: Sendable {
   /// Unsent response bytes at which the stream is told to stop (`per_connection_buffer_limit_bytes`).
   public var highWatermark = 1024 * 1024
 
+  /// What happens to a request's fields whose names have an underscore.
+  public enum Underscores: UInt8, Sendable { case keep, drop, refuse }
+  /// `headers_with_underscores_action`.
+  public var underscores = Underscores.keep
+  /// Requests by HTTP/1.0 are served (`accept_http_10`).
+  public var acceptsHTTP10 = false
+  /// The host of an HTTP/1.0 request that names none (`default_host_for_http_10`); empty: it is refused.
+  public var defaultHost: [UInt8] = []
+  /// How the names of a response's fields are written.
+  public var names = HeaderNameStyle.lowercase
+  /// The spelling of a request's field names is kept for the upstream; nil: not.
+  public var spelling: HeaderSpelling.Rules?
+
   public init() {}
 }
 
@@ -43,6 +56,12 @@ public protocol ServerConnectionHandler: AnyObject {
   func reached(_ limit: ServerConnection.Limit)
   /// Bytes that crossed the wire, for statistics.
   func connectionTransferred(received: Int, sent: Int)
+  /// So many fields of a request were left out for the underscores in their names.
+  func droppedFields(_ count: Int)
+}
+
+extension ServerConnectionHandler {
+  public func droppedFields(_ count: Int) {}
 }
 
 /// One HTTP/1.1 connection from a client (RFC 9112): reads requests one after the other, hands each to a stream, writes
@@ -86,6 +105,8 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   var receiver: (any RequestReceiver)?
   var timer: Timer?
   public let openedAt: MonotonicTime
+  /// Whether the settings have something to do for every request.
+  let hasRequestRules: Bool
   /// When the current phase (`idle`, `head`, `lingering`) began.
   var phaseStartedAt: MonotonicTime
   /// How many parties want the request's body to wait.
@@ -97,6 +118,8 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   /// What has crossed the wire for the current request and its response.
   public internal(set) var wire = WireBytes()
   var keepAlive = true
+  /// The current request came by HTTP/1.0.
+  var isHTTP10 = false
   /// Set once the connection is to end: when it closes even if no request comes.
   var drainDeadline: MonotonicTime?
   /// The stream was told that the output is above the high watermark.
@@ -117,8 +140,9 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     self.handler = handler
     self.info = info
     transport = Transport(descriptor: descriptor, isWritable: true)
-    parser = HTTP1RequestParser(limits: settings.limits)
+    parser = HTTP1RequestParser(limits: settings.limits, acceptsHTTP10: settings.acceptsHTTP10)
     body = HTTP1BodyDecoder(framing: .none, limits: settings.limits)
+    hasRequestRules = settings.underscores != .keep || settings.spelling != nil
     openedAt = loop.now
     phaseStartedAt = loop.now
   }
@@ -171,13 +195,15 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
       armIdle()
     case .head:
       if let limit = settings.idleTimeout, now >= phaseStartedAt + limit { return close(.idleTimeout) }
+      endWhenOld(now)
       guard let limit = settings.headersTimeout, now >= phaseStartedAt + limit else { return armHead() }
       beginRefusal()
       handler.headersTimedOut(self, headerMaps.take())
     case .lingering: close(.local)
     case .body, .response:
-      // Only the last response has a timer here; before that the stream has its own.
-      guard endsAfterFlush, let limit = settings.flushTimeout else { return }
+      // What the stream itself may take is not the connection's to know.
+      guard endsAfterFlush else { return endWhenOld(now) }
+      guard let limit = settings.flushTimeout else { return }
       now >= phaseStartedAt + limit ? close(.local) : timer?.arm(at: phaseStartedAt + limit)
     case .closed: break
     }
@@ -189,6 +215,17 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   public func drain(idleFor patience: Nanoseconds? = nil) {
     beginDraining(patience ?? settings.drainTimeout)
     if phase == .idle { armIdle() }
+  }
+
+  /// A connection that has lived long enough while a request is on its way ends with the response to it.
+  private func endWhenOld(_ now: MonotonicTime) {
+    guard keepAlive, let maximum = settings.maximumDuration else { return }
+    guard now >= openedAt + maximum else {
+      timer?.arm(at: openedAt + maximum)
+      return
+    }
+    handler.reached(.duration)
+    keepAlive = false
   }
 
   private func beginDraining(_ patience: Nanoseconds) {
@@ -217,8 +254,11 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
 
   /// A head that never comes to an end is an idle connection too.
   func armHead() {
-    let limits = [settings.headersTimeout, settings.idleTimeout].compactMap { $0 }
-    if let limit = limits.min() { timer?.arm(at: phaseStartedAt + limit) }
+    var deadline = settings.idleTimeout.map { phaseStartedAt + $0 } ?? .never
+    if let limit = settings.headersTimeout { deadline = min(deadline, phaseStartedAt + limit) }
+    // The timer stays as it is when the head is complete: for the age of a connection that is busy, too.
+    if keepAlive, let maximum = settings.maximumDuration { deadline = min(deadline, openedAt + maximum) }
+    if deadline != .never { timer?.arm(at: deadline) }
   }
 
   /// The connection ends when the kernel has the rest of the output, or takes nothing of it for the flush timeout.
@@ -235,6 +275,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     phase = .response
     responsePhase = .none
     method = .get
+    isHTTP10 = false
     wire = WireBytes()
     keepAlive = false
     input.clear(loop.bufferPool)

@@ -17,6 +17,15 @@ public final class AppendFile {
     if fd < 0 { throw SystemError("open", result: fd, path) }
   }
 
+  /// Whether the file could be opened for appending, or made: for checking a configuration. Opens and makes nothing.
+  /// - Throws: what `init` would fail with, as far as it can be told.
+  public static func check(_ path: String) throws(SystemError) {
+    var directory = "."
+    if let slash = path.lastIndex(of: "/") { directory = slash == path.startIndex ? "/" : String(path[..<slash]) }
+    let result = clinux_can_append(path, directory)
+    if result < 0 { throw SystemError("open", result: result, path) }
+  }
+
   private init(borrowing fd: Int32, _ name: String) {
     self.fd = fd
     path = name

@@ -48,8 +48,12 @@ public enum CurrentProcess {
   @discardableResult
   public static func raiseDescriptorLimit() -> Int { max(0, Int(clinux_raise_descriptor_limit())) }
 
-  /// A write to a closed connection shall be an error, not the end of the process.
-  public static func ignoreBrokenPipe() { _ = clinux_ignore_signal(SIGPIPE) }
+  /// A write to a closed connection shall be an error, not the end of the process; so shall one to a file that has
+  /// reached the limit of file sizes (`LimitFSIZE`).
+  public static func ignoreWriteSignals() {
+    _ = clinux_ignore_signal(SIGPIPE)
+    _ = clinux_ignore_signal(SIGXFSZ)
+  }
 
   /// Memory in use.
   public struct Memory: Equatable, Sendable {

@@ -6,7 +6,8 @@ extension UnsafeBufferPointer where Element == UInt8 {
     var at = 0
     var length = 0
     while at < count {
-      if self[at] == 0x25, at &+ 2 < count, let high = Self.nibble(self[at &+ 1]), let low = Self.nibble(self[at &+ 2]) {
+      if self[at] == 0x25, at &+ 2 < count, let high = Self.nibble(self[at &+ 1]), let low = Self.nibble(self[at &+ 2])
+      {
         out[length] = high << 4 | low
         at &+= 3
       } else {

@@ -61,6 +61,7 @@ extension HeaderID {
       if same(name, "x-envoy-internal") { return .xEnvoyInternal }
       if same(name, "proxy-connection") { return .proxyConnection }
       if same(name, "x-forwarded-host") { return .xForwardedHost }
+      if same(name, "x-forwarded-port") { return .xForwardedPort }
       if same(name, "x-envoy-retry-on") { return .xEnvoyRetryOn }
     case 17:
       if same(name, "transfer-encoding") { return .transferEncoding }
@@ -76,10 +77,12 @@ extension HeaderID {
       if same(name, "x-envoy-original-url") { return .xEnvoyOriginalURL }
     case 21:
       if same(name, "x-envoy-original-path") { return .xEnvoyOriginalPath }
+      if same(name, "x-envoy-original-host") { return .xEnvoyOriginalHost }
       if same(name, "x-envoy-attempt-count") { return .xEnvoyAttemptCount }
       if same(name, "x-envoy-retry-grpc-on") { return .xEnvoyRetryGRPCOn }
     case 23:
       if same(name, "x-envoy-upstream-canary") { return .xEnvoyUpstreamCanary }
+      if same(name, "x-forwarded-client-cert") { return .xForwardedClientCert }
     case 24:
       if same(name, "x-envoy-external-address") { return .xEnvoyExternalAddress }
       if same(name, "x-envoy-local-overloaded") { return .xEnvoyLocalOverloaded }
@@ -92,6 +95,7 @@ extension HeaderID {
       if same(name, "x-envoy-upstream-rq-timeout-ms") { return .xEnvoyUpstreamRequestTimeout }
       if same(name, "x-envoy-retriable-status-codes") { return .xEnvoyRetriableStatusCodes }
       if same(name, "x-envoy-retriable-header-names") { return .xEnvoyRetriableHeaderNames }
+      if same(name, "x-envoy-upstream-alt-stat-name") { return .xEnvoyUpstreamAltStatName }
     case 31:
       if same(name, "x-envoy-downstream-service-node") { return .xEnvoyDownstreamServiceNode }
     case 32:

@@ -10,13 +10,13 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
   case contentLength, expect
   case contentType, date, server, userAgent, via, location, acceptEncoding, cookie, setCookie, authorization
   // Edge and identity.
-  case xForwardedFor, xForwardedProto, xForwardedHost, xRequestID, xClientTraceID
+  case xForwardedFor, xForwardedProto, xForwardedHost, xForwardedPort, xForwardedClientCert, xRequestID, xClientTraceID
   case xEnvoyUpstreamServiceTime, xEnvoyExpectedRequestTimeout, xEnvoyOriginalPath, xEnvoyExternalAddress
   case xEnvoyInternal, xEnvoyForceTrace, xEnvoyAttemptCount, xEnvoyOverloaded, xEnvoyDecoratorOperation
   case xEnvoyUpstreamRequestTimeout, xEnvoyUpstreamRequestPerTryTimeout, xEnvoyRetryOn, xEnvoyRetryGRPCOn
   case xEnvoyMaxRetries, xEnvoyRetriableStatusCodes, xEnvoyRetriableHeaderNames, xEnvoyHedgeOnPerTryTimeout
-  case xEnvoyUpstreamRequestTimeoutAltResponse, xEnvoyUpstreamStreamDuration, xEnvoyUpstreamCanary, xEnvoyIPTags,
-    xEnvoyOriginalURL
+  case xEnvoyUpstreamRequestTimeoutAltResponse, xEnvoyUpstreamStreamDuration, xEnvoyUpstreamCanary, xEnvoyIPTags
+  case xEnvoyOriginalURL, xEnvoyOriginalHost, xEnvoyUpstreamAltStatName
   case xEnvoyDownstreamServiceCluster, xEnvoyDownstreamServiceNode, xEnvoyLocalOverloaded,
     xEnvoyImmediateHealthCheckFail
   // Trace context.
@@ -54,6 +54,8 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
     case .xForwardedFor: "x-forwarded-for"
     case .xForwardedProto: "x-forwarded-proto"
     case .xForwardedHost: "x-forwarded-host"
+    case .xForwardedPort: "x-forwarded-port"
+    case .xForwardedClientCert: "x-forwarded-client-cert"
     case .xRequestID: "x-request-id"
     case .xClientTraceID: "x-client-trace-id"
     case .xEnvoyUpstreamServiceTime: "x-envoy-upstream-service-time"
@@ -78,6 +80,8 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
     case .xEnvoyUpstreamCanary: "x-envoy-upstream-canary"
     case .xEnvoyIPTags: "x-envoy-ip-tags"
     case .xEnvoyOriginalURL: "x-envoy-original-url"
+    case .xEnvoyOriginalHost: "x-envoy-original-host"
+    case .xEnvoyUpstreamAltStatName: "x-envoy-upstream-alt-stat-name"
     case .xEnvoyDownstreamServiceCluster: "x-envoy-downstream-service-cluster"
     case .xEnvoyDownstreamServiceNode: "x-envoy-downstream-service-node"
     case .xEnvoyLocalOverloaded: "x-envoy-local-overloaded"

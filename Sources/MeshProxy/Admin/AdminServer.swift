@@ -26,6 +26,9 @@ public final class AdminServer: IOHandler, TimerTarget {
   private var identifier: UInt64 = 0
   private var isAccepting = false
   private var pause: Timer?
+  /// For connections when the workers have all other descriptors: then more than ever someone wants to know how the
+  /// process is.
+  private let reserve = ReserveDescriptors(4)
 
   /// - Parameters:
   ///   - context: not kept alive; must outlive this.
@@ -70,13 +73,30 @@ public final class AdminServer: IOHandler, TimerTarget {
         } else if accepted.fd == Int32(Socket.wouldBlock) {
           break
         } else {
-          return starve(accepted.fd)
+          guard let reserved = acceptFromReserve(descriptor) else { return starve(accepted.fd) }
+          open(reserved)
+          // Whoever else waits is reported at once again.
+          break
         }
       }
     }
   }
 
-  public func timerFired(_ tag: UInt8) { if isAccepting { watch() } }
+  private func acceptFromReserve(_ descriptor: Int32) -> Accepted? {
+    while reserve.giveUp() {
+      let accepted = Socket.accept(descriptor)
+      if accepted.fd >= 0 { return accepted }
+      // Whoever waited has gone.
+      if accepted.fd == Int32(Socket.wouldBlock) { break }
+    }
+    reserve.restore()
+    return nil
+  }
+
+  public func timerFired(_ tag: UInt8) {
+    reserve.restore()
+    if isAccepting { watch() }
+  }
 
   private func watch() {
     for descriptor in descriptors {
@@ -119,6 +139,8 @@ public final class AdminServer: IOHandler, TimerTarget {
 
   /// The connection is gone. It is on the stack below us, so that it is kept a moment longer.
   func closed(_ connection: AdminConnection) {
+    // At once: its descriptor was closed just now, and the workers want it too.
+    reserve.restore()
     let last = connections.count - 1
     let index = connection.listIndex
     guard index <= last, connections[index] === connection else { return }

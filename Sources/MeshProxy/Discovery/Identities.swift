@@ -15,6 +15,8 @@ final class Identities {
   let runtime = Runtime()
   /// All connections from clients together.
   let connectionLimit: ConnectionLimit
+  /// The statistics of the codec.
+  private let codecStats: StatBlock<HTTP1Stat>
   private var listenerLimits: [String: Weak<ConnectionLimit>] = [:]
   private var clusters: [String: ClusterIdentity] = [:]
   /// Kept by the listeners that have them.
@@ -25,6 +27,7 @@ final class Identities {
     self.store = store
     self.accessLogFiles = accessLogFiles
     connectionLimit = ConnectionLimit(runtime.value("overload.global_downstream_max_connections"))
+    codecStats = store.scope("http1", prometheus: PrometheusScope("envoy_http1"))
   }
 
   func cluster(_ name: String, statName: String) -> ClusterIdentity {
@@ -36,7 +39,8 @@ final class Identities {
 
   func listener(_ name: String, statName: String, managerPrefix: String) -> ListenerIdentity {
     let manager =
-      managers[managerPrefix]?.object ?? ConnectionManagerIdentity(statPrefix: managerPrefix, store: store)
+      managers[managerPrefix]?.object
+      ?? ConnectionManagerIdentity(statPrefix: managerPrefix, codecStats: codecStats, store: store)
     managers[managerPrefix] = Weak(object: manager)
     let limit =
       listenerLimits[name]?.object

@@ -35,7 +35,8 @@ extension SnapshotBuilder {
     }
     let additionsPath = "\(path).headers_to_add"
     if message.headersToAdd.count > Self.maximumAdditions {
-      report(additionsPath, "has \(message.headersToAdd.count) elements; at most \(Self.maximumAdditions) are supported")
+      report(
+        additionsPath, "has \(message.headersToAdd.count) elements; at most \(Self.maximumAdditions) are supported")
     }
     var additions: [LocalReplyMapping.Addition] = []
     for (index, option) in message.headersToAdd.prefix(Self.maximumAdditions).enumerated() {

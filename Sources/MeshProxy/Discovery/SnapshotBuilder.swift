@@ -17,10 +17,15 @@ struct SnapshotBuilder {
   }
 
   let identities: Identities
+  /// The proxy itself, as it tells others (`node`).
+  let node: Node
   private(set) var problems: [Problem] = []
   private var clusterNames: Set<String> = []
 
-  init(identities: Identities) { self.identities = identities }
+  init(identities: Identities, node: Node = Node()) {
+    self.identities = identities
+    self.node = node
+  }
 
   mutating func report(_ path: String, _ message: String) {
     problems.append(Problem(path: path, message: message))
@@ -83,6 +88,7 @@ struct SnapshotBuilder {
       }
       if common.hasMaxRequestsPerConnection { connection.maximumRequests = common.maxRequestsPerConnection.value }
       if common.hasMaxHeadersCount { connection.limits.maxFields = Int(common.maxHeadersCount.value) }
+      useHTTP1Options(options, optionsPath, &connection)
       if common.hasMaxStreamDuration {
         report("\(optionsPath).common_http_protocol_options.max_stream_duration", "is not supported for clusters yet")
       }
@@ -190,6 +196,8 @@ struct SnapshotBuilder {
     let table = routeTable(manager.routeConfig, "\(path).route_config")
     let chain = filters(manager, path)
     let localReplies = localReplies(manager, path)
+    let edge = edgeRules(manager, path)
+    let connection = connectionSettings(manager, path, bufferLimit)
     guard let table else { return nil }
     if table.validatesClusters {
       for (name, use) in zip(table.clusterNames, table.clusterPaths) where !clusterNames.contains(name) {
@@ -202,17 +210,12 @@ struct SnapshotBuilder {
     let common = manager.commonHTTPProtocolOptions
     return ConnectionManagerConfiguration(
       statPrefix: manager.statPrefix,
-      serverName: Array((manager.serverName.isEmpty ? "envoy" : manager.serverName).utf8),
-      serverHeader: .init(manager.serverHeaderTransformation), isOutbound: isOutbound,
-      usesRemoteAddress: manager.useRemoteAddress.value,
-      generatesRequestID: !manager.hasGenerateRequestID || manager.generateRequestID.value,
-      preservesExternalRequestID: manager.preserveExternalRequestID,
-      setsRequestIDInResponse: manager.alwaysSetRequestIDInResponse,
+      isOutbound: isOutbound, edge: edge,
       streamIdleTimeout: manager.hasStreamIdleTimeout ? Nanoseconds(orNever: manager.streamIdleTimeout) : .seconds(300),
       requestTimeout: manager.hasRequestTimeout ? Nanoseconds(orNever: manager.requestTimeout) : nil,
       minimumBodyRate: MinimumBodyRate(identities.runtime),
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
-      bufferLimit: bufferLimit, connection: connectionSettings(manager, bufferLimit), router: chain.router,
+      bufferLimit: bufferLimit, connection: connection, router: chain.router,
       filters: chain.filters.map(\.configuration), routeFilters: routeFilters, routes: table,
       routeConfigurationName: manager.routeConfig.name, logging: logging, localReplies: localReplies,
       virtualHostStatistics: statistics)
@@ -223,10 +226,13 @@ struct SnapshotBuilder {
     return "unknown cluster \"\(name)\" (did you mean \"\(near)\"?)"
   }
 
-  private func connectionSettings(_ manager: HttpConnectionManager, _ bufferLimit: Int) -> ServerConnectionSettings {
+  private mutating func connectionSettings(
+    _ manager: HttpConnectionManager, _ path: String, _ bufferLimit: Int
+  ) -> ServerConnectionSettings {
     let common = manager.commonHTTPProtocolOptions
     var settings = ServerConnectionSettings()
     settings.highWatermark = bufferLimit
+    useHTTP1Options(manager, path, &settings)
     if manager.hasMaxRequestHeadersKb { settings.limits.maxHeadBytes = Int(manager.maxRequestHeadersKb.value) * 1024 }
     if common.hasMaxHeadersCount { settings.limits.maxFields = Int(common.maxHeadersCount.value) }
     if common.hasIdleTimeout { settings.idleTimeout = Nanoseconds(orNever: common.idleTimeout) }
@@ -318,16 +324,6 @@ extension LookupFamily {
     case .v4Preferred: self = .v4Preferred
     case .all: self = .all
     default: self = .auto
-    }
-  }
-}
-
-extension ConnectionManagerConfiguration.ServerHeader {
-  init(_ transformation: HttpConnectionManager.ServerHeaderTransformation) {
-    switch transformation {
-    case .appendIfAbsent: self = .appendIfAbsent
-    case .passThrough: self = .passThrough
-    default: self = .overwrite
     }
   }
 }

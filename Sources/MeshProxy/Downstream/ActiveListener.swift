@@ -161,6 +161,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
 
   func refuse(_ connection: ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error) {
     manager.stats.add(.connectionProtocolError)
+    if error == .underscoreInFieldName { manager.codecStats.add(.rejectedUnderscores) }
     manager.refuse(connection, connection.info, headers, .codecError(status: error.status, error.details))
   }
 
@@ -172,6 +173,8 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   func reached(_ limit: ServerConnection.Limit) {
     manager.stats.add(limit == .duration ? .connectionMaximumDuration : .connectionMaximumRequests)
   }
+
+  func droppedFields(_ count: Int) { manager.codecStats.add(.droppedUnderscores, Int64(count)) }
 
   func connectionTransferred(received: Int, sent: Int) {
     if received > 0 { manager.stats.add(.connectionReceivedBytes, Int64(received)) }

@@ -12,8 +12,11 @@ final class ConnectionManagerIdentity: Sendable {
   /// How long connections lived.
   let connectionTime: LatencyHistogram
   private let lease: StatsLease
+  /// The same for all.
+  let codecStats: StatBlock<HTTP1Stat>
 
-  init(statPrefix: String, store: StatsStore) {
+  init(statPrefix: String, codecStats: StatBlock<HTTP1Stat>, store: StatsStore) {
+    self.codecStats = codecStats
     let scope = "http.\(statPrefix)"
     self.statPrefix = statPrefix
     lease = store.lease(scope)
@@ -36,6 +39,7 @@ final class ConnectionManager {
   /// Its listener is ending: every response says `connection: close`.
   var isDraining = false
   let stats: StatLane<ConnectionManagerStat>
+  let codecStats: StatLane<HTTP1Stat>
   /// Keeps the lanes below alive.
   private let identity: ConnectionManagerIdentity
   private let listener: ListenerIdentity
@@ -53,6 +57,7 @@ final class ConnectionManager {
     self.identity = identity
     routes = RouteBinding(configuration.routes, worker)
     stats = identity.stats.lane(worker.index)
+    codecStats = identity.codecStats.lane(worker.index)
     responseCodes = identity.responseCodes.lane(worker.index)
     listenerResponseCodes = listener.responseCodes.lane(worker.index)
     requestTime = identity.requestTime.lane(worker.index)
@@ -69,7 +74,7 @@ final class ConnectionManager {
     let stream = worker.takeStream()
     sender.attach(stream)
     stream.begin(self, sender, connection, headers, start)
-    prepareRequestHeaders(headers, stream, connection)
+    guard prepareRequestHeaders(headers, stream, connection, start) else { return }
     if !routes.table.internalOnlyHeaders.isEmpty { routes.removeInternalHeaders(headers) }
     if start.asksForUpgrade || start.method == .connect {
       if start.asksForUpgrade {
@@ -79,6 +84,8 @@ final class ConnectionManager {
       }
       var reply = start.asksForUpgrade ? LocalReply.upgradeRefused : LocalReply.noRoute
       reply.closesConnection = true
+      // What asks for another protocol has no end of its own.
+      if start.endStream { stats.add(.responseBeforeRequestComplete) }
       return stream.sendLocalReply(reply)
     }
     // The proxy says 100 itself: the upstream gets the body without having been asked (RFC 9110 §10.1.1).
@@ -95,6 +102,7 @@ final class ConnectionManager {
     stats.add(.requestTotal)
     stats.add(.requestHTTP1Total)
     stats.add(.requestActive)
+    stats.add(.responseBeforeRequestComplete)
     let stream = worker.takeStream()
     sender.attach(stream)
     let start = RequestStart(method: .other, expectsContinue: false, asksForUpgrade: false, endStream: true)

@@ -5,18 +5,11 @@ import MeshRouting
 
 /// `HttpConnectionManager`, checked and compiled. Immutable; shared by all threads.
 public final class ConnectionManagerConfiguration: Sendable {
-  public enum ServerHeader: Sendable { case overwrite, appendIfAbsent, passThrough }
-
   public let statPrefix: String
-  public let serverName: [UInt8]
-  public let serverHeader: ServerHeader
   /// The listener's `traffic_direction` is `OUTBOUND`: its clients are the service beside the proxy.
   public let isOutbound: Bool
-  /// Trust the socket, not the headers, for who the client is (`use_remote_address`): the proxy stands at the edge.
-  public let usesRemoteAddress: Bool
-  public let generatesRequestID: Bool
-  public let preservesExternalRequestID: Bool
-  public let setsRequestIDInResponse: Bool
+  /// What is done to every request and response.
+  let edge: EdgeRules
   public let streamIdleTimeout: Nanoseconds?
   public let requestTimeout: Nanoseconds?
   let minimumBodyRate: MinimumBodyRate
@@ -38,8 +31,7 @@ public final class ConnectionManagerConfiguration: Sendable {
   let virtualHostStatistics: [VirtualHostStatistics?]
 
   init(
-    statPrefix: String, serverName: [UInt8], serverHeader: ServerHeader, isOutbound: Bool, usesRemoteAddress: Bool,
-    generatesRequestID: Bool, preservesExternalRequestID: Bool, setsRequestIDInResponse: Bool,
+    statPrefix: String, isOutbound: Bool, edge: EdgeRules,
     streamIdleTimeout: Nanoseconds?, requestTimeout: Nanoseconds?, minimumBodyRate: MinimumBodyRate,
     maximumStreamDuration: Nanoseconds?,
     bufferLimit: Int, connection: ServerConnectionSettings, router: RouterFilter.Configuration,
@@ -49,13 +41,8 @@ public final class ConnectionManagerConfiguration: Sendable {
     virtualHostStatistics: [VirtualHostStatistics?] = []
   ) {
     self.statPrefix = statPrefix
-    self.serverName = serverName
-    self.serverHeader = serverHeader
     self.isOutbound = isOutbound
-    self.usesRemoteAddress = usesRemoteAddress
-    self.generatesRequestID = generatesRequestID
-    self.preservesExternalRequestID = preservesExternalRequestID
-    self.setsRequestIDInResponse = setsRequestIDInResponse
+    self.edge = edge
     self.streamIdleTimeout = streamIdleTimeout
     self.requestTimeout = requestTimeout
     self.minimumBodyRate = minimumBodyRate

@@ -16,8 +16,8 @@ extension RouterFilter {
   /// Counts a response's status, or that of what is answered in its place.
   @inline(__always)
   func count(_ status: Int, _ stream: Stream, _ cluster: ActiveCluster) {
-    cluster.stats.add(.requestCompleted)
     guard configuration.countsResponses else { return }
+    cluster.stats.add(.requestCompleted)
     let lane = stream.worker.index
     cluster.responseCodes.add(status)
     cluster.parts.origin(isInternal: isInternal, cluster.identity).add(status, lane: lane)
@@ -47,6 +47,8 @@ extension RouterFilter {
   /// There is no response to come: answers in its place.
   func fail(_ stream: Stream, _ reply: LocalReply) {
     if let cluster { count(reply.status, stream, cluster) }
+    // Where there was no endpoint to ask, this was the first attempt nevertheless.
+    if stream.info.attempts == 0 { stream.info.attempts = 1 }
     stream.sendLocalReply(reply)
   }
 }

@@ -318,7 +318,6 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard let stream, let cluster, let lost = connection else { return }
     connection = nil
     stream.info.endExchange(lost)
-    cluster.stats.add(.requestReceivedReset)
     endpoint?.stats.add(.requestError)
     releaseEndpoint()
     if mayReplay(lost, reason, stream.start.method) {
@@ -363,7 +362,6 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     cluster?.stats.add(.requestTimeout)
     endpoint?.stats.add(.requestTimeout)
     if let scopes { scopes.add(.requestTimeout, lane: stream.worker.index) }
-    if connection != nil { cluster?.stats.add(.requestSentReset) }
     if responseBegan {
       stream.info.flags.insert(.upstreamRequestTimeout)
       stream.info.details = .init("response_timeout")
@@ -375,7 +373,6 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   private func attemptTimedOut(_ stream: Stream) {
     cluster?.stats.add(.requestMaximumDurationReached)
-    if connection != nil { cluster?.stats.add(.requestSentReset) }
     if responseBegan {
       stream.info.flags.insert(.upstreamMaximumStreamDurationReached)
       stream.info.details = .init("upstream_max_stream_duration_reached")

@@ -25,6 +25,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   private var timer: Timer?
   private var startedAt: MonotonicTime
   private var isRequestComplete = false
+  private var hasAnswered = false
   private var isOver = false
 
   /// Begins the copy of a request whose headers are as its own upstream gets them; nil if there is no room or no endpoint
@@ -75,8 +76,6 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     self.timeout = timeout
     startedAt = worker.loop.now
     cluster.stats.add(.requestActive)
-    cluster.stats.add(.requestTotal)
-    endpoint.stats.add(.requestTotal)
     endpoint.stats.add(.requestActive)
   }
 
@@ -144,6 +143,8 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   func poolReady(_ connection: ClientConnection) {
     ticket = nil
     self.connection = connection
+    cluster.stats.add(.requestTotal)
+    endpoint?.stats.add(.requestTotal)
     let endsWithData = isRequestComplete && pendingTrailers == nil
     connection.send(headers, method: method, endStream: endsWithData && pending.isEmpty, receiver: self)
     if !pending.isEmpty {
@@ -160,6 +161,13 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   func poolFailed(_ reason: StreamResetReason, _ detail: StaticString) {
     ticket = nil
     endpoint?.stats.add(.requestError)
+    failed(.upstreamReset(reason, detail))
+  }
+
+  /// The cluster's response codes count what a request would have been answered in the mirror's place.
+  private func failed(_ reply: LocalReply) {
+    cluster.responseCodes.add(reply.status)
+    cluster.stats.add(.requestCompleted)
     finish()
   }
 
@@ -169,6 +177,8 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
 
   func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
     cluster.responseCodes.add(status)
+    cluster.stats.add(.requestCompleted)
+    hasAnswered = true
     endpoint?.stats.add(status >= 500 ? .requestError : .requestSuccess)
     worker.headerMaps.recycle(headers)
     if endStream { responseEnded() }
@@ -182,7 +192,6 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   }
 
   private func responseEnded() {
-    cluster.stats.add(.requestCompleted)
     cluster.requestTime.record(worker.loop.now.since(startedAt).rawValue / 1000)
     // An answer that came before the request was complete leaves the connection in the middle of a body.
     if isRequestComplete { connection = nil }
@@ -191,9 +200,8 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
 
   func responseReset(_ reason: StreamResetReason, detail: StaticString) {
     connection = nil
-    cluster.stats.add(.requestReceivedReset)
     endpoint?.stats.add(.requestError)
-    finish()
+    hasAnswered ? finish() : failed(.upstreamReset(reason, detail))
   }
 
   /// The mirror does not read what has been sent so far.

@@ -21,7 +21,8 @@ public final class AccessLogFiles: Sendable {
 
   /// - Parameters:
   ///   - flushInterval: how long a line may wait in a worker's buffer before it is written.
-  ///   - opensFiles: false leaves files alone, and writes to none: for checking a configuration.
+  ///   - opensFiles: false writes to no file and makes none, but says which could not be written: for checking a
+  ///     configuration.
   ///   - store: where the `filesystem.` statistics are shown.
   public init(
     flushInterval: Nanoseconds = AccessLogFiles.defaultFlushInterval, opensFiles: Bool = true,
@@ -53,11 +54,13 @@ public final class AccessLogFiles: Sendable {
         case "/dev/stderr": output = .standardError()
         default:
           guard !path.isEmpty, !path.utf8.contains(0) else { throw SystemError("open", errno: 22, path) }
+          if !opensFiles { try AppendFile.check(path) }
           output = try AppendFile(opensFiles ? path : "/dev/null")
         }
         let file = AccessLogFile(path, output, flushInterval: flushInterval, stats: stats, writer: writer)
         files = files.filter { $0.value.file != nil }
         files[path] = Entry(file: file)
+        if opensFiles { writer.prepare() }
         return file
       }
     } catch let error as SystemError {

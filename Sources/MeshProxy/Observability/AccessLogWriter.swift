@@ -2,8 +2,8 @@ import MeshIO
 import MeshPrimitives
 import Synchronization
 
-/// The one thread (`log-writer`) that writes all access log files. Started when there is something to write for the first
-/// time. Threads: any.
+/// The one thread (`log-writer`) that writes all access log files. Started with the first file, or if that fails when
+/// there is something to write. Threads: any.
 final class AccessLogWriter: Sendable {
   private struct Running {
     var thread: LoopThread?
@@ -16,6 +16,9 @@ final class AccessLogWriter: Sendable {
 
   /// The thread could not set itself up; the next call of `schedule` starts another one. What was posted is kept for it.
   var hasFailed: Bool { failed.load(ordering: .acquiring) }
+
+  /// Starts the thread, which needs descriptors: when there is something to write there may be none left.
+  func prepare() { _ = post { _ in } }
 
   /// Has `file` drained soon.
   /// - Returns: false if there is no thread to do it.

@@ -4,16 +4,16 @@ import MeshPrimitives
 /// Counts what configurations bring, change and take away (`listener_manager.…`, `cluster_manager.…`). Confined to the
 /// main thread.
 final class ConfigurationStats {
-  private let listeners: StatLane<ListenerManagerStat>
-  private let clusters: StatLane<ClusterManagerStat>
-  private let blocks: (StatBlock<ListenerManagerStat>, StatBlock<ClusterManagerStat>)
+  private let listeners: StatLane<ListenerUpdateStat>
+  private let clusters: StatLane<ClusterUpdateStat>
+  private let blocks: (StatBlock<ListenerUpdateStat>, StatBlock<ClusterUpdateStat>)
   private var known = Bootstrap.StaticResources()
 
   /// - Parameter lane: the statistics' lane of the main thread.
   init(_ store: StatsStore, lane: Int) {
-    let listeners: StatBlock<ListenerManagerStat> = store.scope(
+    let listeners: StatBlock<ListenerUpdateStat> = store.scope(
       "listener_manager", prometheus: PrometheusScope("envoy_listener_manager"))
-    let clusters: StatBlock<ClusterManagerStat> = store.scope(
+    let clusters: StatBlock<ClusterUpdateStat> = store.scope(
       "cluster_manager", prometheus: PrometheusScope("envoy_cluster_manager"))
     blocks = (listeners, clusters)
     self.listeners = listeners.lane(lane)

@@ -19,6 +19,18 @@ public enum ListenerStat: Int, StatSet {
   }
 }
 
+/// `http1.…`: what the codec does by the configuration's leave, for all connection managers.
+public enum HTTP1Stat: Int, StatSet {
+  case droppedUnderscores, rejectedUnderscores
+
+  public var definition: StatDefinition {
+    switch self {
+    case .droppedUnderscores: .init(name: "dropped_headers_with_underscores", kind: .counter)
+    case .rejectedUnderscores: .init(name: "requests_rejected_with_underscores_in_headers", kind: .counter)
+    }
+  }
+}
+
 /// `http.<stat_prefix>.…`
 public enum ConnectionManagerStat: Int, StatSet {
   case connectionTotal, connectionActive, connectionHTTP1Total, connectionHTTP1Active
@@ -28,8 +40,10 @@ public enum ConnectionManagerStat: Int, StatSet {
   case connectionReceivedBytes, connectionSentBytes, connectionDrainClose
   case connectionMaximumDuration, connectionMaximumRequests
   case requestTotal, requestHTTP1Total, requestActive, requestCompleted
-  case requestReceivedReset, requestTimeout, requestIdleTimeout, requestHeaderTimeout, requestBodyTooSlow
+  case requestReceivedReset, requestSentReset
+  case requestTimeout, requestIdleTimeout, requestHeaderTimeout, requestBodyTooSlow
   case requestMaximumDurationReached, requestTooLarge, responseTooLarge, responseBeforeRequestComplete
+  case requestNonRelativePath, requestFailedPathNormalization, requestRedirectedPath
   case requestUpgradeRefused, flowControlPaused, flowControlResumed
   case routerTotal, routerNoRoute, routerNoCluster, routerDirectResponse, routerResetAfterResponseStarted
 
@@ -55,12 +69,16 @@ public enum ConnectionManagerStat: Int, StatSet {
     case .requestActive: .init(name: "downstream_rq_active", kind: .gauge)
     case .requestCompleted: .init(name: "downstream_rq_completed", kind: .counter)
     case .requestReceivedReset: .init(name: "downstream_rq_rx_reset", kind: .counter)
+    case .requestSentReset: .init(name: "downstream_rq_tx_reset", kind: .counter)
     case .requestTimeout: .init(name: "downstream_rq_timeout", kind: .counter)
     case .requestIdleTimeout: .init(name: "downstream_rq_idle_timeout", kind: .counter)
     case .requestBodyTooSlow: .init(name: "downstream_rq_body_too_slow", kind: .counter)
     case .connectionMaximumDuration: .init(name: "downstream_cx_max_duration_reached", kind: .counter)
     case .connectionMaximumRequests: .init(name: "downstream_cx_max_requests_reached", kind: .counter)
     case .requestHeaderTimeout: .init(name: "downstream_rq_header_timeout", kind: .counter)
+    case .requestNonRelativePath: .init(name: "downstream_rq_non_relative_path", kind: .counter)
+    case .requestFailedPathNormalization: .init(name: "downstream_rq_failed_path_normalization", kind: .counter)
+    case .requestRedirectedPath: .init(name: "downstream_rq_redirected_with_normalized_path", kind: .counter)
     case .requestMaximumDurationReached: .init(name: "downstream_rq_max_duration_reached", kind: .counter)
     case .requestTooLarge: .init(name: "downstream_rq_too_large", kind: .counter)
     case .responseTooLarge: .init(name: "rs_too_large", kind: .counter)
@@ -88,7 +106,7 @@ public enum ClusterStat: Int, StatSet {
   case connectionNoneHealthy, connectionReceivedBytes, connectionSentBytes
   case requestTotal, requestActive, requestCompleted, requestCancelled
   case requestPendingTotal, requestPendingActive, requestPendingOverflow, requestPendingFailureEject
-  case requestActiveOverflow, requestTimeout, requestReceivedReset, requestSentReset
+  case requestActiveOverflow, requestTimeout
   case requestRetry, requestRetrySuccess, retryOrShadowAbandoned, requestMaximumDurationReached
   case flowControlPaused, flowControlResumed, flowControlBackedUp, flowControlDrained
   case membershipTotal, membershipHealthy, membershipChange
@@ -126,8 +144,6 @@ public enum ClusterStat: Int, StatSet {
     case .requestPendingFailureEject: .init(name: "upstream_rq_pending_failure_eject", kind: .counter)
     case .requestActiveOverflow: .init(name: "upstream_rq_active_overflow", kind: .counter)
     case .requestTimeout: .init(name: "upstream_rq_timeout", kind: .counter)
-    case .requestReceivedReset: .init(name: "upstream_rq_rx_reset", kind: .counter)
-    case .requestSentReset: .init(name: "upstream_rq_tx_reset", kind: .counter)
     case .requestRetry: .init(name: "upstream_rq_retry", kind: .counter)
     case .requestRetrySuccess: .init(name: "upstream_rq_retry_success", kind: .counter)
     case .requestMaximumDurationReached: .init(name: "upstream_rq_max_duration_reached", kind: .counter)
@@ -238,7 +254,7 @@ public enum RequestScopeStat: Int, StatSet {
 }
 
 /// `listener_manager.…`: the main thread's.
-public enum ListenerManagerStat: Int, StatSet {
+public enum ListenerUpdateStat: Int, StatSet {
   case added, modified, removed, createSuccess, createFailure
   case active, draining, warming, workersStarted
 
@@ -258,7 +274,7 @@ public enum ListenerManagerStat: Int, StatSet {
 }
 
 /// `cluster_manager.…`: the main thread's.
-public enum ClusterManagerStat: Int, StatSet {
+public enum ClusterUpdateStat: Int, StatSet {
   case added, modified, removed, active, warming
 
   public var definition: StatDefinition {

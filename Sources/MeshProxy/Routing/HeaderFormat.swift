@@ -9,7 +9,7 @@ final class HeaderFormat: HeaderValueFormat {
 
   /// What `RouteTable.build` compiles texts with.
   static func compile(_ text: String) -> Result<(any HeaderValueFormat)?, RouteProblem> {
-    switch SubstitutionFormat.compile(text) {
+    switch SubstitutionFormat.compile(text, for: .headerValue) {
     case .success(let format): .success(HeaderFormat(format))
     case .failure(let problem): .failure(RouteProblem(path: "", message: problem.description))
     }
@@ -18,8 +18,6 @@ final class HeaderFormat: HeaderValueFormat {
   /// Appends what `format` makes of the stream as it is now.
   static func write(_ format: any HeaderValueFormat, of stream: Stream, into buffer: inout [UInt8]) {
     guard let format = format as? HeaderFormat else { return }
-    var output = SubstitutionOutput()
-    format.format.write(stream, into: &output)
-    buffer += output.bytes
+    stream.worker.withSubstitution(format.format, stream) { buffer += $0 }
   }
 }

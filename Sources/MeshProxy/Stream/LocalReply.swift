@@ -45,6 +45,8 @@ extension LocalReply {
   static let noHealthyUpstream = LocalReply(
     status: 503, text: "no healthy upstream", flags: .noHealthyUpstream, details: .init("no_healthy_upstream"))
   static let upgradeRefused = LocalReply(status: 403, details: .init("upgrade_failed"), closesConnection: true)
+  static let absoluteTarget = LocalReply(status: 404, details: .init("absolute_path_rejected"))
+  static let invalidPath = LocalReply(status: 400, details: .init("path_normalization_failed"))
   static let requestTimeout = LocalReply(
     status: 408, text: "request timeout", details: .init("request_overall_timeout"), closesConnection: true)
   static let requestBodyTooSlow = LocalReply(
@@ -93,6 +95,18 @@ extension LocalReply {
       reply.flags = .upstreamProtocolError
     case .localReset: reply.flags = .localReset
     }
+    return reply
+  }
+
+  /// No detector has found the client's address, and one of them must.
+  static func clientNotDetected(status: Int) -> LocalReply {
+    LocalReply(status: status, details: .init("rejecting_because_detection_failed"))
+  }
+
+  /// The client is to ask for the path as it is in the request's headers now.
+  static func normalizedPath(_ headers: HeaderMap) -> LocalReply {
+    var reply = LocalReply(status: 307, details: .init("path_normalization_failed"))
+    reply.location = headers.value(.path).map { Array($0) } ?? []
     return reply
   }
 

@@ -1,3 +1,4 @@
+import MeshAPI
 import MeshHTTP
 import MeshPrimitives
 
@@ -11,5 +12,11 @@ extension Stream: SubstitutionSource {
 
   func randomBits() -> (UInt64, UInt64) { (worker.random.next(), worker.random.next()) }
 
-  func metadata(_ source: SubstitutionMetadataSource) -> ConfiguredMetadata? { nil }
+  func metadata(_ source: SubstitutionMetadataSource) -> Metadata? {
+    switch source {
+    case .route: info.route?.metadata
+    case .virtualHost: info.route?.virtualHostMetadata
+    case .dynamic, .cluster, .upstreamHost, .listener, .listenerFilterChain: nil
+    }
+  }
 }

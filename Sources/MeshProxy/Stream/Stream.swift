@@ -79,6 +79,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     info.startedAt = now
     info.startedAtWallClock = worker.loop.wallClock
     info.connection = connection
+    if start.isHTTP10 { info.isHTTP10 = true }
     if start.endStream { info.requestCompleteAt = now }
 
     let configuration = manager.configuration
@@ -296,16 +297,23 @@ public final class Stream: RequestReceiver, TimerTarget {
     if !reply.location.isEmpty { reply.location.withUnsafeBufferPointer { headers.set(.location, $0) } }
     // A request that has come as far as routes has its route's headers in every answer, as in Envoy.
     if hasFilters || isRouteResolved, let route { RequestRewrite.applyToResponse(headers, of: self, route: route) }
+    if info.cluster == nil { noteClusterOfRoute() }
     info.responseCode = reply.status
     for (name, value) in reply.headers { headers.set(name, value) }
     if reply.closesConnection { sender?.closeAfterResponse() }
     let body = describe(reply.body, headers)
-    let isEmpty = body.isEmpty
+    let isEmpty = body.isEmpty || start.method == .head
     if throughFilters { responsePath.headers(self, endStream: isEmpty) } else { encodeHeaders(endStream: isEmpty) }
     guard !isEmpty, !isOver else { return }
     body.withUnsafeBufferPointer {
       if throughFilters { responsePath.data(self, $0, endStream: true) } else { encodeData($0, endStream: true) }
     }
+  }
+
+  /// The log knows which cluster the request would have gone to, even if it never did.
+  private func noteClusterOfRoute() {
+    guard case .forward(let action)? = info.route?.action else { return }
+    info.cluster = manager?.routes.cluster(action, requestHeaders, worker)
   }
 
   /// Past the last filter: the headers go to the codec.
@@ -338,6 +346,7 @@ public final class Stream: RequestReceiver, TimerTarget {
   func reset() {
     guard !isOver else { return }
     let codec = sender
+    manager?.stats.add(.requestSentReset)
     finish()
     codec?.resetStream()
   }

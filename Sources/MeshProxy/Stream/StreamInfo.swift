@@ -50,6 +50,10 @@ public struct StreamInfo {
   public var bytesSent: UInt64 = 0
   /// Attempts to reach an upstream.
   public var attempts: UInt32 = 0
+  /// The client is one of our own (`internal_address_config`): it may instruct the proxy by `x-envoy-…` headers.
+  public var isInternalRequest = false
+  /// The request came by HTTP/1.0, not HTTP/1.1.
+  public var isHTTP10 = false
   public var route: RouteEntry?
   public var cluster: ActiveCluster?
   public var endpoint: Endpoint?
@@ -60,7 +64,7 @@ public struct StreamInfo {
   public var upstreamWire = WireBytes()
   /// The attempts before the last one; nil if there was at most one.
   public var earlierAttempts: EarlierAttempts?
-  /// Who is at the other end; nil only before the first request.
+  /// Who is at the other end, and who the client is; nil only before the first request.
   public var connection: ConnectionInfo?
   public var trace = TraceContext()
   /// What filters tell each other and the log: `namespace.key` → text. Empty costs nothing.
@@ -79,9 +83,10 @@ public struct StreamInfo {
     if upstreamRequestStartedAt == nil { upstreamRequestStartedAt = now }
   }
 
+  /// The client, where trusted proxies have named one further away than the connection.
   public var downstreamRemoteAddress: SocketAddress? { connection?.remoteAddress }
   public var downstreamLocalAddress: SocketAddress? { connection?.localAddress }
   public var connectionIdentifier: UInt64 { connection?.identifier ?? 0 }
   /// The socket's other end.
-  public var directRemoteAddress: SocketAddress? { connection?.remoteAddress }
+  public var directRemoteAddress: SocketAddress? { connection?.directRemoteAddress }
 }

@@ -58,43 +58,4 @@ extension SubstitutionFormat {
     write(last, &output)
     return true
   }
-
-  // MARK: Metadata
-
-  /// A string as it is, anything else as JSON, which is not shortened.
-  static func writeMetadata<Source: SubstitutionSource>(
-    _ step: Step, _ program: Program, _ source: Source, asJSON: Bool, _ output: inout SubstitutionOutput
-  ) -> Bool {
-    guard let kind = SubstitutionMetadataSource(rawValue: UInt8(truncatingIfNeeded: step.alternativeIndex)) else {
-      return false
-    }
-    let path = program.keys[Int(step.index)]
-    let found =
-      kind == .dynamic ? dynamicMetadata(path[0], source.info.metadata) : source.metadata(kind)?.value(path)
-    switch found {
-    case nil, .null: return false
-    case .string(var text):
-      if asJSON { output.append(UInt8(ascii: "\"")) }
-      text.withUTF8 { output.appendEscaped(asJSON ? $0 : shortened($0, step)) }
-      if asJSON { output.append(UInt8(ascii: "\"")) }
-    case .some(let value):
-      let start = output.count
-      output.append(json: value)
-      if !asJSON, output.count - start > Int(step.length) { output.truncate(to: start + Int(step.length)) }
-    }
-    return true
-  }
-
-  /// What filters noted under a key, or everything under a namespace.
-  private static func dynamicMetadata(_ key: String, _ noted: [String: String]) -> MetadataValue? {
-    if noted.isEmpty { return nil }
-    if let text = noted[key] { return .string(text) }
-    let prefix = key + "."
-    let members = noted.filter { $0.key.hasPrefix(prefix) }
-    guard !members.isEmpty else { return nil }
-    return .object(
-      Dictionary(
-        members.map { (String($0.key.dropFirst(prefix.count)), MetadataValue.string($0.value)) },
-        uniquingKeysWith: { first, _ in first }))
-  }
 }

@@ -123,7 +123,7 @@ extension SubstitutionFormat {
       return writeResponseHeader(response, step, program, source.info.responseCode, &output)
     case .startTime:
       writeTime(source.info.startedAtWallClock, step, program, &output)
-    case .protocol: output.append("HTTP/1.1")
+    case .protocol: output.append(source.info.isHTTP10 ? "HTTP/1.0" : "HTTP/1.1")
     case .responseCode: output.append(decimal: UInt64(clamping: source.info.responseCode))
     case .responseFlags:
       let flags = source.info.flags
@@ -207,6 +207,7 @@ extension SubstitutionFormat {
     case .accessLogType: output.append(info.logType.name)
     case .coalesce: return writeFirst(program.groups[Int(step.index)], step, program, source, &output)
     case .duration: return writeSpan(info.startedAt, info.loggedAt.known, &output)
+    case .nothing: break
     case .unknown: return false
     case .requestHeader, .responseHeader, .startTime, .protocol, .responseCode, .responseFlags, .bytesReceived,
       .bytesSent, .upstreamHost, .upstreamRemoteAddress, .hostName, .environment:

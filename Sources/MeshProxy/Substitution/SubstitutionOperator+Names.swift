@@ -129,6 +129,10 @@ extension SubstitutionName {
     .init("SPAN_ID", .spanID),
     .init("ACCESS_LOG_TYPE", .accessLogType),
     .init("COALESCE", .coalesce, .coalesce, takesLength: true),
+    .init("CUSTOM_FLAGS", .nothing),
+    .init("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", .nothing),
+    .init("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", .nothing),
+    .init("UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", .nothing),
   ]
 
   /// Names that are understood and have no value in a proxy of HTTP/1.1 over plain TCP: of TLS, of HTTP/3, of internal
@@ -161,15 +165,11 @@ extension SubstitutionName {
   /// Names that Envoy has and this proxy has not, with the reason.
   static let unsupported: [String: String] = [
     "CEL": "expressions are not supported by this proxy",
-    "CUSTOM_FLAGS": "no filter of this proxy sets custom flags",
     "DOWNSTREAM_DETECTED_CLOSE_TYPE": "this proxy does not tell ways of closing apart",
-    "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID": "this proxy has no internal listeners",
-    "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID": "this proxy has no internal listeners",
     "DYNAMIC_MODULE": "dynamic modules are not supported by this proxy",
     "REQ_WITHOUT_QUERY": "a formatter extension of Envoy, which deprecates it: use %PATH(NQ)%",
     "TYPED_CEL": "expressions are not supported by this proxy",
     "UPSTREAM_DETECTED_CLOSE_TYPE": "this proxy does not tell ways of closing apart",
-    "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID": "this proxy has no internal listeners",
     "VIRTUAL_HOST_NAME": "it is not an operator of Envoy 1.40",
   ]
 }

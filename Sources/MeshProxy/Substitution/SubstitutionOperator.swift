@@ -136,6 +136,8 @@ enum SubstitutionOperator: UInt8, CaseIterable, Sendable {
 
   /// The first of several operators that has a value.
   case coalesce
+  /// What is always empty here.
+  case nothing
   /// What a plaintext HTTP/1.1 proxy never knows.
   case unknown
 

@@ -1,4 +1,5 @@
 import MeshPrimitives
+import SwiftProtobuf
 
 /// Values as JSON.
 extension SubstitutionOutput {
@@ -10,22 +11,22 @@ extension SubstitutionOutput {
   }
 
   /// Appends a value as JSON, the members of objects sorted by name.
-  mutating func append(json value: MetadataValue) {
-    switch value {
-    case .null: append("null")
-    case .bool(let value): append(value ? "true" : "false")
-    case .number(let value): append(plain: Self.jsonNumber(value))
-    case .string(let text): append(jsonString: text)
-    case .list(let values):
+  mutating func append(json value: Google_Protobuf_Value) {
+    switch value.kind {
+    case .nullValue, nil: append("null")
+    case .boolValue(let value): append(value ? "true" : "false")
+    case .numberValue(let value): append(plain: Self.jsonNumber(value))
+    case .stringValue(let text): append(jsonString: text)
+    case .listValue(let list):
       append(UInt8(ascii: "["))
-      for (index, value) in values.enumerated() {
+      for (index, value) in list.values.enumerated() {
         if index > 0 { append(UInt8(ascii: ",")) }
         append(json: value)
       }
       append(UInt8(ascii: "]"))
-    case .object(let members):
+    case .structValue(let structure):
       append(UInt8(ascii: "{"))
-      for (index, member) in members.sorted(by: { $0.key < $1.key }).enumerated() {
+      for (index, member) in structure.fields.sorted(by: { $0.key < $1.key }).enumerated() {
         if index > 0 { append(UInt8(ascii: ",")) }
         append(jsonString: member.key)
         append(UInt8(ascii: ":"))

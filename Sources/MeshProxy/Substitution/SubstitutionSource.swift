@@ -1,3 +1,4 @@
+import MeshAPI
 import MeshHTTP
 import MeshPrimitives
 
@@ -19,5 +20,5 @@ protocol SubstitutionSource: AnyObject {
   /// 128 random bits.
   func randomBits() -> (UInt64, UInt64)
   /// The metadata that the configuration gives to one of the things this stream has met.
-  func metadata(_ source: SubstitutionMetadataSource) -> ConfiguredMetadata?
+  func metadata(_ source: SubstitutionMetadataSource) -> Metadata?
 }

@@ -45,7 +45,8 @@ extension RouteTableBuilder {
       name: route.name, virtualHostName: around.host.name, virtualHostIndex: around.hostIndex, routeIndex: number,
       action: draft.action, requestHeaders: HeaderMutations(levels: levels.map(\.request)),
       responseHeaders: HeaderMutations(levels: levels.map(\.response)), attemptCount: attemptCount,
-      filterSources: filters.values.sorted(), decorator: decorator, metadata: route.metadata)
+      filterSources: filters.values.sorted(), decorator: decorator, metadata: route.metadata,
+      virtualHostMetadata: around.host.metadata)
   }
 
   private mutating func decorator(_ route: Route, _ path: String) -> RouteEntry.Decorator? {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 CASE_LINES = {"field", "says", "upstreams", "endpoints", "refused", "full", "unix", "format", "alone", "invalid"}
 SECTIONS = {"routes", "virtual_host", "virtual_hosts", "route_config", "manager", "filters", "router", "listener",
             "access_log", "bootstrap"}
-OPTIONS = {"on", "from", "to", "repeat", "share", "compare", "background", "until", "ends", "unlogged"}
+OPTIONS = {"on", "from", "to", "repeat", "share", "compare", "background", "until", "ends", "unlogged", "lines"}
 ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)")
 SIMPLE = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
 REPEAT = re.compile(r"\\\{((?:(?!\\\{).)*?)\*(\d+)\}")

@@ -16,8 +16,8 @@ VOLATILE = [
     "*_bytes_*", "*_length_ms*", "*_time*", "*_size*", "*.rq_time*", "*_ms", "*http1.*", "*.membership_*", "*.version",
     "*.upstream_cx_rx_*", "*.upstream_cx_tx_*", "*.update_*", "*.max_host_weight", "*.lb_*", "*.default.remaining_*",
     "*.downstream_cx_destroy*", "*.upstream_cx_destroy*", "*.upstream_cx_active", "*.downstream_cx_length_ms",
-    "listener.*.worker_*", "*.bind_errors", "*.assignment_*", "*.original_dst_*", "*.internal.*", "*.external.*",
-    "*.canary.*", "*.zone.*", "*.upstream_cx_http1_total", "*.upstream_cx_max_requests", "*.upstream_cx_none_healthy",
+    "listener.*.worker_*", "*.bind_errors", "*.assignment_*", "*.original_dst_*",
+    "*.zone.*", "*.upstream_cx_http1_total", "*.upstream_cx_max_requests", "*.upstream_cx_none_healthy",
     "*downstream_cx_http1_*", "*.default.total_match_count", "listener.*.http.*", "*.upstream_flow_control_*",
 ]
 

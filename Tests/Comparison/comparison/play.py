@@ -72,6 +72,7 @@ class Play:
         self.connections = {}
         self.running = {}  # by name
         self.log_read = 0
+        self.unread = []  # lines of the log that belong to no exchange yet
         self.number = 0
 
     async def run(self):
@@ -86,7 +87,7 @@ class Play:
                     self.problems.append((f"{self.number}.failed", f"{self.case.name}:{step.line}: {what}"))
                     return
             self.number += 1
-            lines = self.new_log_lines()
+            lines = self.unread + self.new_log_lines()
             if lines:
                 self.note("log.more", " // ".join(lines))
         finally:
@@ -174,7 +175,7 @@ class Play:
                 arrivals = await self.arrivals(exchange, before)
             self.note_arrivals(arrivals)
             if "unlogged" not in exchange.options:
-                await self.log_line()
+                await self.log_lines(exchange)
         self.check(exchange.expectations, dict(list(self.record.items())[start:]))
 
     async def response(self, exchange, response, connection):
@@ -243,17 +244,21 @@ class Play:
         self.log_read += len(whole)
         return whole.decode("utf-8", "replace").splitlines()
 
-    async def log_line(self):
-        """Notes the lines that came with an exchange: at least one."""
-        lines = []
+    async def log_lines(self, exchange):
+        """Notes the lines that came with an exchange: at least so many as it says, and no more if others end at the same
+        time."""
+        least = int(exchange.options.get("lines", 1))
         try:
             async with asyncio.timeout(LOG_DEADLINE):
-                while not lines:
-                    lines = self.new_log_lines()
-                    if not lines:
+                while len(self.unread) < least:
+                    self.unread += self.new_log_lines()
+                    if len(self.unread) < least:
                         await asyncio.sleep(0.01)  # the file's writer has no event for us
         except TimeoutError:
-            self.note("log", "no line")
+            if not self.unread:
+                self.note("log", "no line")
+        count = least if "background" in exchange.options else len(self.unread)
+        lines, self.unread = self.unread[:count], self.unread[count:]
         for number, line in enumerate(lines, 1):
             prefix = "log" if number == 1 else f"log{number}"
             if self.case.format or "access_log" in self.case.sections:

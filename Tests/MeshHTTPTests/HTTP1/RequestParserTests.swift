@@ -195,6 +195,7 @@ struct AcceptedRequest: Sendable, CustomTestStringConvertible {
     head.method = .get
     request.change(&head)
     head.headLength = bytes.count
+    head.fieldBytes = fieldBytes(bytes)
     let whole = parseRequest(bytes)
     #expect(whole == .complete(head, request.fields))
     var parser = HTTP1RequestParser()

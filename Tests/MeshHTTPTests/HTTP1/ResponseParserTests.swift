@@ -225,6 +225,7 @@ private let ok = "HTTP/1.1 200 OK\r\n"
     head.status = 200
     response.change(&head)
     head.headLength = bytes.count
+    head.fieldBytes = fieldBytes(bytes)
     let whole = parseResponse(bytes, to: response.method)
     #expect(whole == .complete(head, response.fields))
     var parser = HTTP1ResponseParser()

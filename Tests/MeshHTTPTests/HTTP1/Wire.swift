@@ -33,6 +33,16 @@ extension HeaderMap {
   func text(_ name: String) -> String? { value(HeaderName(name)).map(latin1) }
 }
 
+/// What a head's field lines count: all of them, less one byte each, which is how Envoy counts.
+func fieldBytes(_ head: [UInt8]) -> UInt32 {
+  var lines = latin1(head).unicodeScalars.split(separator: "\n").map { $0.count + 1 }
+  // Empty lines before the start line, the start line, the empty line at the end.
+  while lines.first == 2 { lines.removeFirst() }
+  return UInt32(lines.dropFirst().dropLast().reduce(0) { $0 + $1 - 1 })
+}
+
+func latin1(_ bytes: [UInt8]) -> String { bytes.withUnsafeBufferPointer { latin1($0) } }
+
 /// Bytes as text, one scalar each: nothing is lost.
 func latin1(_ bytes: Bytes) -> String {
   var text = String.UnicodeScalarView()

@@ -1,3 +1,4 @@
+import MeshAPI
 import MeshHTTP
 import MeshPrimitives
 import SwiftProtobuf
@@ -17,10 +18,10 @@ final class ExampleSource: SubstitutionSource {
   var listenerName = ""
   var filterChainName = ""
   var virtualClusterName = ""
-  var configuredMetadata: [SubstitutionMetadataSource: ConfiguredMetadata] = [:]
+  var configuredMetadata: [SubstitutionMetadataSource: Metadata] = [:]
 
   func randomBits() -> (UInt64, UInt64) { (0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210) }
-  func metadata(_ source: SubstitutionMetadataSource) -> ConfiguredMetadata? { configuredMetadata[source] }
+  func metadata(_ source: SubstitutionMetadataSource) -> Metadata? { configuredMetadata[source] }
 
   init() {
     info.startedAt = MonotonicTime(nanoseconds: 1_000_000_000)

@@ -1,7 +1,9 @@
+import MeshAPI
 import MeshHTTP
 import MeshIO
 import MeshPrimitives
 import MeshTesting
+import SwiftProtobuf
 import Testing
 
 @testable import MeshProxy
@@ -205,6 +207,10 @@ import Testing
       #"COALESCE({"operators":[{"command":"REQ","param":":authority","max_length":5},"PROTOCOL"]}):3"#, text: "127",
       json: #""127.0""#, unknownText: "HTT", unknownJSON: #""HTTP/1.1""#),
     Case(#"COALESCE({"operators":["DURATION","ROUTE_NAME"]})"#, "418", isNumber: true),
+    Case("CUSTOM_FLAGS", "", unknown: ""),
+    Case("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", "", unknown: ""),
+    Case("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", "", unknown: ""),
+    Case("UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", "", unknown: ""),
     Case("CONNECTION_TERMINATION_DETAILS", "-").unknown,
     Case("FILTER_STATE(key:PLAIN):5", "-").unknown,
     Case("DOWNSTREAM_PEER_CERT_V_START(%s)", "-").unknown,
@@ -234,6 +240,12 @@ import Testing
   }
 
   static let requestSize = 7 + 3 + 5 + 29 + 10 + 15 + 7 + 4 + 10 + 11 + 15 + 9 + 12 + 36 + 12 + 16 + 21 + 11
+
+  static func metadata(_ json: String) throws -> Metadata {
+    var result = Metadata()
+    result.filterMetadata["ns"] = try Google_Protobuf_Struct(jsonString: json)
+    return result
+  }
 
   /// A stream of which everything is known.
   static func complete() throws -> ExampleSource {
@@ -290,13 +302,9 @@ import Testing
     source.info.trace.traceIDLow = 0x8448_eb21_1c80_319c
     source.info.trace.spanID = 0xb7ad_6b71_6920_3331
     source.info.metadata = ["my.filter.key": "va\"lue", "my.filter.a.b": "c"]
-    source.configuredMetadata[.route] = ConfiguredMetadata([
-      "ns": .object([
-        "key": .string("va\"lue"), "number": .number(7), "null": .null,
-        "object": .object(["flag": .bool(true), "list": .list([.number(1), .number(2.5), .string("a\""), .null])]),
-      ])
-    ])
-    source.configuredMetadata[.cluster] = ConfiguredMetadata(["ns": .object(["key": .string("cluster's")])])
+    source.configuredMetadata[.route] = try metadata(
+      #"{"key": "va\"lue", "number": 7, "null": null, "object": {"flag": true, "list": [1, 2.5, "a\"", null]}}"#)
+    source.configuredMetadata[.cluster] = try metadata(#"{"key": "cluster's"}"#)
     return source
   }
 
@@ -328,6 +336,7 @@ import Testing
       let other = ExampleSource()
       other.request("content-type", "application/grpc")
       other.response("grpc-status", "\(code)")
+      other.info.responseCode = 200
       return other.line("%GRPC_STATUS(SNAKE_STRING)%")
     }
     #expect(words.joined(separator: " ").hasSuffix("UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED"))
