@@ -375,8 +375,8 @@ struct ConfigDump: AdminReport {
     let types: [any Message.Type] = [
       HttpConnectionManager.self, Router.self, MeshAPI.Buffer.self, BufferPerRoute.self, HTTPFault.self,
       FileAccessLog.self, StdoutAccessLog.self, StderrAccessLog.self, UpstreamHttpProtocolOptions.self,
-      RouteFilterConfig.self,
-      DownstreamConnectionsConfig.self,
+      RouteFilterConfig.self, DownstreamConnectionsConfig.self, PreserveCaseFormatterConfig.self,
+      CustomHeaderConfig.self, XffConfig.self, UuidRequestIdConfig.self,
     ]
     for type in types { Google_Protobuf_Any.register(messageType: type) }
   }()

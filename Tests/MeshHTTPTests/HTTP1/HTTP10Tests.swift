@@ -56,6 +56,7 @@ struct HTTP10Tests {
     head.minorVersion = 0
     head.keepAlive = false
     head.headLength = request.text.utf8.count
+    head.fieldBytes = fieldBytes(Array(request.text.utf8))
     request.change(&head)
     let expected = RequestOutcome.complete(head, request.fields)
     #expect(parse(wire(request.text)) == expected)
