@@ -276,6 +276,7 @@ static int option_name(int option, int *level, int *name) {
       [CLINUX_TRANSPARENT] = {IPPROTO_IP, IP_TRANSPARENT},
       [CLINUX_ACCEPTS] = {SOL_SOCKET, SO_ACCEPTCONN},
       [CLINUX_SOCKET_TYPE] = {SOL_SOCKET, SO_TYPE},
+      [CLINUX_FASTOPEN] = {IPPROTO_TCP, TCP_FASTOPEN},
   };
   if (option <= 0 || option >= (int)(sizeof table / sizeof *table)) return -EINVAL;
   *level = table[option].level;
@@ -287,6 +288,10 @@ int clinux_set_option(int fd, int option, int value) {
   int level, name;
   if (option_name(option, &level, &name) < 0) return -EINVAL;
   RETURN(setsockopt(fd, level, name, &value, sizeof value));
+}
+
+int clinux_set_raw_option(int fd, int level, int name, const void *value, size_t size) {
+  RETURN(setsockopt(fd, level, name, value, (socklen_t)size));
 }
 
 int clinux_get_option(int fd, int option, int *value) {
@@ -473,6 +478,20 @@ int clinux_can_append(const char *path, const char *directory) {
   RETURN(faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS));
 }
 int clinux_unlink(const char *path) { RETURN(unlink(path)); }
+
+int clinux_file_state(const char *path, int follow, struct clinux_file_state *state) {
+  struct stat found;
+  if ((follow ? stat(path, &found) : lstat(path, &found)) < 0) return -errno;
+  state->device = found.st_dev;
+  state->inode = found.st_ino;
+  state->size = found.st_size;
+  state->is_socket = S_ISSOCK(found.st_mode);
+  state->modified_ns = (int64_t)found.st_mtim.tv_sec * 1000000000 + found.st_mtim.tv_nsec;
+  return 0;
+}
+
+int clinux_change_mode(const char *path, unsigned mode) { RETURN(chmod(path, mode)); }
+int clinux_change_descriptor_mode(int fd, unsigned mode) { RETURN(fchmod(fd, mode)); }
 
 void clinux_error_text(int number, char *text, size_t capacity) {
   const char *found = strerror_r(number, text, capacity);

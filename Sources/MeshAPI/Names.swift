@@ -17,6 +17,8 @@ public typealias StructValue = Google_Protobuf_Struct
 
 public typealias Bootstrap = Envoy_Config_Bootstrap_V3_Bootstrap
 public typealias Admin = Envoy_Config_Bootstrap_V3_Admin
+public typealias StatsConfig = Envoy_Config_Metrics_V3_StatsConfig
+public typealias StatsMatcher = Envoy_Config_Metrics_V3_StatsMatcher
 public typealias LayeredRuntime = Envoy_Config_Bootstrap_V3_LayeredRuntime
 public typealias RuntimeLayer = Envoy_Config_Bootstrap_V3_RuntimeLayer
 public typealias Node = Envoy_Config_Core_V3_Node
@@ -116,3 +118,20 @@ public typealias Endpoint = Envoy_Config_Endpoint_V3_Endpoint
 public typealias HealthStatus = Envoy_Config_Core_V3_HealthStatus
 /// A cluster's options of the upstream protocol (`envoy.extensions.upstreams.http.v3.HttpProtocolOptions`).
 public typealias UpstreamHttpProtocolOptions = Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions
+public typealias RuntimeDouble = Envoy_Config_Core_V3_RuntimeDouble
+public typealias LoadBalancingPolicy = Envoy_Config_Cluster_V3_LoadBalancingPolicy
+public typealias UpstreamConnectionOptions = Envoy_Config_Cluster_V3_UpstreamConnectionOptions
+public typealias RoundRobinPolicy = Envoy_Extensions_LoadBalancingPolicies_RoundRobin_V3_RoundRobin
+public typealias LeastRequestPolicy = Envoy_Extensions_LoadBalancingPolicies_LeastRequest_V3_LeastRequest
+public typealias RandomPolicy = Envoy_Extensions_LoadBalancingPolicies_Random_V3_Random
+public typealias CaresDnsResolverConfig = Envoy_Extensions_Network_DnsResolver_Cares_V3_CaresDnsResolverConfig
+public typealias DnsResolverOptions = Envoy_Config_Core_V3_DnsResolverOptions
+public typealias DnsResolutionConfig = Envoy_Config_Core_V3_DnsResolutionConfig
+
+// MARK: Sockets
+
+public typealias Pipe = Envoy_Config_Core_V3_Pipe
+public typealias BindConfig = Envoy_Config_Core_V3_BindConfig
+public typealias TcpKeepalive = Envoy_Config_Core_V3_TcpKeepalive
+public typealias SocketOption = Envoy_Config_Core_V3_SocketOption
+public typealias AdditionalAddress = Envoy_Config_Listener_V3_AdditionalAddress

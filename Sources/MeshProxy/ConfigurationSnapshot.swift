@@ -1,13 +1,13 @@
 import MeshPrimitives
 
-/// A listener is the same listener in the next configuration if name and address are the same.
+/// A listener is the same listener in the next configuration if name and addresses are the same.
 public struct ListenerKey: Hashable, Sendable {
   public let name: String
-  public let address: SocketAddress
+  public let addresses: [SocketAddress]
 
   init(_ configuration: ListenerConfiguration) {
     name = configuration.name
-    address = configuration.address
+    addresses = configuration.addresses.map(\.address)
   }
 }
 
@@ -28,28 +28,26 @@ public final class ConfigurationSnapshot: Sendable {
   let maximumConnections: UInt64?
   /// The main thread's; workers read values only.
   let runtimeLayers: [RuntimeLayerConfiguration]
+  /// Used at the start only.
+  let admin: AdminConfiguration
 
   init(
     listeners: [ListenerEntry], clusters: [ClusterEntry], maximumConnections: UInt64? = nil,
-    runtimeLayers: [RuntimeLayerConfiguration] = []
+    runtimeLayers: [RuntimeLayerConfiguration] = [], admin: AdminConfiguration = .init()
   ) {
     self.listeners = listeners
     self.clusters = clusters
     self.maximumConnections = maximumConnections
     self.runtimeLayers = runtimeLayers
+    self.admin = admin
   }
 }
 
 /// What one worker gets when the configuration changes.
 struct WorkerUpdate: Sendable {
-  struct Socket: Sendable {
-    let descriptors: [Int32]
-    /// As the kernel bound it, port 0 resolved.
-    let address: SocketAddress
-  }
   let snapshot: ConfigurationSnapshot
   /// This worker's sockets for each listener.
-  let sockets: [ListenerKey: Socket]
+  let sockets: [ListenerKey: [ListeningSocket]]
   /// The endpoints known so far, by cluster, where they differ from what the worker has.
   let endpoints: [String: [WeightedEndpoint]]
 }

@@ -15,6 +15,10 @@ extension Proxy: AdminContext {
     // Without a descriptor to read it, the last value stays.
     if resident > 0 { serverStats.set(.memoryPhysicalSize, Int64(clamping: resident)) }
     serverStats.set(.totalConnections, identities.activeConnections)
+    for cluster in snapshot?.clusters ?? [] {
+      let identity = cluster.identity
+      identity.breakerGauges.publish(identity.breakers, cluster.configuration.limits, lane: concurrency)
+    }
     serverStats.set(.staleEvents, Int64(clamping: loop.staleEvents))
     let states: [State] = [.live, .draining, .preInitializing, .initializing]
     serverStats.set(.state, Int64(states.firstIndex(of: state) ?? 0))
@@ -47,7 +51,7 @@ extension Proxy: AdminContext {
   public var listeners: [AdminListener] {
     (snapshot?.listeners ?? []).compactMap { entry in
       sockets[ListenerKey(entry.configuration)].map {
-        AdminListener(name: entry.configuration.name, address: $0.address)
+        AdminListener(name: entry.configuration.name, addresses: $0.addresses)
       }
     }
   }

@@ -60,14 +60,29 @@ public final class Proxy {
   private var exitCode: Int32 = 0
   let log = Log.main
 
-  /// A listener's sockets, all workers' together.
-  struct BoundListener {
+  /// The sockets of one address, all workers' together.
+  struct BoundAddress {
+    /// As the kernel bound it.
     let address: MeshPrimitives.SocketAddress
     let descriptors: [Int32]
+    /// The workers accept from one queue.
+    let isShared: Bool
+  }
 
-    /// The sockets of one worker: descriptor i belongs to worker i modulo `workers`.
-    func share(of worker: Int, of workers: Int) -> [Int32] {
-      descriptors.enumerated().filter { $0.offset % workers == worker }.map(\.element)
+  /// A listener's sockets.
+  struct BoundListener {
+    /// At least one; the listener's own address is the first.
+    let bound: [BoundAddress]
+
+    var addresses: [MeshPrimitives.SocketAddress] { bound.map(\.address) }
+
+    /// The sockets of one worker: descriptor i of an address belongs to worker i modulo `workers`.
+    func share(of worker: Int, of workers: Int) -> [ListeningSocket] {
+      bound.flatMap { bound in
+        bound.descriptors.enumerated().filter { $0.offset % workers == worker }.map {
+          ListeningSocket(descriptor: $0.element, address: bound.address, isShared: bound.isShared)
+        }
+      }
     }
   }
 
@@ -141,7 +156,8 @@ public final class Proxy {
     log.info("\(concurrency) worker thread\(concurrency == 1 ? "" : "s") (\(reason))")
     loop = try EventLoop()
     startedAt = ProcessClock.monotonic()
-    store = StatsStore(lanes: concurrency + 1)
+    // What is wrong with it is reported with everything else.
+    store = StatsStore(lanes: concurrency + 1, rules: StatsRules(bootstrap.statsConfig) { _, _ in })
     serverBlock = store.scope("server", prometheus: PrometheusScope("envoy_server"))
     serverStats = serverBlock.lane(concurrency)
     startupTime = store.histogram(
@@ -153,7 +169,7 @@ public final class Proxy {
     configurationStats = ConfigurationStats(store, lane: concurrency)
     inherited = InheritedSockets()
     listenSockets = ListenSockets(loop, source: inherited)
-    discovery = try EndpointDiscovery(loop: loop, identities: identities, mainLane: concurrency)
+    discovery = EndpointDiscovery(loop: loop, identities: identities, mainLane: concurrency)
     serverStats.set(.concurrency, Int64(concurrency))
     serverStats.set(.version, Self.versionNumber)
     // There is no certificate.
@@ -230,29 +246,28 @@ public final class Proxy {
 
   private func startAdmin() throws {
     guard bootstrap.hasAdmin, bootstrap.admin.hasAddress else { return }
-    let configured = bootstrap.admin.address.socketAddress
-    guard
-      let address = MeshPrimitives.SocketAddress(
-        ip: configured.address, port: UInt16(truncatingIfNeeded: configured.portValue))
-    else { return }
-    let bound = try bind(address, workers: 1, backlog: nil)
-    if !address.isLoopback {
+    var builder = SnapshotBuilder(identities: identities)
+    guard let place = builder.listenAddress(bootstrap.admin.address, ListenOptions(), "admin.address") else { return }
+    let bound = try bind(place, workers: 1)
+    if !place.address.isLoopback, !place.address.isUnix {
       log.warning(
         "admin interface on \(bound.address): anyone who reaches it can stop this proxy (use a loopback address)")
     }
-    let server = AdminServer(loop: loop, context: self, descriptors: bound.descriptors, address: bound.address)
+    let server = AdminServer(
+      loop: loop, context: self, descriptors: bound.descriptors, address: bound.address,
+      configuration: snapshot?.admin ?? .init())
     server.startAccepting()
     admin = server
     log.info("admin interface on \(bound.address)")
   }
 
-  private func bind(
-    _ address: MeshPrimitives.SocketAddress, workers: Int, backlog: Int?
-  ) throws(ListenError) -> BoundListener {
-    let descriptors = try listenSockets.acquire(
-      address, workers: workers, options: ListenOptions(backlog: backlog.map { Int32(clamping: $0) }))
-    let actual = descriptors.first.flatMap { Socket.localAddress($0) } ?? address
-    return BoundListener(address: actual, descriptors: descriptors)
+  private func bind(_ place: ListenAddress, workers: Int) throws(ListenError) -> BoundAddress {
+    let address = place.address
+    let descriptors = try listenSockets.acquire(address, workers: workers, options: place.options)
+    let actual = address.isUnix ? address : descriptors.first.flatMap { Socket.localAddress($0) } ?? address
+    return BoundAddress(
+      address: actual, descriptors: descriptors,
+      isShared: workers > 1 && (address.isUnix || place.options.sharesQueue))
   }
 
   /// The endpoints of every cluster are known, or have been waited for long enough: listen.
@@ -286,9 +301,19 @@ public final class Proxy {
   private func listen(_ configuration: ListenerConfiguration) throws(ListenError) {
     let key = ListenerKey(configuration)
     guard sockets[key] == nil else { return }
-    let bound = try bind(configuration.address, workers: concurrency, backlog: configuration.backlog)
-    sockets[key] = bound
-    log.info("listener \(configuration.name) on \(bound.address)")
+    var bound: [BoundAddress] = []
+    do {
+      for place in configuration.addresses { bound.append(try bind(place, workers: concurrency)) }
+    } catch {
+      for bound in bound { listenSockets.release(bound.address) }
+      throw error
+    }
+    sockets[key] = BoundListener(bound: bound)
+    log.info("listener \(configuration.name) on \(bound.map(\.address.description).joined(separator: ", "))")
+  }
+
+  private func release(_ listener: BoundListener) {
+    for bound in listener.bound { listenSockets.release(bound.address) }
   }
 
   /// Hands a snapshot to every worker; `done` is called when all have taken it.
@@ -298,7 +323,7 @@ public final class Proxy {
     let updates = workers.indices.map { index in
       WorkerUpdate(
         snapshot: snapshot,
-        sockets: sockets.mapValues { .init(descriptors: $0.share(of: index, of: concurrency), address: $0.address) },
+        sockets: sockets.mapValues { $0.share(of: index, of: concurrency) },
         endpoints: endpoints)
     }
     atAllWorkers({ $0.apply(updates[$0.index]) }, done)
@@ -366,7 +391,7 @@ public final class Proxy {
   func closeListeners(_ keys: Set<ListenerKey>) {
     let gone = retire { keys.contains($0) }
     atAllWorkers({ $0.endListeners(keys) }) { [unowned self] in
-      for bound in gone { listenSockets.release(bound.address) }
+      for listener in gone { release(listener) }
     }
   }
 
@@ -375,13 +400,15 @@ public final class Proxy {
   private func retire(_ isGone: (ListenerKey) -> Bool) -> [BoundListener] {
     let gone = sockets.filter { isGone($0.key) }
     for key in gone.keys { sockets[key] = nil }
-    let inUse = Set(sockets.values.map(\.address))
-    for bound in gone.values where !inUse.contains(bound.address) { listenSockets.stopRouting(bound.address) }
+    let inUse = Set(sockets.values.flatMap(\.addresses))
+    for address in gone.values.flatMap(\.addresses) where !inUse.contains(address) {
+      listenSockets.stopRouting(address)
+    }
     return Array(gone.values)
   }
 
   func releaseSockets() {
-    for bound in sockets.values { listenSockets.release(bound.address) }
+    for listener in sockets.values { release(listener) }
     sockets.removeAll()
   }
 
@@ -410,7 +437,10 @@ public final class Proxy {
     for warning in loaded.warnings { Log.config.warning(warning.description) }
     guard let next = compile(loaded), let runtime = prepareRuntime(next, loaded) else { return rejectReload() }
     if loaded.bootstrap.admin != bootstrap.admin {
-      log.warning("the admin address cannot change while running: the old one stays")
+      log.warning("the admin interface cannot change while running: the old one stays")
+    }
+    if loaded.bootstrap.statsConfig != bootstrap.statsConfig {
+      log.warning("stats_config cannot change while running: the old one stays")
     }
     let opened = next.listeners.map { ListenerKey($0.configuration) }.filter { sockets[$0] == nil }
     do {
@@ -418,7 +448,7 @@ public final class Proxy {
     } catch {
       log.error("\(error)")
       configurationStats.listenFailed()
-      for key in opened { if let bound = sockets.removeValue(forKey: key) { listenSockets.release(bound.address) } }
+      for key in opened { if let listener = sockets.removeValue(forKey: key) { release(listener) } }
       return rejectReload()
     }
     discovery.update(next.clusters.map(\.configuration)) { [unowned self] in
@@ -453,7 +483,7 @@ public final class Proxy {
     let kept = Set(next.listeners.map { ListenerKey($0.configuration) })
     let gone = retire { !kept.contains($0) }
     push(next, endpoints: discovery.all) { [unowned self] in
-      for bound in gone { listenSockets.release(bound.address) }
+      for listener in gone { release(listener) }
       discovery.forgetOldEndpoints()
       serverStats.add(.reloadSuccess)
       configurationStats.finished(workers: concurrency)

@@ -54,7 +54,7 @@ final class ShutdownSequence: TimerTarget {
   private func stopListening() {
     // From here on the kernel begins no new handshake with us; what it has completed is accepted by the workers. Then the
     // sockets close: whoever comes now is refused at once, or is our successor's.
-    for bound in proxy.sockets.values { proxy.listenSockets.stopRouting(bound.address) }
+    for address in proxy.sockets.values.flatMap(\.addresses) { proxy.listenSockets.stopRouting(address) }
     remaining = proxy.workers.count
     let main = proxy.mailbox
     let patience = manner == .prompt ? Self.promptPatience : nil

@@ -49,7 +49,8 @@ public final class Worker {
   func takeStream() -> Stream { freeStreams.popLast() ?? Stream(worker: self) }
 
   func recycle(_ stream: Stream) {
-    // A stream remembers its last cluster, and shall not keep alive one that is gone.
+    // A stream remembers what it met, for the access log, and shall not keep alive what is gone.
+    if stream.router.scopes != nil { stream.router.scopes = nil }
     if freeStreams.count < 256, stream.info.cluster?.isGone != true { freeStreams.append(stream) }
   }
 
@@ -125,7 +126,10 @@ public final class Worker {
     var gone = clusters
     for entry in snapshot.clusters {
       let name = entry.configuration.name
-      if let cluster = gone.removeValue(forKey: name) {
+      let cluster = gone[name]
+      // One that counts under another name is another cluster.
+      if let cluster, cluster.identity === entry.identity {
+        gone[name] = nil
         if cluster.configuration.fingerprint != entry.configuration.fingerprint {
           cluster.update(configuration: entry.configuration)
         }
@@ -136,7 +140,7 @@ public final class Worker {
     for (name, endpoints) in update.endpoints { clusters[name]?.update(endpoints: endpoints) }
     for (name, cluster) in gone {
       cluster.drain()
-      clusters[name] = nil
+      if clusters[name] === cluster { clusters[name] = nil }
     }
     if !gone.isEmpty { freeStreams.removeAll() }
 
@@ -147,10 +151,9 @@ public final class Worker {
       let key = ListenerKey(entry.configuration)
       if let listener = listeners[key] {
         listener.update(entry.configuration, identity: entry.identity)
-      } else if let socket = update.sockets[key] {
+      } else if let sockets = update.sockets[key] {
         let listener = ActiveListener(
-          worker: self, configuration: entry.configuration, descriptors: socket.descriptors, address: socket.address,
-          identity: entry.identity)
+          worker: self, configuration: entry.configuration, sockets: sockets, identity: entry.identity)
         listeners[key] = listener
         listener.startAccepting()
       }

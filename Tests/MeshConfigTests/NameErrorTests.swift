@@ -46,9 +46,10 @@ import Testing
       problems(HttpConnectionManager.self, "tracing: {}\n").first
         == "x.yaml:1:1: tracing: Envoy has this field, but it is not supported yet")
     #expect(
-      problems(CircuitBreakers.Thresholds.self, "maxRetries: 5\n") == [
-        "x.yaml:1:1: max_retries: Envoy has this field, but it is not supported yet"
-          + " (supported: priority, max_connections, max_pending_requests, max_requests)"
+      problems(CircuitBreakers.Thresholds.self, "retryBudget: {}\n") == [
+        "x.yaml:1:1: retry_budget: Envoy has this field, but it is not supported yet"
+          + " (supported: priority, max_connections, max_pending_requests, max_requests, max_retries, track_remaining,"
+          + " max_connection_pools)"
       ])
     #expect(
       problems(Cluster.self, "name: a\noutlier_detecton: {}\n") == [

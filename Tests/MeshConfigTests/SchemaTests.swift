@@ -42,7 +42,7 @@ import Testing
     let schema = Schema.embedded()
     let place = try #require(schema.message(named: CircuitBreakers.Thresholds.protoMessageName))
     let thresholds = schema.messages[place]
-    #expect(thresholds.others.contains { $0.name == "max_retries" && $0.number == 5 })
+    #expect(thresholds.others.contains { $0.name == "retry_budget" && $0.number == 8 })
   }
 
   /// The schema agrees with Envoy's, and everything that is generated from it is up to date.

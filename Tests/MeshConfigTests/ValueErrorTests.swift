@@ -95,11 +95,13 @@ import Testing
       ])
     #expect(
       problems(Cluster.self, "name: a\nlb_policy: MAGLEV\n") == [
-        "x.yaml:2:12: lb_policy: MAGLEV is not supported yet (supported: ROUND_ROBIN)"
+        "x.yaml:2:12: lb_policy: MAGLEV is not supported yet"
+          + " (supported: ROUND_ROBIN, LEAST_REQUEST, RANDOM, LOAD_BALANCING_POLICY_CONFIG)"
       ])
     #expect(
       problems(Cluster.self, "name: a\nlb_policy: 5\n") == [
-        "x.yaml:2:12: lb_policy: MAGLEV is not supported yet (supported: ROUND_ROBIN)"
+        "x.yaml:2:12: lb_policy: MAGLEV is not supported yet"
+          + " (supported: ROUND_ROBIN, LEAST_REQUEST, RANDOM, LOAD_BALANCING_POLICY_CONFIG)"
       ])
   }
 
@@ -175,7 +177,7 @@ import Testing
         "x.yaml:23:19: \(managerPath).route_config.virtual_hosts[0].routes[0].match.prefx:"
           + " there is no such field in RouteMatch (did you mean \"prefix\"?)",
         "x.yaml:31:5: static_resources.clusters[0].nme: there is no such field in Cluster (did you mean \"name\"?)",
-        "x.yaml:32:11: static_resources.clusters[0].type: must be one of STATIC, STRICT_DNS, not \"STRICT_DSN\""
+        "x.yaml:32:11: static_resources.clusters[0].type: must be one of STATIC, STRICT_DNS, LOGICAL_DNS, not \"STRICT_DSN\""
           + " (did you mean STRICT_DNS?)",
         "x.yaml:33:22: static_resources.clusters[0].connect_timeout: must be more than 0s, not 0s",
       ])

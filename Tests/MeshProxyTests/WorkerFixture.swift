@@ -56,13 +56,7 @@ final class WorkerFixture {
     worker = try Worker(index: 0, seed: 1)
     var endpoints: [String: [WeightedEndpoint]] = [:]
     for entry in snapshot.clusters {
-      endpoints[entry.configuration.name] = entry.configuration.endpoints.compactMap { configured in
-        SocketAddress(ip: configured.host, port: configured.port).map {
-          WeightedEndpoint(
-            endpoint: identities.endpoint($0, hostname: "", cluster: entry.configuration.name),
-            weight: configured.weight, isHealthy: configured.isHealthy, locality: configured.locality)
-        }
-      }
+      endpoints[entry.configuration.name] = entry.configuration.resolved([:], identities)
     }
     worker.apply(
       WorkerUpdate(

@@ -35,7 +35,7 @@ import Testing
     #expect(action.clusterNotFoundStatus == 404 && action.priority == .high && action.isPlain)
     let fixed = try #require(try Self.entry { $0.route.cluster = "c" }.forward)
     #expect(fixed.clusterHeader == nil && fixed.clusterIndex == 0 && fixed.clusterNotFoundStatus == 503)
-    #expect(fixed.priority == .default)
+    #expect(fixed.priority == .normal)
     #expect(try Self.entry { $0.route.clusterHeader = ":authority" }.forward?.clusterHeader == HeaderName("host"))
     #expect(
       Self.problems { $0.route.clusterHeader = "a b" } == [

@@ -49,6 +49,17 @@ public final class RawConnection: @unchecked Sendable {
   /// The local port.
   public var localPort: UInt16 { port(ofSocket: fd) }
 
+  /// The other end's address and port, as a number each; 0 for what is not IPv4.
+  public var peer: (address: UInt32, port: UInt16) {
+    var address = sockaddr_in()
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    _ = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(fd, $0, &length) }
+    }
+    guard address.sin_family == sa_family_t(AF_INET) else { return (0, 0) }
+    return (UInt32(bigEndian: address.sin_addr.s_addr), UInt16(bigEndian: address.sin_port))
+  }
+
   public func send(_ text: String, within deadline: Deadline = Deadline()) throws {
     try send(Array(text.utf8), within: deadline)
   }
@@ -188,6 +199,32 @@ public final class RawConnection: @unchecked Sendable {
       if count < 0, errno == EINTR { continue }
       throw TestFailure("deadline passed waiting for \(what)")
     }
+  }
+}
+
+extension RawConnection {
+  /// Connects to a Unix socket. - Parameter path: see `ScriptedServer.init(unixPath:)`.
+  public convenience init(unixPath path: String) throws {
+    let fd = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard withUnixAddress(path, { connect(fd, $0, $1) }) == 0 else {
+      let reason = errno
+      Glibc.close(fd)
+      throw TestFailure("cannot connect to \(path): errno \(reason)")
+    }
+    self.init(taking: fd)
+  }
+}
+
+/// A Unix socket's name as the kernel takes it; `@` stands for the abstract namespace.
+func withUnixAddress<R>(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+  var address = sockaddr_un()
+  address.sun_family = sa_family_t(AF_UNIX)
+  var bytes = Array(path.utf8)
+  if bytes.first == UInt8(ascii: "@") { bytes[0] = 0 }
+  withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes.prefix($0.count)) }
+  let length = socklen_t(MemoryLayout<sa_family_t>.size + bytes.count)
+  return withUnsafePointer(to: &address) {
+    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, length) }
   }
 }
 

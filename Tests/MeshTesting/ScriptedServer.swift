@@ -1,6 +1,6 @@
 import Glibc
 
-/// A TCP server on 127.0.0.1 that does what a test's script says, each connection on a thread of its own.
+/// A server on a TCP port of 127.0.0.1, or on a Unix socket, that does what a test's script says, each connection on a thread of its own.
 public final class ScriptedServer: Sendable {
   public let port: UInt16
   private let listener: Int32
@@ -12,21 +12,40 @@ public final class ScriptedServer: Sendable {
     var stopped = false
   }
 
-  /// - Parameter script: called for each connection, with its number from 0. The connection is closed when it returns.
-  ///   A `TestFailure` it throws is kept in `failures`.
-  public init(
-    backlog: Int32 = 128, _ script: @escaping @Sendable (_ connection: RawConnection, _ number: Int) throws -> Void
+  public typealias Script = @Sendable (_ connection: RawConnection, _ number: Int) throws -> Void
+
+  /// - Parameters:
+  ///   - host: an IPv4 address of this machine.
+  ///   - port: 0 for one that the kernel chooses.
+  ///   - script: called for each connection, with its number from 0. The connection is closed when it returns. A
+  ///     `TestFailure` it throws is kept in `failures`.
+  public convenience init(
+    host: String = "127.0.0.1", port: UInt16 = 0, backlog: Int32 = 128, _ script: @escaping Script
   ) throws {
     let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    address.sin_port = port.bigEndian
+    inet_pton(AF_INET, host, &address.sin_addr)
+    var yes: Int32 = 1
+    if port != 0 { setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, 4) }
     let bound = withUnsafePointer(to: &address) {
       $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
         bind(listener, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
       }
     }
-    guard bound == 0, listen(listener, backlog) == 0 else {
+    try self.init(listener, isBound: bound == 0, backlog, script)
+  }
+
+  /// - Parameter unixPath: a path name, or a name in the abstract namespace after an `@`.
+  public convenience init(unixPath path: String, _ script: @escaping Script) throws {
+    let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    let bound = withUnixAddress(path) { bind(listener, $0, $1) }
+    try self.init(listener, isBound: bound == 0, 128, script)
+  }
+
+  private init(_ listener: Int32, isBound: Bool, _ backlog: Int32, _ script: @escaping Script) throws {
+    guard isBound, listen(listener, backlog) == 0 else {
       Glibc.close(listener)
       throw TestFailure("cannot listen: errno \(errno)")
     }

@@ -2,6 +2,7 @@
 
 TITLES = [
     ("Bootstrap", ["envoy.config.bootstrap.v3", "envoy.config.core.v3"]),
+    ("Statistics", ["envoy.config.metrics.v3"]),
     ("Overload", ["envoy.config.overload.v3", "envoy.extensions.resource_monitors.downstream_connections.v3"]),
     (
         "Listeners and HTTP",
@@ -15,7 +16,18 @@ TITLES = [
         ],
     ),
     ("Routes", ["envoy.config.route.v3", "envoy.type.matcher.v3"]),
-    ("Clusters", ["envoy.config.cluster.v3", "envoy.config.endpoint.v3", "envoy.extensions.upstreams.http.v3"]),
+    (
+        "Clusters",
+        [
+            "envoy.config.cluster.v3",
+            "envoy.config.endpoint.v3",
+            "envoy.extensions.upstreams.http.v3",
+            "envoy.extensions.load_balancing_policies.round_robin.v3",
+            "envoy.extensions.load_balancing_policies.least_request.v3",
+            "envoy.extensions.load_balancing_policies.random.v3",
+            "envoy.extensions.network.dns_resolver.cares.v3",
+        ],
+    ),
     (
         "HTTP filters",
         [
@@ -118,6 +130,7 @@ def _type(message, field):
         "google.protobuf.BoolValue": "bool",
         "google.protobuf.UInt32Value": "uint32",
         "google.protobuf.UInt64Value": "uint64",
+        "google.protobuf.DoubleValue": "double",
     }.get(name)
     if shown is None:
         shown = f"[{_short(name)}](#{_anchor(name)})" if name else kind

@@ -33,6 +33,8 @@ def of(message, field, envoy):
                         out += _scalar(items, message, field)
                 elif rule.name in ("min_items", "max_items"):
                     out.append(f"{rule.name}={bound}")
+                elif rule.name == "unique":
+                    pass  # Checked where the list is compiled.
                 else:
                     raise SystemExit(f"{message.full_name}.{field.name}: unknown rule {rule.name}")
         elif kind.name == "message":
@@ -62,7 +64,9 @@ def _scalar(value, message, field):
         elif rule.name == "pattern" and bound in PATTERNS:
             out.append(PATTERNS[bound])
         elif rule.name in ("strict", "defined_only", "required"):
-            pass  # `required`: see must_be_present. The reader is strict about header names, and never takes a number that an enum does not have.
+            # `required`: see must_be_present. The reader is strict about header names, and never takes a number that an
+            # enum does not have.
+            pass
         elif rule.name in ("in", "not_in"):
             pass  # A list of words, which the proxy knows itself.
         else:

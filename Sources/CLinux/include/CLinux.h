@@ -100,7 +100,10 @@ int64_t clinux_round_trip_us(int fd);
 #define CLINUX_TRANSPARENT 15
 #define CLINUX_ACCEPTS 16
 #define CLINUX_SOCKET_TYPE 17
+#define CLINUX_FASTOPEN 18
 int clinux_set_option(int fd, int option, int value);
+// Any option, by the kernel's own numbers.
+int clinux_set_raw_option(int fd, int level, int name, const void *_Nonnull value, size_t size);
 int clinux_get_option(int fd, int option, int *_Nonnull value);
 // SO_LINGER with zero seconds: close() sends RST.
 int clinux_linger_zero(int fd);
@@ -152,6 +155,19 @@ int64_t clinux_file_size(int fd);
 // Whether this process could append to the file, or make it; nothing is opened.
 int clinux_can_append(const char *_Nonnull path, const char *_Nonnull directory);
 int clinux_unlink(const char *_Nonnull path);
+// Which file a path leads to (its device and inode), when it last changed (size, modification time), and whether it
+// is a socket; `follow` for the target of a symbolic link.
+struct clinux_file_state {
+  uint64_t device;
+  uint64_t inode;
+  int64_t size;
+  int64_t modified_ns;
+  int is_socket;
+};
+int clinux_file_state(const char *_Nonnull path, int follow, struct clinux_file_state *_Nonnull state);
+int clinux_change_mode(const char *_Nonnull path, unsigned mode);
+// The mode of the file that binding this Unix socket will make.
+int clinux_change_descriptor_mode(int fd, unsigned mode);
 // The text for an error number, written to `text` (terminated).
 void clinux_error_text(int number, char *_Nonnull text, size_t capacity);
 // The number of entries of /proc/self/fd, without the descriptor used for counting.

@@ -24,7 +24,7 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
 
 /// The configuration file: who this proxy is, what it listens on, where it can send requests, and
 /// its admin interface.
-public nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: Sendable {
+public nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
@@ -33,57 +33,90 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: Sendable {
   /// `id` and `cluster`.
   /// Default: none.
   public var node: Envoy_Config_Core_V3_Node {
-    get {_node ?? Envoy_Config_Core_V3_Node()}
-    set {_node = newValue}
+    get {_storage._node ?? Envoy_Config_Core_V3_Node()}
+    set {_uniqueStorage()._node = newValue}
   }
   /// Returns true if `node` has been explicitly set.
-  public var hasNode: Bool {self._node != nil}
+  public var hasNode: Bool {_storage._node != nil}
   /// Clears the value of `node`. Subsequent reads from it will return its default value.
-  public mutating func clearNode() {self._node = nil}
+  public mutating func clearNode() {_uniqueStorage()._node = nil}
 
   /// Listeners and clusters that are known from the start.
   /// Default: none.
   public var staticResources: Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources {
-    get {_staticResources ?? Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources()}
-    set {_staticResources = newValue}
+    get {_storage._staticResources ?? Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources()}
+    set {_uniqueStorage()._staticResources = newValue}
   }
   /// Returns true if `staticResources` has been explicitly set.
-  public var hasStaticResources: Bool {self._staticResources != nil}
+  public var hasStaticResources: Bool {_storage._staticResources != nil}
   /// Clears the value of `staticResources`. Subsequent reads from it will return its default value.
-  public mutating func clearStaticResources() {self._staticResources = nil}
+  public mutating func clearStaticResources() {_uniqueStorage()._staticResources = nil}
+
+  /// What holds for all clusters.
+  /// Default: see the fields.
+  public var clusterManager: Envoy_Config_Bootstrap_V3_ClusterManager {
+    get {_storage._clusterManager ?? Envoy_Config_Bootstrap_V3_ClusterManager()}
+    set {_uniqueStorage()._clusterManager = newValue}
+  }
+  /// Returns true if `clusterManager` has been explicitly set.
+  public var hasClusterManager: Bool {_storage._clusterManager != nil}
+  /// Clears the value of `clusterManager`. Subsequent reads from it will return its default value.
+  public mutating func clearClusterManager() {_uniqueStorage()._clusterManager = nil}
 
   /// The admin interface.
   /// Default: no admin interface.
   public var admin: Envoy_Config_Bootstrap_V3_Admin {
-    get {_admin ?? Envoy_Config_Bootstrap_V3_Admin()}
-    set {_admin = newValue}
+    get {_storage._admin ?? Envoy_Config_Bootstrap_V3_Admin()}
+    set {_uniqueStorage()._admin = newValue}
   }
   /// Returns true if `admin` has been explicitly set.
-  public var hasAdmin: Bool {self._admin != nil}
+  public var hasAdmin: Bool {_storage._admin != nil}
   /// Clears the value of `admin`. Subsequent reads from it will return its default value.
-  public mutating func clearAdmin() {self._admin = nil}
+  public mutating func clearAdmin() {_uniqueStorage()._admin = nil}
 
   /// Guards against more load than the proxy can bear: the number of connections from clients.
   /// Default: none.
   public var overloadManager: Envoy_Config_Overload_V3_OverloadManager {
-    get {_overloadManager ?? Envoy_Config_Overload_V3_OverloadManager()}
-    set {_overloadManager = newValue}
+    get {_storage._overloadManager ?? Envoy_Config_Overload_V3_OverloadManager()}
+    set {_uniqueStorage()._overloadManager = newValue}
   }
   /// Returns true if `overloadManager` has been explicitly set.
-  public var hasOverloadManager: Bool {self._overloadManager != nil}
+  public var hasOverloadManager: Bool {_storage._overloadManager != nil}
   /// Clears the value of `overloadManager`. Subsequent reads from it will return its default value.
-  public mutating func clearOverloadManager() {self._overloadManager = nil}
+  public mutating func clearOverloadManager() {_uniqueStorage()._overloadManager = nil}
+
+  /// Which statistics are shown, and how. Read at the start only.
+  /// Default: all are shown.
+  public var statsConfig: Envoy_Config_Metrics_V3_StatsConfig {
+    get {_storage._statsConfig ?? Envoy_Config_Metrics_V3_StatsConfig()}
+    set {_uniqueStorage()._statsConfig = newValue}
+  }
+  /// Returns true if `statsConfig` has been explicitly set.
+  public var hasStatsConfig: Bool {_storage._statsConfig != nil}
+  /// Clears the value of `statsConfig`. Subsequent reads from it will return its default value.
+  public mutating func clearStatsConfig() {_uniqueStorage()._statsConfig = nil}
 
   /// Settings that can change while the proxy runs.
   /// Default: no layers, hence no settings.
   public var layeredRuntime: Envoy_Config_Bootstrap_V3_LayeredRuntime {
-    get {_layeredRuntime ?? Envoy_Config_Bootstrap_V3_LayeredRuntime()}
-    set {_layeredRuntime = newValue}
+    get {_storage._layeredRuntime ?? Envoy_Config_Bootstrap_V3_LayeredRuntime()}
+    set {_uniqueStorage()._layeredRuntime = newValue}
   }
   /// Returns true if `layeredRuntime` has been explicitly set.
-  public var hasLayeredRuntime: Bool {self._layeredRuntime != nil}
+  public var hasLayeredRuntime: Bool {_storage._layeredRuntime != nil}
   /// Clears the value of `layeredRuntime`. Subsequent reads from it will return its default value.
-  public mutating func clearLayeredRuntime() {self._layeredRuntime = nil}
+  public mutating func clearLayeredRuntime() {_uniqueStorage()._layeredRuntime = nil}
+
+  /// How host names are resolved, for clusters that say nothing of it.
+  /// Default: the name servers of `/etc/resolv.conf`.
+  public var typedDnsResolverConfig: Envoy_Config_Core_V3_TypedExtensionConfig {
+    get {_storage._typedDnsResolverConfig ?? Envoy_Config_Core_V3_TypedExtensionConfig()}
+    set {_uniqueStorage()._typedDnsResolverConfig = newValue}
+  }
+  /// Returns true if `typedDnsResolverConfig` has been explicitly set.
+  public var hasTypedDnsResolverConfig: Bool {_storage._typedDnsResolverConfig != nil}
+  /// Clears the value of `typedDnsResolverConfig`. Subsequent reads from it will return its default value.
+  public mutating func clearTypedDnsResolverConfig() {_uniqueStorage()._typedDnsResolverConfig = nil}
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -108,11 +141,31 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: Sendable {
 
   public init() {}
 
-  fileprivate var _node: Envoy_Config_Core_V3_Node? = nil
-  fileprivate var _staticResources: Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources? = nil
-  fileprivate var _admin: Envoy_Config_Bootstrap_V3_Admin? = nil
-  fileprivate var _overloadManager: Envoy_Config_Overload_V3_OverloadManager? = nil
-  fileprivate var _layeredRuntime: Envoy_Config_Bootstrap_V3_LayeredRuntime? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// What holds for all clusters.
+public nonisolated struct Envoy_Config_Bootstrap_V3_ClusterManager: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Where connections to endpoints come from, for clusters that say nothing of it.
+  /// Default: the system chooses.
+  public var upstreamBindConfig: Envoy_Config_Core_V3_BindConfig {
+    get {_upstreamBindConfig ?? Envoy_Config_Core_V3_BindConfig()}
+    set {_upstreamBindConfig = newValue}
+  }
+  /// Returns true if `upstreamBindConfig` has been explicitly set.
+  public var hasUpstreamBindConfig: Bool {self._upstreamBindConfig != nil}
+  /// Clears the value of `upstreamBindConfig`. Subsequent reads from it will return its default value.
+  public mutating func clearUpstreamBindConfig() {self._upstreamBindConfig = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _upstreamBindConfig: Envoy_Config_Core_V3_BindConfig? = nil
 }
 
 /// The admin interface: `/ready`, `/stats`, `/clusters`, `/config_dump` and the rest.
@@ -132,6 +185,19 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Admin: Sendable {
   public var hasAddress: Bool {self._address != nil}
   /// Clears the value of `address`. Subsequent reads from it will return its default value.
   public mutating func clearAddress() {self._address = nil}
+
+  /// Logs with a line for each request to the admin interface. They cannot have a `filter`.
+  /// Default: none.
+  public var accessLog: [Envoy_Config_Accesslog_V3_AccessLog] = []
+
+  /// Whether the overload manager's limit on connections is not for the admin interface. It never is
+  /// here.
+  /// Default: false.
+  public var ignoreGlobalConnLimit: Bool = false
+
+  /// The paths, query included, that may be asked for; others are answered with 403.
+  /// Default: all paths.
+  public var allowPaths: [Envoy_Type_Matcher_V3_StringMatcher] = []
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -260,53 +326,118 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.bootstrap.v3"
 
 nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Bootstrap"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{2}\u{a}admin\0\u{4}\u{3}overload_manager\0\u{4}\u{2}layered_runtime\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{4}\u{2}cluster_manager\0\u{2}\u{8}admin\0\u{3}stats_config\0\u{4}\u{2}overload_manager\0\u{4}\u{2}layered_runtime\0\u{4}\u{e}typed_dns_resolver_config\0")
+
+  fileprivate class _StorageClass {
+    var _node: Envoy_Config_Core_V3_Node? = nil
+    var _staticResources: Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources? = nil
+    var _clusterManager: Envoy_Config_Bootstrap_V3_ClusterManager? = nil
+    var _admin: Envoy_Config_Bootstrap_V3_Admin? = nil
+    var _overloadManager: Envoy_Config_Overload_V3_OverloadManager? = nil
+    var _statsConfig: Envoy_Config_Metrics_V3_StatsConfig? = nil
+    var _layeredRuntime: Envoy_Config_Bootstrap_V3_LayeredRuntime? = nil
+    var _typedDnsResolverConfig: Envoy_Config_Core_V3_TypedExtensionConfig? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _node = source._node
+      _staticResources = source._staticResources
+      _clusterManager = source._clusterManager
+      _admin = source._admin
+      _overloadManager = source._overloadManager
+      _statsConfig = source._statsConfig
+      _layeredRuntime = source._layeredRuntime
+      _typedDnsResolverConfig = source._typedDnsResolverConfig
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._node) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._staticResources) }()
-      case 12: try { try decoder.decodeSingularMessageField(value: &self._admin) }()
-      case 15: try { try decoder.decodeSingularMessageField(value: &self._overloadManager) }()
-      case 17: try { try decoder.decodeSingularMessageField(value: &self._layeredRuntime) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._node) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._staticResources) }()
+        case 4: try { try decoder.decodeSingularMessageField(value: &_storage._clusterManager) }()
+        case 12: try { try decoder.decodeSingularMessageField(value: &_storage._admin) }()
+        case 13: try { try decoder.decodeSingularMessageField(value: &_storage._statsConfig) }()
+        case 15: try { try decoder.decodeSingularMessageField(value: &_storage._overloadManager) }()
+        case 17: try { try decoder.decodeSingularMessageField(value: &_storage._layeredRuntime) }()
+        case 31: try { try decoder.decodeSingularMessageField(value: &_storage._typedDnsResolverConfig) }()
+        default: break
+        }
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._node {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
-    try { if let v = self._staticResources {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
-    try { if let v = self._admin {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
-    } }()
-    try { if let v = self._overloadManager {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
-    } }()
-    try { if let v = self._layeredRuntime {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
-    } }()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._node {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._staticResources {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      try { if let v = _storage._clusterManager {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+      } }()
+      try { if let v = _storage._admin {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+      } }()
+      try { if let v = _storage._statsConfig {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
+      } }()
+      try { if let v = _storage._overloadManager {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+      } }()
+      try { if let v = _storage._layeredRuntime {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+      } }()
+      try { if let v = _storage._typedDnsResolverConfig {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 31)
+      } }()
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Bootstrap_V3_Bootstrap, rhs: Envoy_Config_Bootstrap_V3_Bootstrap) -> Bool {
-    if lhs._node != rhs._node {return false}
-    if lhs._staticResources != rhs._staticResources {return false}
-    if lhs._admin != rhs._admin {return false}
-    if lhs._overloadManager != rhs._overloadManager {return false}
-    if lhs._layeredRuntime != rhs._layeredRuntime {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._node != rhs_storage._node {return false}
+        if _storage._staticResources != rhs_storage._staticResources {return false}
+        if _storage._clusterManager != rhs_storage._clusterManager {return false}
+        if _storage._admin != rhs_storage._admin {return false}
+        if _storage._overloadManager != rhs_storage._overloadManager {return false}
+        if _storage._statsConfig != rhs_storage._statsConfig {return false}
+        if _storage._layeredRuntime != rhs_storage._layeredRuntime {return false}
+        if _storage._typedDnsResolverConfig != rhs_storage._typedDnsResolverConfig {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -347,9 +478,43 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources: Swift
   }
 }
 
+nonisolated extension Envoy_Config_Bootstrap_V3_ClusterManager: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ClusterManager"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{3}upstream_bind_config\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._upstreamBindConfig) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._upstreamBindConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Bootstrap_V3_ClusterManager, rhs: Envoy_Config_Bootstrap_V3_ClusterManager) -> Bool {
+    if lhs._upstreamBindConfig != rhs._upstreamBindConfig {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Envoy_Config_Bootstrap_V3_Admin: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Admin"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\u{3}address\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\u{3}address\0\u{4}\u{2}access_log\0\u{3}ignore_global_conn_limit\0\u{3}allow_paths\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -358,6 +523,9 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Admin: SwiftProtobuf.Message, Sw
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 3: try { try decoder.decodeSingularMessageField(value: &self._address) }()
+      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.accessLog) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.ignoreGlobalConnLimit) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.allowPaths) }()
       default: break
       }
     }
@@ -371,11 +539,23 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Admin: SwiftProtobuf.Message, Sw
     try { if let v = self._address {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
+    if !self.accessLog.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.accessLog, fieldNumber: 5)
+    }
+    if self.ignoreGlobalConnLimit != false {
+      try visitor.visitSingularBoolField(value: self.ignoreGlobalConnLimit, fieldNumber: 6)
+    }
+    if !self.allowPaths.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.allowPaths, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Bootstrap_V3_Admin, rhs: Envoy_Config_Bootstrap_V3_Admin) -> Bool {
     if lhs._address != rhs._address {return false}
+    if lhs.accessLog != rhs.accessLog {return false}
+    if lhs.ignoreGlobalConnLimit != rhs.ignoreGlobalConnLimit {return false}
+    if lhs.allowPaths != rhs.allowPaths {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -78,6 +78,34 @@ public nonisolated struct Envoy_Config_Cluster_V3_CircuitBreakers: Sendable {
     /// Clears the value of `maxRequests`. Subsequent reads from it will return its default value.
     public mutating func clearMaxRequests() {self._maxRequests = nil}
 
+    /// Largest number of requests that are being sent once more at the same time.
+    /// Default: 3.
+    public var maxRetries: SwiftProtobuf.Google_Protobuf_UInt32Value {
+      get {_maxRetries ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+      set {_maxRetries = newValue}
+    }
+    /// Returns true if `maxRetries` has been explicitly set.
+    public var hasMaxRetries: Bool {self._maxRetries != nil}
+    /// Clears the value of `maxRetries`. Subsequent reads from it will return its default value.
+    public mutating func clearMaxRetries() {self._maxRetries = nil}
+
+    /// Whether statistics show how much of each limit is left: `remaining_cx`, `remaining_pending`,
+    /// `remaining_rq`, `remaining_retries`, `remaining_cx_pools`.
+    /// Default: false.
+    public var trackRemaining: Bool = false
+
+    /// Largest number of connection pools: one for each endpoint, worker and priority, as long as it
+    /// has connections. A request above it is answered with 503, flag `UH`.
+    /// Default: no limit.
+    public var maxConnectionPools: SwiftProtobuf.Google_Protobuf_UInt32Value {
+      get {_maxConnectionPools ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+      set {_maxConnectionPools = newValue}
+    }
+    /// Returns true if `maxConnectionPools` has been explicitly set.
+    public var hasMaxConnectionPools: Bool {self._maxConnectionPools != nil}
+    /// Clears the value of `maxConnectionPools`. Subsequent reads from it will return its default value.
+    public mutating func clearMaxConnectionPools() {self._maxConnectionPools = nil}
+
     public var unknownFields = SwiftProtobuf.UnknownStorage()
 
     public init() {}
@@ -85,6 +113,8 @@ public nonisolated struct Envoy_Config_Cluster_V3_CircuitBreakers: Sendable {
     fileprivate var _maxConnections: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
     fileprivate var _maxPendingRequests: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
     fileprivate var _maxRequests: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+    fileprivate var _maxRetries: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+    fileprivate var _maxConnectionPools: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
   }
 
   public init() {}
@@ -126,7 +156,7 @@ nonisolated extension Envoy_Config_Cluster_V3_CircuitBreakers: SwiftProtobuf.Mes
 
 nonisolated extension Envoy_Config_Cluster_V3_CircuitBreakers.Thresholds: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = Envoy_Config_Cluster_V3_CircuitBreakers.protoMessageName + ".Thresholds"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}priority\0\u{3}max_connections\0\u{3}max_pending_requests\0\u{3}max_requests\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}priority\0\u{3}max_connections\0\u{3}max_pending_requests\0\u{3}max_requests\0\u{3}max_retries\0\u{3}track_remaining\0\u{3}max_connection_pools\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -138,6 +168,9 @@ nonisolated extension Envoy_Config_Cluster_V3_CircuitBreakers.Thresholds: SwiftP
       case 2: try { try decoder.decodeSingularMessageField(value: &self._maxConnections) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._maxPendingRequests) }()
       case 4: try { try decoder.decodeSingularMessageField(value: &self._maxRequests) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._maxRetries) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.trackRemaining) }()
+      case 7: try { try decoder.decodeSingularMessageField(value: &self._maxConnectionPools) }()
       default: break
       }
     }
@@ -160,6 +193,15 @@ nonisolated extension Envoy_Config_Cluster_V3_CircuitBreakers.Thresholds: SwiftP
     try { if let v = self._maxRequests {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     } }()
+    try { if let v = self._maxRetries {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
+    if self.trackRemaining != false {
+      try visitor.visitSingularBoolField(value: self.trackRemaining, fieldNumber: 6)
+    }
+    try { if let v = self._maxConnectionPools {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -168,6 +210,9 @@ nonisolated extension Envoy_Config_Cluster_V3_CircuitBreakers.Thresholds: SwiftP
     if lhs._maxConnections != rhs._maxConnections {return false}
     if lhs._maxPendingRequests != rhs._maxPendingRequests {return false}
     if lhs._maxRequests != rhs._maxRequests {return false}
+    if lhs._maxRetries != rhs._maxRetries {return false}
+    if lhs.trackRemaining != rhs.trackRemaining {return false}
+    if lhs._maxConnectionPools != rhs._maxConnectionPools {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -30,8 +30,8 @@ public nonisolated struct Envoy_Config_Core_V3_Address: Sendable {
 
   public var address: Envoy_Config_Core_V3_Address.OneOf_Address? = nil
 
-  /// An IP address, or in a `STRICT_DNS` cluster a host name, with a port.
-  /// Default: required.
+  /// An IP address, or in a cluster whose type resolves names a host name, with a port.
+  /// Default: none.
   public var socketAddress: Envoy_Config_Core_V3_SocketAddress {
     get {
       if case .socketAddress(let v)? = address {return v}
@@ -40,14 +40,49 @@ public nonisolated struct Envoy_Config_Core_V3_Address: Sendable {
     set {address = .socketAddress(newValue)}
   }
 
+  /// A Unix socket.
+  /// Default: none.
+  public var pipe: Envoy_Config_Core_V3_Pipe {
+    get {
+      if case .pipe(let v)? = address {return v}
+      return Envoy_Config_Core_V3_Pipe()
+    }
+    set {address = .pipe(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_Address: Equatable, Sendable {
-    /// An IP address, or in a `STRICT_DNS` cluster a host name, with a port.
-    /// Default: required.
+    /// An IP address, or in a cluster whose type resolves names a host name, with a port.
+    /// Default: none.
     case socketAddress(Envoy_Config_Core_V3_SocketAddress)
+    /// A Unix socket.
+    /// Default: none.
+    case pipe(Envoy_Config_Core_V3_Pipe)
 
   }
+
+  public init() {}
+}
+
+/// A Unix socket.
+public nonisolated struct Envoy_Config_Core_V3_Pipe: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Path of the socket. One that begins with `@` is in the abstract namespace and not in the file
+  /// system. At most 107 bytes. A listener removes a socket that nobody listens on any more, and its
+  /// own when it ends.
+  /// Default: required.
+  public var path: String = String()
+
+  /// Permissions of the socket that a listener makes, as a decimal number: 384 for the octal 0600. Not
+  /// for abstract sockets. Range: 0 to 511.
+  /// Default: 0 (what the process's umask leaves).
+  public var mode: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
@@ -63,7 +98,7 @@ public nonisolated struct Envoy_Config_Core_V3_SocketAddress: Sendable {
   public var `protocol`: Envoy_Config_Core_V3_SocketAddress.ProtocolEnum = .tcp
 
   /// An IPv4 or IPv6 address such as `127.0.0.1`, `0.0.0.0` or `::`. The endpoints of a `STRICT_DNS`
-  /// cluster may give a host name here.
+  /// or `LOGICAL_DNS` cluster may give a host name here.
   /// Default: required.
   public var address: String = String()
 
@@ -78,6 +113,11 @@ public nonisolated struct Envoy_Config_Core_V3_SocketAddress: Sendable {
     }
     set {portSpecifier = .portValue(newValue)}
   }
+
+  /// Whether an IPv6 listener on `::` takes IPv4 connections too. Only for `::` as the address of a
+  /// listener.
+  /// Default: false.
+  public var ipv4Compat: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -130,6 +170,138 @@ public nonisolated struct Envoy_Config_Core_V3_SocketAddress: Sendable {
   public init() {}
 }
 
+/// When idle TCP connections are probed, and when they are given up. What is not given is as the
+/// system has it.
+public nonisolated struct Envoy_Config_Core_V3_TcpKeepalive: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Number of probes without an answer after which the connection is closed. Range: 1 to 127.
+  /// Default: the system's, usually 9.
+  public var keepaliveProbes: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_keepaliveProbes ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_keepaliveProbes = newValue}
+  }
+  /// Returns true if `keepaliveProbes` has been explicitly set.
+  public var hasKeepaliveProbes: Bool {self._keepaliveProbes != nil}
+  /// Clears the value of `keepaliveProbes`. Subsequent reads from it will return its default value.
+  public mutating func clearKeepaliveProbes() {self._keepaliveProbes = nil}
+
+  /// Idle time before the first probe. Unit: seconds. Range: 1 to 32767.
+  /// Default: the system's, usually 7200.
+  public var keepaliveTime: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_keepaliveTime ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_keepaliveTime = newValue}
+  }
+  /// Returns true if `keepaliveTime` has been explicitly set.
+  public var hasKeepaliveTime: Bool {self._keepaliveTime != nil}
+  /// Clears the value of `keepaliveTime`. Subsequent reads from it will return its default value.
+  public mutating func clearKeepaliveTime() {self._keepaliveTime = nil}
+
+  /// Time between probes. Unit: seconds. Range: 1 to 32767.
+  /// Default: the system's, usually 75.
+  public var keepaliveInterval: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_keepaliveInterval ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_keepaliveInterval = newValue}
+  }
+  /// Returns true if `keepaliveInterval` has been explicitly set.
+  public var hasKeepaliveInterval: Bool {self._keepaliveInterval != nil}
+  /// Clears the value of `keepaliveInterval`. Subsequent reads from it will return its default value.
+  public mutating func clearKeepaliveInterval() {self._keepaliveInterval = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _keepaliveProbes: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+  fileprivate var _keepaliveTime: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+  fileprivate var _keepaliveInterval: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+}
+
+/// Another source address, for endpoints of the other IP version.
+public nonisolated struct Envoy_Config_Core_V3_ExtraSourceAddress: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The address.
+  /// Default: required.
+  public var address: Envoy_Config_Core_V3_SocketAddress {
+    get {_address ?? Envoy_Config_Core_V3_SocketAddress()}
+    set {_address = newValue}
+  }
+  /// Returns true if `address` has been explicitly set.
+  public var hasAddress: Bool {self._address != nil}
+  /// Clears the value of `address`. Subsequent reads from it will return its default value.
+  public mutating func clearAddress() {self._address = nil}
+
+  /// Socket options for connections from this address, in place of those beside it.
+  /// Default: those of the message that this one is part of.
+  public var socketOptions: Envoy_Config_Core_V3_SocketOptionsOverride {
+    get {_socketOptions ?? Envoy_Config_Core_V3_SocketOptionsOverride()}
+    set {_socketOptions = newValue}
+  }
+  /// Returns true if `socketOptions` has been explicitly set.
+  public var hasSocketOptions: Bool {self._socketOptions != nil}
+  /// Clears the value of `socketOptions`. Subsequent reads from it will return its default value.
+  public mutating func clearSocketOptions() {self._socketOptions = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _address: Envoy_Config_Core_V3_SocketAddress? = nil
+  fileprivate var _socketOptions: Envoy_Config_Core_V3_SocketOptionsOverride? = nil
+}
+
+/// Where upstream connections come from.
+public nonisolated struct Envoy_Config_Core_V3_BindConfig: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The address that connections are bound to, as far as it is of the endpoint's IP version. Must be
+  /// an IP address. Port 0 lets the system choose a port for each connection.
+  /// Default: the system chooses.
+  public var sourceAddress: Envoy_Config_Core_V3_SocketAddress {
+    get {_sourceAddress ?? Envoy_Config_Core_V3_SocketAddress()}
+    set {_sourceAddress = newValue}
+  }
+  /// Returns true if `sourceAddress` has been explicitly set.
+  public var hasSourceAddress: Bool {self._sourceAddress != nil}
+  /// Clears the value of `sourceAddress`. Subsequent reads from it will return its default value.
+  public mutating func clearSourceAddress() {self._sourceAddress = nil}
+
+  /// Whether an address may be bound that this machine does not have.
+  /// Default: false.
+  public var freebind: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_freebind ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_freebind = newValue}
+  }
+  /// Returns true if `freebind` has been explicitly set.
+  public var hasFreebind: Bool {self._freebind != nil}
+  /// Clears the value of `freebind`. Subsequent reads from it will return its default value.
+  public mutating func clearFreebind() {self._freebind = nil}
+
+  /// Options set on the sockets. Those with the state `STATE_PREBIND` are set before they are bound,
+  /// those with `STATE_BOUND` before they connect; others are not set.
+  /// Default: none.
+  public var socketOptions: [Envoy_Config_Core_V3_SocketOption] = []
+
+  /// An address for endpoints of the IP version that `source_address` does not have. At most one, of
+  /// the other IP version than `source_address`, which must be given.
+  /// Default: none.
+  public var extraSourceAddresses: [Envoy_Config_Core_V3_ExtraSourceAddress] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _sourceAddress: Envoy_Config_Core_V3_SocketAddress? = nil
+  fileprivate var _freebind: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+}
+
 /// A block of IP addresses: all that begin with the same bits.
 public nonisolated struct Envoy_Config_Core_V3_CidrRange: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -165,7 +337,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.core.v3"
 
 nonisolated extension Envoy_Config_Core_V3_Address: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Address"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}socket_address\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}socket_address\0\u{1}pipe\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -186,6 +358,19 @@ nonisolated extension Envoy_Config_Core_V3_Address: SwiftProtobuf.Message, Swift
           self.address = .socketAddress(v)
         }
       }()
+      case 2: try {
+        var v: Envoy_Config_Core_V3_Pipe?
+        var hadOneofValue = false
+        if let current = self.address {
+          hadOneofValue = true
+          if case .pipe(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.address = .pipe(v)
+        }
+      }()
       default: break
       }
     }
@@ -196,9 +381,17 @@ nonisolated extension Envoy_Config_Core_V3_Address: SwiftProtobuf.Message, Swift
     // allocates stack space for every if/case branch local when no optimizations
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
-    try { if case .socketAddress(let v)? = self.address {
+    switch self.address {
+    case .socketAddress?: try {
+      guard case .socketAddress(let v)? = self.address else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
+    }()
+    case .pipe?: try {
+      guard case .pipe(let v)? = self.address else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    }()
+    case nil: break
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -209,9 +402,44 @@ nonisolated extension Envoy_Config_Core_V3_Address: SwiftProtobuf.Message, Swift
   }
 }
 
+nonisolated extension Envoy_Config_Core_V3_Pipe: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Pipe"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}path\0\u{1}mode\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.path) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.mode) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.path.isEmpty {
+      try visitor.visitSingularStringField(value: self.path, fieldNumber: 1)
+    }
+    if self.mode != 0 {
+      try visitor.visitSingularUInt32Field(value: self.mode, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Core_V3_Pipe, rhs: Envoy_Config_Core_V3_Pipe) -> Bool {
+    if lhs.path != rhs.path {return false}
+    if lhs.mode != rhs.mode {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Envoy_Config_Core_V3_SocketAddress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".SocketAddress"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}protocol\0\u{1}address\0\u{3}port_value\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}protocol\0\u{1}address\0\u{3}port_value\0\u{4}\u{3}ipv4_compat\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -229,6 +457,7 @@ nonisolated extension Envoy_Config_Core_V3_SocketAddress: SwiftProtobuf.Message,
           self.portSpecifier = .portValue(v)
         }
       }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.ipv4Compat) }()
       default: break
       }
     }
@@ -248,6 +477,9 @@ nonisolated extension Envoy_Config_Core_V3_SocketAddress: SwiftProtobuf.Message,
     try { if case .portValue(let v)? = self.portSpecifier {
       try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
     } }()
+    if self.ipv4Compat != false {
+      try visitor.visitSingularBoolField(value: self.ipv4Compat, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -255,6 +487,7 @@ nonisolated extension Envoy_Config_Core_V3_SocketAddress: SwiftProtobuf.Message,
     if lhs.`protocol` != rhs.`protocol` {return false}
     if lhs.address != rhs.address {return false}
     if lhs.portSpecifier != rhs.portSpecifier {return false}
+    if lhs.ipv4Compat != rhs.ipv4Compat {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -262,6 +495,138 @@ nonisolated extension Envoy_Config_Core_V3_SocketAddress: SwiftProtobuf.Message,
 
 nonisolated extension Envoy_Config_Core_V3_SocketAddress.ProtocolEnum: SwiftProtobuf._ProtoNameProviding {
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0TCP\0\u{1}UDP\0")
+}
+
+nonisolated extension Envoy_Config_Core_V3_TcpKeepalive: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".TcpKeepalive"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}keepalive_probes\0\u{3}keepalive_time\0\u{3}keepalive_interval\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._keepaliveProbes) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._keepaliveTime) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._keepaliveInterval) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._keepaliveProbes {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._keepaliveTime {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._keepaliveInterval {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Core_V3_TcpKeepalive, rhs: Envoy_Config_Core_V3_TcpKeepalive) -> Bool {
+    if lhs._keepaliveProbes != rhs._keepaliveProbes {return false}
+    if lhs._keepaliveTime != rhs._keepaliveTime {return false}
+    if lhs._keepaliveInterval != rhs._keepaliveInterval {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_ExtraSourceAddress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ExtraSourceAddress"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}address\0\u{3}socket_options\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._address) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._socketOptions) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._address {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._socketOptions {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Core_V3_ExtraSourceAddress, rhs: Envoy_Config_Core_V3_ExtraSourceAddress) -> Bool {
+    if lhs._address != rhs._address {return false}
+    if lhs._socketOptions != rhs._socketOptions {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_BindConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".BindConfig"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}source_address\0\u{1}freebind\0\u{3}socket_options\0\u{4}\u{2}extra_source_addresses\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._sourceAddress) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._freebind) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.socketOptions) }()
+      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.extraSourceAddresses) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._sourceAddress {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._freebind {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if !self.socketOptions.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.socketOptions, fieldNumber: 3)
+    }
+    if !self.extraSourceAddresses.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.extraSourceAddresses, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Core_V3_BindConfig, rhs: Envoy_Config_Core_V3_BindConfig) -> Bool {
+    if lhs._sourceAddress != rhs._sourceAddress {return false}
+    if lhs._freebind != rhs._freebind {return false}
+    if lhs.socketOptions != rhs.socketOptions {return false}
+    if lhs.extraSourceAddresses != rhs.extraSourceAddresses {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
 }
 
 nonisolated extension Envoy_Config_Core_V3_CidrRange: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {

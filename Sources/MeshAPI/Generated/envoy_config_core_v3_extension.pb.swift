@@ -36,7 +36,13 @@ public nonisolated struct Envoy_Config_Core_V3_TypedExtensionConfig: Sendable {
   /// `envoy.extensions.http.original_ip_detection.xff.v3.XffConfig` or
   /// `envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig`, in
   /// `stateful_formatter`
-  /// `envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig`.
+  /// `envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig`, in
+  /// `typed_dns_resolver_config`
+  /// `envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig`, in
+  /// `load_balancing_policy` one of
+  /// `envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin`,
+  /// `envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest`,
+  /// `envoy.extensions.load_balancing_policies.random.v3.Random`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {_typedConfig ?? SwiftProtobuf.Google_Protobuf_Any()}

@@ -66,7 +66,8 @@ public nonisolated struct Envoy_Config_Core_V3_HttpProtocolOptions: Sendable {
   public mutating func clearMaxHeadersCount() {self._maxHeadersCount = nil}
 
   /// Time after which a request is answered with 504, or with 408 if it is not complete, or reset if
-  /// its response has begun, counted from the end of its head. Unit: duration. Downstream only; for a cluster it is refused.
+  /// its response has begun. Downstream it is counted from the end of the request's head, upstream
+  /// from when an endpoint's connection has got it (flag `UMSDR`). Unit: duration.
   /// Default: no limit.
   public var maxStreamDuration: SwiftProtobuf.Google_Protobuf_Duration {
     get {_maxStreamDuration ?? SwiftProtobuf.Google_Protobuf_Duration()}
@@ -81,6 +82,18 @@ public nonisolated struct Envoy_Config_Core_V3_HttpProtocolOptions: Sendable {
   /// is refused.
   /// Default: ALLOW.
   public var headersWithUnderscoresAction: Envoy_Config_Core_V3_HttpProtocolOptions.HeadersWithUnderscoresAction = .allow
+
+  /// Largest size of a response's head; a response above it is answered with 502. Upstream only. Unit:
+  /// KiB. Range: 1 to 8192.
+  /// Default: 80.
+  public var maxResponseHeadersKb: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_maxResponseHeadersKb ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_maxResponseHeadersKb = newValue}
+  }
+  /// Returns true if `maxResponseHeadersKb` has been explicitly set.
+  public var hasMaxResponseHeadersKb: Bool {self._maxResponseHeadersKb != nil}
+  /// Clears the value of `maxResponseHeadersKb`. Subsequent reads from it will return its default value.
+  public mutating func clearMaxResponseHeadersKb() {self._maxResponseHeadersKb = nil}
 
   /// Number of requests after which a connection is closed.
   /// Default: 0 (no limit).
@@ -147,6 +160,7 @@ public nonisolated struct Envoy_Config_Core_V3_HttpProtocolOptions: Sendable {
   fileprivate var _maxConnectionDuration: SwiftProtobuf.Google_Protobuf_Duration? = nil
   fileprivate var _maxHeadersCount: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
   fileprivate var _maxStreamDuration: SwiftProtobuf.Google_Protobuf_Duration? = nil
+  fileprivate var _maxResponseHeadersKb: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
   fileprivate var _maxRequestsPerConnection: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
 }
 
@@ -308,7 +322,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.core.v3"
 
 nonisolated extension Envoy_Config_Core_V3_HttpProtocolOptions: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".HttpProtocolOptions"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}idle_timeout\0\u{3}max_headers_count\0\u{3}max_connection_duration\0\u{3}max_stream_duration\0\u{3}headers_with_underscores_action\0\u{3}max_requests_per_connection\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}idle_timeout\0\u{3}max_headers_count\0\u{3}max_connection_duration\0\u{3}max_stream_duration\0\u{3}headers_with_underscores_action\0\u{3}max_requests_per_connection\0\u{3}max_response_headers_kb\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -322,6 +336,7 @@ nonisolated extension Envoy_Config_Core_V3_HttpProtocolOptions: SwiftProtobuf.Me
       case 4: try { try decoder.decodeSingularMessageField(value: &self._maxStreamDuration) }()
       case 5: try { try decoder.decodeSingularEnumField(value: &self.headersWithUnderscoresAction) }()
       case 6: try { try decoder.decodeSingularMessageField(value: &self._maxRequestsPerConnection) }()
+      case 7: try { try decoder.decodeSingularMessageField(value: &self._maxResponseHeadersKb) }()
       default: break
       }
     }
@@ -350,6 +365,9 @@ nonisolated extension Envoy_Config_Core_V3_HttpProtocolOptions: SwiftProtobuf.Me
     try { if let v = self._maxRequestsPerConnection {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
     } }()
+    try { if let v = self._maxResponseHeadersKb {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -359,6 +377,7 @@ nonisolated extension Envoy_Config_Core_V3_HttpProtocolOptions: SwiftProtobuf.Me
     if lhs._maxHeadersCount != rhs._maxHeadersCount {return false}
     if lhs._maxStreamDuration != rhs._maxStreamDuration {return false}
     if lhs.headersWithUnderscoresAction != rhs.headersWithUnderscoresAction {return false}
+    if lhs._maxResponseHeadersKb != rhs._maxResponseHeadersKb {return false}
     if lhs._maxRequestsPerConnection != rhs._maxRequestsPerConnection {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

@@ -23,16 +23,187 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
 }
 
 /// An address that the proxy accepts connections on, and what it does with them.
-public nonisolated struct Envoy_Config_Listener_V3_Listener: Sendable {
+public nonisolated struct Envoy_Config_Listener_V3_Listener: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   /// Name of the listener, unique among all listeners.
   /// Default: the address.
-  public var name: String = String()
+  public var name: String {
+    get {_storage._name}
+    set {_uniqueStorage()._name = newValue}
+  }
 
-  /// Where to listen. Must be an IP address, not a host name.
+  /// Where to listen. Must be an IP address, not a host name, or a Unix socket.
+  /// Default: required.
+  public var address: Envoy_Config_Core_V3_Address {
+    get {_storage._address ?? Envoy_Config_Core_V3_Address()}
+    set {_uniqueStorage()._address = newValue}
+  }
+  /// Returns true if `address` has been explicitly set.
+  public var hasAddress: Bool {_storage._address != nil}
+  /// Clears the value of `address`. Subsequent reads from it will return its default value.
+  public mutating func clearAddress() {_uniqueStorage()._address = nil}
+
+  /// Where to listen too.
+  /// Default: none.
+  public var additionalAddresses: [Envoy_Config_Listener_V3_AdditionalAddress] {
+    get {_storage._additionalAddresses}
+    set {_uniqueStorage()._additionalAddresses = newValue}
+  }
+
+  /// Name used in this listener's statistics, `listener.NAME.…`.
+  /// Default: the address.
+  public var statPrefix: String {
+    get {_storage._statPrefix}
+    set {_uniqueStorage()._statPrefix = newValue}
+  }
+
+  /// What access logs can read with `%METADATA(LISTENER:…)%`.
+  /// Default: none.
+  public var metadata: Envoy_Config_Core_V3_Metadata {
+    get {_storage._metadata ?? Envoy_Config_Core_V3_Metadata()}
+    set {_uniqueStorage()._metadata = newValue}
+  }
+  /// Returns true if `metadata` has been explicitly set.
+  public var hasMetadata: Bool {_storage._metadata != nil}
+  /// Clears the value of `metadata`. Subsequent reads from it will return its default value.
+  public mutating func clearMetadata() {_uniqueStorage()._metadata = nil}
+
+  /// What is done with a connection. Exactly one filter chain is supported.
+  /// Default: required.
+  public var filterChains: [Envoy_Config_Listener_V3_FilterChain] {
+    get {_storage._filterChains}
+    set {_uniqueStorage()._filterChains = newValue}
+  }
+
+  /// Soft limit of the buffers of one connection. Above it the proxy stops reading from the side
+  /// that sends too fast. Unit: bytes.
+  /// Default: 1048576.
+  public var perConnectionBufferLimitBytes: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_storage._perConnectionBufferLimitBytes ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_uniqueStorage()._perConnectionBufferLimitBytes = newValue}
+  }
+  /// Returns true if `perConnectionBufferLimitBytes` has been explicitly set.
+  public var hasPerConnectionBufferLimitBytes: Bool {_storage._perConnectionBufferLimitBytes != nil}
+  /// Clears the value of `perConnectionBufferLimitBytes`. Subsequent reads from it will return its default value.
+  public mutating func clearPerConnectionBufferLimitBytes() {_uniqueStorage()._perConnectionBufferLimitBytes = nil}
+
+  /// Direction of the traffic, seen from the service beside the proxy.
+  /// Default: UNSPECIFIED.
+  public var trafficDirection: Envoy_Config_Core_V3_TrafficDirection {
+    get {_storage._trafficDirection}
+    set {_uniqueStorage()._trafficDirection = newValue}
+  }
+
+  /// Whether connections to this listener are accepted though the limit for all listeners together
+  /// is reached. They count towards it.
+  /// Default: false.
+  public var ignoreGlobalConnLimit: Bool {
+    get {_storage._ignoreGlobalConnLimit}
+    set {_uniqueStorage()._ignoreGlobalConnLimit = newValue}
+  }
+
+  /// Number of connections that the kernel holds until they are accepted.
+  /// Default: the most that net.core.somaxconn allows.
+  public var tcpBacklogSize: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_storage._tcpBacklogSize ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_uniqueStorage()._tcpBacklogSize = newValue}
+  }
+  /// Returns true if `tcpBacklogSize` has been explicitly set.
+  public var hasTcpBacklogSize: Bool {_storage._tcpBacklogSize != nil}
+  /// Clears the value of `tcpBacklogSize`. Subsequent reads from it will return its default value.
+  public mutating func clearTcpBacklogSize() {_uniqueStorage()._tcpBacklogSize = nil}
+
+  /// Number of connections with data in their first packet (TCP Fast Open) that the kernel holds; 0
+  /// switches it off. Whether the system allows it is in net.ipv4.tcp_fastopen. Range: 0 to 65535.
+  /// Default: off.
+  public var tcpFastOpenQueueLength: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_storage._tcpFastOpenQueueLength ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_uniqueStorage()._tcpFastOpenQueueLength = newValue}
+  }
+  /// Returns true if `tcpFastOpenQueueLength` has been explicitly set.
+  public var hasTcpFastOpenQueueLength: Bool {_storage._tcpFastOpenQueueLength != nil}
+  /// Clears the value of `tcpFastOpenQueueLength`. Subsequent reads from it will return its default value.
+  public mutating func clearTcpFastOpenQueueLength() {_uniqueStorage()._tcpFastOpenQueueLength = nil}
+
+  /// Number of connections that a worker accepts before it serves others. Range: 1 or more.
+  /// Default: 64.
+  public var maxConnectionsToAcceptPerSocketEvent: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_storage._maxConnectionsToAcceptPerSocketEvent ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_uniqueStorage()._maxConnectionsToAcceptPerSocketEvent = newValue}
+  }
+  /// Returns true if `maxConnectionsToAcceptPerSocketEvent` has been explicitly set.
+  public var hasMaxConnectionsToAcceptPerSocketEvent: Bool {_storage._maxConnectionsToAcceptPerSocketEvent != nil}
+  /// Clears the value of `maxConnectionsToAcceptPerSocketEvent`. Subsequent reads from it will return its default value.
+  public mutating func clearMaxConnectionsToAcceptPerSocketEvent() {_uniqueStorage()._maxConnectionsToAcceptPerSocketEvent = nil}
+
+  /// Whether connections to addresses that are not this machine's are accepted (IP_TRANSPARENT); needs
+  /// the capability CAP_NET_ADMIN.
+  /// Default: false.
+  public var transparent: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_storage._transparent ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_uniqueStorage()._transparent = newValue}
+  }
+  /// Returns true if `transparent` has been explicitly set.
+  public var hasTransparent: Bool {_storage._transparent != nil}
+  /// Clears the value of `transparent`. Subsequent reads from it will return its default value.
+  public mutating func clearTransparent() {_uniqueStorage()._transparent = nil}
+
+  /// Whether the address may be bound although this machine does not have it (IP_FREEBIND).
+  /// Default: false.
+  public var freebind: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_storage._freebind ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_uniqueStorage()._freebind = newValue}
+  }
+  /// Returns true if `freebind` has been explicitly set.
+  public var hasFreebind: Bool {_storage._freebind != nil}
+  /// Clears the value of `freebind`. Subsequent reads from it will return its default value.
+  public mutating func clearFreebind() {_uniqueStorage()._freebind = nil}
+
+  /// Options set on the listening sockets; what Linux passes on, the accepted connections have too.
+  /// Default: none.
+  public var socketOptions: [Envoy_Config_Core_V3_SocketOption] {
+    get {_storage._socketOptions}
+    set {_uniqueStorage()._socketOptions = newValue}
+  }
+
+  /// Deprecated: use `enable_reuse_port`. True asks for what is done anyway.
+  /// Default: false.
+  ///
+  /// NOTE: This field was marked as deprecated in the .proto file.
+  public var reusePort: Bool {
+    get {_storage._reusePort}
+    set {_uniqueStorage()._reusePort = newValue}
+  }
+
+  /// Whether each worker has a socket of its own and the kernel spreads connections over them
+  /// (SO_REUSEPORT). Otherwise the workers accept from one queue.
+  /// Default: true.
+  public var enableReusePort: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_storage._enableReusePort ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_uniqueStorage()._enableReusePort = newValue}
+  }
+  /// Returns true if `enableReusePort` has been explicitly set.
+  public var hasEnableReusePort: Bool {_storage._enableReusePort != nil}
+  /// Clears the value of `enableReusePort`. Subsequent reads from it will return its default value.
+  public mutating func clearEnableReusePort() {_uniqueStorage()._enableReusePort = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// Another address of a listener.
+public nonisolated struct Envoy_Config_Listener_V3_AdditionalAddress: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The address.
   /// Default: required.
   public var address: Envoy_Config_Core_V3_Address {
     get {_address ?? Envoy_Config_Core_V3_Address()}
@@ -43,53 +214,23 @@ public nonisolated struct Envoy_Config_Listener_V3_Listener: Sendable {
   /// Clears the value of `address`. Subsequent reads from it will return its default value.
   public mutating func clearAddress() {self._address = nil}
 
-  /// Name used in this listener's statistics, `listener.NAME.…`.
-  /// Default: the address.
-  public var statPrefix: String = String()
-
-  /// What is done with a connection. Exactly one filter chain is supported.
-  /// Default: required.
-  public var filterChains: [Envoy_Config_Listener_V3_FilterChain] = []
-
-  /// Soft limit of the buffers of one connection. Above it the proxy stops reading from the side
-  /// that sends too fast. Unit: bytes.
-  /// Default: 1048576.
-  public var perConnectionBufferLimitBytes: SwiftProtobuf.Google_Protobuf_UInt32Value {
-    get {_perConnectionBufferLimitBytes ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
-    set {_perConnectionBufferLimitBytes = newValue}
+  /// Socket options for this address, in place of the listener's.
+  /// Default: the listener's.
+  public var socketOptions: Envoy_Config_Core_V3_SocketOptionsOverride {
+    get {_socketOptions ?? Envoy_Config_Core_V3_SocketOptionsOverride()}
+    set {_socketOptions = newValue}
   }
-  /// Returns true if `perConnectionBufferLimitBytes` has been explicitly set.
-  public var hasPerConnectionBufferLimitBytes: Bool {self._perConnectionBufferLimitBytes != nil}
-  /// Clears the value of `perConnectionBufferLimitBytes`. Subsequent reads from it will return its default value.
-  public mutating func clearPerConnectionBufferLimitBytes() {self._perConnectionBufferLimitBytes = nil}
-
-  /// Direction of the traffic, seen from the service beside the proxy.
-  /// Default: UNSPECIFIED.
-  public var trafficDirection: Envoy_Config_Core_V3_TrafficDirection = .unspecified
-
-  /// Whether connections to this listener are accepted though the limit for all listeners together
-  /// is reached. They count towards it.
-  /// Default: false.
-  public var ignoreGlobalConnLimit: Bool = false
-
-  /// Number of connections that the kernel holds until they are accepted.
-  /// Default: the most that net.core.somaxconn allows.
-  public var tcpBacklogSize: SwiftProtobuf.Google_Protobuf_UInt32Value {
-    get {_tcpBacklogSize ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
-    set {_tcpBacklogSize = newValue}
-  }
-  /// Returns true if `tcpBacklogSize` has been explicitly set.
-  public var hasTcpBacklogSize: Bool {self._tcpBacklogSize != nil}
-  /// Clears the value of `tcpBacklogSize`. Subsequent reads from it will return its default value.
-  public mutating func clearTcpBacklogSize() {self._tcpBacklogSize = nil}
+  /// Returns true if `socketOptions` has been explicitly set.
+  public var hasSocketOptions: Bool {self._socketOptions != nil}
+  /// Clears the value of `socketOptions`. Subsequent reads from it will return its default value.
+  public mutating func clearSocketOptions() {self._socketOptions = nil}
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
   fileprivate var _address: Envoy_Config_Core_V3_Address? = nil
-  fileprivate var _perConnectionBufferLimitBytes: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
-  fileprivate var _tcpBacklogSize: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+  fileprivate var _socketOptions: Envoy_Config_Core_V3_SocketOptionsOverride? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -98,7 +239,189 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.listener.v3"
 
 nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Listener"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{4}\u{2}per_connection_buffer_limit_bytes\0\u{4}\u{b}traffic_direction\0\u{4}\u{8}tcp_backlog_size\0\u{4}\u{4}stat_prefix\0\u{4}\u{3}ignore_global_conn_limit\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{4}\u{2}per_connection_buffer_limit_bytes\0\u{1}metadata\0\u{2}\u{4}transparent\0\u{1}freebind\0\u{3}tcp_fast_open_queue_length\0\u{3}socket_options\0\u{4}\u{3}traffic_direction\0\u{4}\u{5}reuse_port\0\u{4}\u{3}tcp_backlog_size\0\u{4}\u{4}stat_prefix\0\u{3}enable_reuse_port\0\u{4}\u{2}ignore_global_conn_limit\0\u{4}\u{2}additional_addresses\0\u{3}max_connections_to_accept_per_socket_event\0")
+
+  fileprivate class _StorageClass {
+    var _name: String = String()
+    var _address: Envoy_Config_Core_V3_Address? = nil
+    var _additionalAddresses: [Envoy_Config_Listener_V3_AdditionalAddress] = []
+    var _statPrefix: String = String()
+    var _metadata: Envoy_Config_Core_V3_Metadata? = nil
+    var _filterChains: [Envoy_Config_Listener_V3_FilterChain] = []
+    var _perConnectionBufferLimitBytes: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+    var _trafficDirection: Envoy_Config_Core_V3_TrafficDirection = .unspecified
+    var _ignoreGlobalConnLimit: Bool = false
+    var _tcpBacklogSize: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+    var _tcpFastOpenQueueLength: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+    var _maxConnectionsToAcceptPerSocketEvent: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+    var _transparent: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+    var _freebind: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+    var _socketOptions: [Envoy_Config_Core_V3_SocketOption] = []
+    var _reusePort: Bool = false
+    var _enableReusePort: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _name = source._name
+      _address = source._address
+      _additionalAddresses = source._additionalAddresses
+      _statPrefix = source._statPrefix
+      _metadata = source._metadata
+      _filterChains = source._filterChains
+      _perConnectionBufferLimitBytes = source._perConnectionBufferLimitBytes
+      _trafficDirection = source._trafficDirection
+      _ignoreGlobalConnLimit = source._ignoreGlobalConnLimit
+      _tcpBacklogSize = source._tcpBacklogSize
+      _tcpFastOpenQueueLength = source._tcpFastOpenQueueLength
+      _maxConnectionsToAcceptPerSocketEvent = source._maxConnectionsToAcceptPerSocketEvent
+      _transparent = source._transparent
+      _freebind = source._freebind
+      _socketOptions = source._socketOptions
+      _reusePort = source._reusePort
+      _enableReusePort = source._enableReusePort
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._address) }()
+        case 3: try { try decoder.decodeRepeatedMessageField(value: &_storage._filterChains) }()
+        case 5: try { try decoder.decodeSingularMessageField(value: &_storage._perConnectionBufferLimitBytes) }()
+        case 6: try { try decoder.decodeSingularMessageField(value: &_storage._metadata) }()
+        case 10: try { try decoder.decodeSingularMessageField(value: &_storage._transparent) }()
+        case 11: try { try decoder.decodeSingularMessageField(value: &_storage._freebind) }()
+        case 12: try { try decoder.decodeSingularMessageField(value: &_storage._tcpFastOpenQueueLength) }()
+        case 13: try { try decoder.decodeRepeatedMessageField(value: &_storage._socketOptions) }()
+        case 16: try { try decoder.decodeSingularEnumField(value: &_storage._trafficDirection) }()
+        case 21: try { try decoder.decodeSingularBoolField(value: &_storage._reusePort) }()
+        case 24: try { try decoder.decodeSingularMessageField(value: &_storage._tcpBacklogSize) }()
+        case 28: try { try decoder.decodeSingularStringField(value: &_storage._statPrefix) }()
+        case 29: try { try decoder.decodeSingularMessageField(value: &_storage._enableReusePort) }()
+        case 31: try { try decoder.decodeSingularBoolField(value: &_storage._ignoreGlobalConnLimit) }()
+        case 33: try { try decoder.decodeRepeatedMessageField(value: &_storage._additionalAddresses) }()
+        case 34: try { try decoder.decodeSingularMessageField(value: &_storage._maxConnectionsToAcceptPerSocketEvent) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._name.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._name, fieldNumber: 1)
+      }
+      try { if let v = _storage._address {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if !_storage._filterChains.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._filterChains, fieldNumber: 3)
+      }
+      try { if let v = _storage._perConnectionBufferLimitBytes {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+      } }()
+      try { if let v = _storage._metadata {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+      } }()
+      try { if let v = _storage._transparent {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
+      } }()
+      try { if let v = _storage._freebind {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
+      } }()
+      try { if let v = _storage._tcpFastOpenQueueLength {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+      } }()
+      if !_storage._socketOptions.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._socketOptions, fieldNumber: 13)
+      }
+      if _storage._trafficDirection != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._trafficDirection, fieldNumber: 16)
+      }
+      if _storage._reusePort != false {
+        try visitor.visitSingularBoolField(value: _storage._reusePort, fieldNumber: 21)
+      }
+      try { if let v = _storage._tcpBacklogSize {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
+      } }()
+      if !_storage._statPrefix.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._statPrefix, fieldNumber: 28)
+      }
+      try { if let v = _storage._enableReusePort {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 29)
+      } }()
+      if _storage._ignoreGlobalConnLimit != false {
+        try visitor.visitSingularBoolField(value: _storage._ignoreGlobalConnLimit, fieldNumber: 31)
+      }
+      if !_storage._additionalAddresses.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._additionalAddresses, fieldNumber: 33)
+      }
+      try { if let v = _storage._maxConnectionsToAcceptPerSocketEvent {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 34)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Listener_V3_Listener, rhs: Envoy_Config_Listener_V3_Listener) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._name != rhs_storage._name {return false}
+        if _storage._address != rhs_storage._address {return false}
+        if _storage._additionalAddresses != rhs_storage._additionalAddresses {return false}
+        if _storage._statPrefix != rhs_storage._statPrefix {return false}
+        if _storage._metadata != rhs_storage._metadata {return false}
+        if _storage._filterChains != rhs_storage._filterChains {return false}
+        if _storage._perConnectionBufferLimitBytes != rhs_storage._perConnectionBufferLimitBytes {return false}
+        if _storage._trafficDirection != rhs_storage._trafficDirection {return false}
+        if _storage._ignoreGlobalConnLimit != rhs_storage._ignoreGlobalConnLimit {return false}
+        if _storage._tcpBacklogSize != rhs_storage._tcpBacklogSize {return false}
+        if _storage._tcpFastOpenQueueLength != rhs_storage._tcpFastOpenQueueLength {return false}
+        if _storage._maxConnectionsToAcceptPerSocketEvent != rhs_storage._maxConnectionsToAcceptPerSocketEvent {return false}
+        if _storage._transparent != rhs_storage._transparent {return false}
+        if _storage._freebind != rhs_storage._freebind {return false}
+        if _storage._socketOptions != rhs_storage._socketOptions {return false}
+        if _storage._reusePort != rhs_storage._reusePort {return false}
+        if _storage._enableReusePort != rhs_storage._enableReusePort {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Listener_V3_AdditionalAddress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".AdditionalAddress"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}address\0\u{3}socket_options\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -106,14 +429,8 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._address) }()
-      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.filterChains) }()
-      case 5: try { try decoder.decodeSingularMessageField(value: &self._perConnectionBufferLimitBytes) }()
-      case 16: try { try decoder.decodeSingularEnumField(value: &self.trafficDirection) }()
-      case 24: try { try decoder.decodeSingularMessageField(value: &self._tcpBacklogSize) }()
-      case 28: try { try decoder.decodeSingularStringField(value: &self.statPrefix) }()
-      case 31: try { try decoder.decodeSingularBoolField(value: &self.ignoreGlobalConnLimit) }()
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._address) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._socketOptions) }()
       default: break
       }
     }
@@ -124,42 +441,18 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
     // allocates stack space for every if/case branch local when no optimizations
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.name.isEmpty {
-      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
-    }
     try { if let v = self._address {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._socketOptions {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
-    if !self.filterChains.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.filterChains, fieldNumber: 3)
-    }
-    try { if let v = self._perConnectionBufferLimitBytes {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
-    } }()
-    if self.trafficDirection != .unspecified {
-      try visitor.visitSingularEnumField(value: self.trafficDirection, fieldNumber: 16)
-    }
-    try { if let v = self._tcpBacklogSize {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
-    } }()
-    if !self.statPrefix.isEmpty {
-      try visitor.visitSingularStringField(value: self.statPrefix, fieldNumber: 28)
-    }
-    if self.ignoreGlobalConnLimit != false {
-      try visitor.visitSingularBoolField(value: self.ignoreGlobalConnLimit, fieldNumber: 31)
-    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  public static func ==(lhs: Envoy_Config_Listener_V3_Listener, rhs: Envoy_Config_Listener_V3_Listener) -> Bool {
-    if lhs.name != rhs.name {return false}
+  public static func ==(lhs: Envoy_Config_Listener_V3_AdditionalAddress, rhs: Envoy_Config_Listener_V3_AdditionalAddress) -> Bool {
     if lhs._address != rhs._address {return false}
-    if lhs.statPrefix != rhs.statPrefix {return false}
-    if lhs.filterChains != rhs.filterChains {return false}
-    if lhs._perConnectionBufferLimitBytes != rhs._perConnectionBufferLimitBytes {return false}
-    if lhs.trafficDirection != rhs.trafficDirection {return false}
-    if lhs.ignoreGlobalConnLimit != rhs.ignoreGlobalConnLimit {return false}
-    if lhs._tcpBacklogSize != rhs._tcpBacklogSize {return false}
+    if lhs._socketOptions != rhs._socketOptions {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -221,12 +221,14 @@ struct Transcoder {
     }
     let url = document.text(entry.value)
     let name = url.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(url[url.index(after: $0)...]) } ?? url
-    let known = schema.message(named: name)
-    wire.data(1, Array((name == url ? "type.googleapis.com/" + name : url).utf8))
-    guard allowed.contains(name), let known else {
-      unknownType(entry.value, name, allowed: allowed, isOptional: isOptional(parent))
+    let typeURL = Array((name == url ? "type.googleapis.com/" + name : url).utf8)
+    guard allowed.contains(name), let known = schema.message(named: name) else {
+      // An optional filter that is left out is left empty; of an alternative the name stays.
+      if isAlternative { wire.data(1, typeURL) }
+      unknownType(entry.value, name, allowed: allowed, isOptional: isOptional(parent) || isAlternative)
       return
     }
+    wire.data(1, typeURL)
     let open = wire.begin(2)
     fields(of: node, schema.messages[known], isAny: true)
     wire.end(open)
@@ -238,7 +240,15 @@ struct Transcoder {
     return document.kind(entry.value) == .plain && document.text(entry.value) == "true"
   }
 
+  /// Whether the place is one of several of which the first that is supported is taken.
+  private var isAlternative: Bool {
+    let steps = path.steps
+    guard steps.count >= 5, case .index = steps[steps.count - 3] else { return false }
+    return steps[steps.count - 5] == .field("load_balancing_policy") && steps[steps.count - 4] == .field("policies")
+  }
+
   private mutating func unknownType(_ node: NodeID, _ name: String, allowed: [String], isOptional: Bool) {
+    let reason = isAlternative ? "the next one is used" : "the filter is left out, because is_optional is true"
     path.steps.append(.field("@type"))
     defer { path.steps.removeLast() }
     let supported = Self.list(allowed)
@@ -246,7 +256,7 @@ struct Transcoder {
       report(node, "\(name) cannot be used here (allowed: \(supported))")
     } else if ExtensionTypes.isKnown(name) {
       if isOptional {
-        report(node, "\(name) is not supported yet: the filter is left out, because is_optional is true", .warning)
+        report(node, "\(name) is not supported yet: \(reason)", .warning)
       } else {
         report(node, "Envoy has \(name), but it is not supported yet (supported here: \(supported))")
       }

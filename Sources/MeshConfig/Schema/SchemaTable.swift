@@ -56,18 +56,27 @@ message envoy.config.accesslog.v3.StatusCodeFilter
 message envoy.config.accesslog.v3.TraceableFilter
 message envoy.config.bootstrap.v3.Admin
 3 address message:envoy.config.core.v3.Address
-others 5:access_log 1:access_log_path 2:profile_path 4:socket_options 6:ignore_global_conn_limit 7:allow_paths
+5 access_log repeated:message:envoy.config.accesslog.v3.AccessLog
+6 ignore_global_conn_limit bool
+7 allow_paths repeated:message:envoy.type.matcher.v3.StringMatcher
+others 1:access_log_path 2:profile_path 4:socket_options
 message envoy.config.bootstrap.v3.Bootstrap
 1 node message:envoy.config.core.v3.Node
 2 static_resources message:envoy.config.bootstrap.v3.Bootstrap.StaticResources
+4 cluster_manager message:envoy.config.bootstrap.v3.ClusterManager
 12 admin message:envoy.config.bootstrap.v3.Admin
 15 overload_manager message:envoy.config.overload.v3.OverloadManager
+13 stats_config message:envoy.config.metrics.v3.StatsConfig
 17 layered_runtime message:envoy.config.bootstrap.v3.LayeredRuntime
-others 26:node_context_params 3:dynamic_resources 4:cluster_manager 14:hds_config 5:flags_path 6:stats_sinks 39:deferred_stat_options 13:stats_config 7:stats_flush_interval 29:stats_flush_on_admin 42:stats_eviction_interval 8:watchdog 27:watchdogs 9:tracing 16:enable_dispatcher_stats 18:header_prefix 19:stats_server_version_override 20:use_tcp_for_dns_lookups 30:dns_resolution_config 31:typed_dns_resolver_config 21:bootstrap_extensions 28:fatal_actions 22:config_sources 23:default_config_source 24:default_socket_interface 25:certificate_provider_instances 32:inline_headers 33:perf_tracing_file_path 34:default_regex_engine 35:xds_delegate_extension 36:xds_config_tracker_extension 37:listener_manager 38:application_log_config 40:grpc_async_client_manager_config 41:memory_allocator_manager
+31 typed_dns_resolver_config message:envoy.config.core.v3.TypedExtensionConfig
+others 26:node_context_params 3:dynamic_resources 14:hds_config 5:flags_path 6:stats_sinks 39:deferred_stat_options 7:stats_flush_interval 29:stats_flush_on_admin 42:stats_eviction_interval 8:watchdog 27:watchdogs 9:tracing 16:enable_dispatcher_stats 18:header_prefix 19:stats_server_version_override 20:use_tcp_for_dns_lookups 30:dns_resolution_config 21:bootstrap_extensions 28:fatal_actions 22:config_sources 23:default_config_source 24:default_socket_interface 25:certificate_provider_instances 32:inline_headers 33:perf_tracing_file_path 34:default_regex_engine 35:xds_delegate_extension 36:xds_config_tracker_extension 37:listener_manager 38:application_log_config 40:grpc_async_client_manager_config 41:memory_allocator_manager
 message envoy.config.bootstrap.v3.Bootstrap.StaticResources
 1 listeners repeated:message:envoy.config.listener.v3.Listener
 2 clusters repeated:message:envoy.config.cluster.v3.Cluster
 others 3:secrets
+message envoy.config.bootstrap.v3.ClusterManager
+3 upstream_bind_config message:envoy.config.core.v3.BindConfig
+others 1:local_cluster_name 2:outlier_detection 4:load_stats_config 5:enable_deferred_cluster_creation
 message envoy.config.bootstrap.v3.LayeredRuntime
 1 layers repeated:message:envoy.config.bootstrap.v3.RuntimeLayer
 message envoy.config.bootstrap.v3.RuntimeLayer
@@ -90,25 +99,70 @@ message envoy.config.cluster.v3.CircuitBreakers.Thresholds
 2 max_connections message:google.protobuf.UInt32Value
 3 max_pending_requests message:google.protobuf.UInt32Value
 4 max_requests message:google.protobuf.UInt32Value
-others 5:max_retries 8:retry_budget 6:track_remaining 7:max_connection_pools
+5 max_retries message:google.protobuf.UInt32Value
+6 track_remaining bool
+7 max_connection_pools message:google.protobuf.UInt32Value
+others 8:retry_budget
 message envoy.config.cluster.v3.Cluster
 oneof cluster_discovery_type
+oneof lb_config
 1 name string required min_len=1
 28 alt_stat_name string
 2 type enum:envoy.config.cluster.v3.Cluster.DiscoveryType oneof=cluster_discovery_type
 4 connect_timeout message:google.protobuf.Duration gt=0
 5 per_connection_buffer_limit_bytes message:google.protobuf.UInt32Value
 6 lb_policy enum:envoy.config.cluster.v3.Cluster.LbPolicy
+41 load_balancing_policy message:envoy.config.cluster.v3.LoadBalancingPolicy
+37 least_request_lb_config message:envoy.config.cluster.v3.Cluster.LeastRequestLbConfig oneof=lb_config
 33 load_assignment message:envoy.config.endpoint.v3.ClusterLoadAssignment
 10 circuit_breakers message:envoy.config.cluster.v3.CircuitBreakers
 36 typed_extension_protocol_options map:message:google.protobuf.Any types=envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+29 common_http_protocol_options message:envoy.config.core.v3.HttpProtocolOptions deprecated=typed_extension_protocol_options
+13 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions deprecated=typed_extension_protocol_options
+9 max_requests_per_connection message:google.protobuf.UInt32Value deprecated=typed_extension_protocol_options
 16 dns_refresh_rate message:google.protobuf.Duration gt=1000000
+58 dns_jitter message:google.protobuf.Duration gte=0
+44 dns_failure_refresh_rate message:envoy.config.cluster.v3.Cluster.RefreshRate
+39 respect_dns_ttl bool
 17 dns_lookup_family enum:envoy.config.cluster.v3.Cluster.DnsLookupFamily
-others 43:transport_socket_matches 59:transport_socket_matcher 38:cluster_type 3:eds_cluster_config 8:health_checks 9:max_requests_per_connection 46:upstream_http_protocol_options 29:common_http_protocol_options 13:http_protocol_options 14:http2_protocol_options 58:dns_jitter 44:dns_failure_refresh_rate 39:respect_dns_ttl 18:dns_resolvers 45:use_tcp_for_dns_lookups 53:dns_resolution_config 55:typed_dns_resolver_config 54:wait_for_warm_on_init 19:outlier_detection 20:cleanup_interval 21:upstream_bind_config 22:lb_subset_config 23:ring_hash_lb_config 52:maglev_lb_config 34:original_dst_lb_config 37:least_request_lb_config 56:round_robin_lb_config 27:common_lb_config 24:transport_socket 25:metadata 26:protocol_selection 30:upstream_connection_options 31:close_connections_on_host_health_failure 32:ignore_health_on_host_removal 40:filters 41:load_balancing_policy 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats 50:preconnect_policy 51:connection_pool_per_downstream_connection
+18 dns_resolvers repeated:message:envoy.config.core.v3.Address deprecated=typed_dns_resolver_config
+45 use_tcp_for_dns_lookups bool deprecated=typed_dns_resolver_config
+53 dns_resolution_config message:envoy.config.core.v3.DnsResolutionConfig deprecated=typed_dns_resolver_config
+55 typed_dns_resolver_config message:envoy.config.core.v3.TypedExtensionConfig
+21 upstream_bind_config message:envoy.config.core.v3.BindConfig
+25 metadata message:envoy.config.core.v3.Metadata
+30 upstream_connection_options message:envoy.config.cluster.v3.UpstreamConnectionOptions
+50 preconnect_policy message:envoy.config.cluster.v3.Cluster.PreconnectPolicy
+51 connection_pool_per_downstream_connection bool
+others 43:transport_socket_matches 59:transport_socket_matcher 38:cluster_type 3:eds_cluster_config 8:health_checks 46:upstream_http_protocol_options 14:http2_protocol_options 54:wait_for_warm_on_init 19:outlier_detection 20:cleanup_interval 22:lb_subset_config 23:ring_hash_lb_config 52:maglev_lb_config 34:original_dst_lb_config 56:round_robin_lb_config 27:common_lb_config 24:transport_socket 26:protocol_selection 31:close_connections_on_host_health_failure 32:ignore_health_on_host_removal 40:filters 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats
+message envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
+1 choice_count message:google.protobuf.UInt32Value gte=2
+2 active_request_bias message:envoy.config.core.v3.RuntimeDouble
+others 3:slow_start_config
+message envoy.config.cluster.v3.Cluster.PreconnectPolicy
+1 per_upstream_preconnect_ratio message:google.protobuf.DoubleValue lte=3 gte=1
+others 2:predictive_preconnect_ratio
+message envoy.config.cluster.v3.Cluster.RefreshRate
+1 base_interval message:google.protobuf.Duration required gt=1000000
+2 max_interval message:google.protobuf.Duration gt=1000000
+message envoy.config.cluster.v3.LoadBalancingPolicy
+1 policies repeated:message:envoy.config.cluster.v3.LoadBalancingPolicy.Policy
+message envoy.config.cluster.v3.LoadBalancingPolicy.Policy
+4 typed_extension_config message:envoy.config.core.v3.TypedExtensionConfig required
+message envoy.config.cluster.v3.UpstreamConnectionOptions
+1 tcp_keepalive message:envoy.config.core.v3.TcpKeepalive
+others 2:set_local_interface_name_on_upstream_connections 3:happy_eyeballs_config
 message envoy.config.core.v3.Address
-oneof address
-1 socket_address message:envoy.config.core.v3.SocketAddress oneof=address required
-others 2:pipe 3:envoy_internal_address
+oneof address required
+1 socket_address message:envoy.config.core.v3.SocketAddress oneof=address
+2 pipe message:envoy.config.core.v3.Pipe oneof=address
+others 3:envoy_internal_address
+message envoy.config.core.v3.BindConfig
+1 source_address message:envoy.config.core.v3.SocketAddress
+2 freebind message:google.protobuf.BoolValue
+3 socket_options repeated:message:envoy.config.core.v3.SocketOption
+5 extra_source_addresses repeated:message:envoy.config.core.v3.ExtraSourceAddress
+others 4:additional_source_addresses 6:local_address_selector
 message envoy.config.core.v3.CidrRange
 1 address_prefix string required min_len=1
 2 prefix_len message:google.protobuf.UInt32Value lte=128
@@ -119,6 +173,15 @@ oneof specifier required
 3 inline_string string oneof=specifier
 4 environment_variable string oneof=specifier min_len=1
 others 5:watched_directory
+message envoy.config.core.v3.DnsResolutionConfig
+1 resolvers repeated:message:envoy.config.core.v3.Address required min_items=1
+2 dns_resolver_options message:envoy.config.core.v3.DnsResolverOptions
+message envoy.config.core.v3.DnsResolverOptions
+1 use_tcp_for_dns_lookups bool
+2 no_default_search_domain bool
+message envoy.config.core.v3.ExtraSourceAddress
+1 address message:envoy.config.core.v3.SocketAddress required
+2 socket_options message:envoy.config.core.v3.SocketOptionsOverride
 message envoy.config.core.v3.HeaderValue
 1 key string required min_len=1 max_bytes=16384 header_name
 2 value string max_bytes=16384 header_value
@@ -148,8 +211,8 @@ message envoy.config.core.v3.HttpProtocolOptions
 2 max_headers_count message:google.protobuf.UInt32Value gte=1
 4 max_stream_duration message:google.protobuf.Duration
 5 headers_with_underscores_action enum:envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction
+7 max_response_headers_kb message:google.protobuf.UInt32Value lte=8192 gt=0
 6 max_requests_per_connection message:google.protobuf.UInt32Value
-others 7:max_response_headers_kb
 message envoy.config.core.v3.JsonFormatOptions
 1 sort_properties bool
 message envoy.config.core.v3.Locality
@@ -165,6 +228,12 @@ message envoy.config.core.v3.Node
 3 metadata message:google.protobuf.Struct
 4 locality message:envoy.config.core.v3.Locality
 others 12:dynamic_parameters 6:user_agent_name 7:user_agent_version 8:user_agent_build_version 9:extensions 10:client_features 11:listening_addresses
+message envoy.config.core.v3.Pipe
+1 path string required min_len=1
+2 mode uint32 lte=511
+message envoy.config.core.v3.RuntimeDouble
+1 default_value double
+2 runtime_key string required
 message envoy.config.core.v3.RuntimeFractionalPercent
 1 default_value message:envoy.type.v3.FractionalPercent required
 2 runtime_key string
@@ -180,7 +249,19 @@ oneof port_specifier
 1 protocol enum:envoy.config.core.v3.SocketAddress.Protocol
 2 address string required min_len=1
 3 port_value uint32 oneof=port_specifier required lte=65535
-others 4:named_port 5:resolver_name 6:ipv4_compat 7:network_namespace_filepath
+6 ipv4_compat bool
+others 4:named_port 5:resolver_name 7:network_namespace_filepath
+message envoy.config.core.v3.SocketOption
+oneof value required
+1 description string
+2 level int64
+3 name int64
+4 int_value int64 oneof=value
+5 buf_value bytes oneof=value
+6 state enum:envoy.config.core.v3.SocketOption.SocketState
+others 7:type
+message envoy.config.core.v3.SocketOptionsOverride
+1 socket_options repeated:message:envoy.config.core.v3.SocketOption
 message envoy.config.core.v3.SubstitutionFormatString
 oneof format required
 1 text_format string oneof=format deprecated=text_format_source
@@ -190,9 +271,13 @@ oneof format required
 4 content_type string header_value
 7 json_format_options message:envoy.config.core.v3.JsonFormatOptions
 others 6:formatters
+message envoy.config.core.v3.TcpKeepalive
+1 keepalive_probes message:google.protobuf.UInt32Value
+2 keepalive_time message:google.protobuf.UInt32Value
+3 keepalive_interval message:google.protobuf.UInt32Value
 message envoy.config.core.v3.TypedExtensionConfig
 1 name string required min_len=1
-2 typed_config message:google.protobuf.Any required types=envoy.extensions.http.original_ip_detection.xff.v3.XffConfig,envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig,envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig
+2 typed_config message:google.protobuf.Any required types=envoy.extensions.http.original_ip_detection.xff.v3.XffConfig,envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig,envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig,envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig,envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin,envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest,envoy.extensions.load_balancing_policies.random.v3.Random
 message envoy.config.endpoint.v3.ClusterLoadAssignment
 1 cluster_name string required min_len=1
 2 endpoints repeated:message:envoy.config.endpoint.v3.LocalityLbEndpoints
@@ -205,12 +290,18 @@ message envoy.config.endpoint.v3.LbEndpoint
 oneof host_identifier
 1 endpoint message:envoy.config.endpoint.v3.Endpoint oneof=host_identifier required
 2 health_status enum:envoy.config.core.v3.HealthStatus
+3 metadata message:envoy.config.core.v3.Metadata
 4 load_balancing_weight message:google.protobuf.UInt32Value gte=1
-others 5:endpoint_name 3:metadata
+others 5:endpoint_name
 message envoy.config.endpoint.v3.LocalityLbEndpoints
 1 locality message:envoy.config.core.v3.Locality
+9 metadata message:envoy.config.core.v3.Metadata
 2 lb_endpoints repeated:message:envoy.config.endpoint.v3.LbEndpoint
-others 9:metadata 7:load_balancer_endpoints 8:leds_cluster_locality_config 3:load_balancing_weight 5:priority 6:proximity
+5 priority uint32 lte=128
+others 7:load_balancer_endpoints 8:leds_cluster_locality_config 3:load_balancing_weight 6:proximity
+message envoy.config.listener.v3.AdditionalAddress
+1 address message:envoy.config.core.v3.Address required
+2 socket_options message:envoy.config.core.v3.SocketOptionsOverride
 message envoy.config.listener.v3.Filter
 oneof config_type
 1 name string required min_len=1
@@ -218,18 +309,41 @@ oneof config_type
 others 5:config_discovery
 message envoy.config.listener.v3.FilterChain
 3 filters repeated:message:envoy.config.listener.v3.Filter required max_items=1
+5 metadata message:envoy.config.core.v3.Metadata
 7 name string
-others 1:filter_chain_match 4:use_proxy_proto 5:metadata 6:transport_socket 9:transport_socket_connect_timeout
+others 1:filter_chain_match 4:use_proxy_proto 6:transport_socket 9:transport_socket_connect_timeout
 message envoy.config.listener.v3.Listener
 1 name string
 2 address message:envoy.config.core.v3.Address required
+33 additional_addresses repeated:message:envoy.config.listener.v3.AdditionalAddress
 28 stat_prefix string
+6 metadata message:envoy.config.core.v3.Metadata
 3 filter_chains repeated:message:envoy.config.listener.v3.FilterChain required max_items=1
 5 per_connection_buffer_limit_bytes message:google.protobuf.UInt32Value
 16 traffic_direction enum:envoy.config.core.v3.TrafficDirection
 31 ignore_global_conn_limit bool
 24 tcp_backlog_size message:google.protobuf.UInt32Value
-others 33:additional_addresses 36:fcds_config 32:filter_chain_matcher 4:use_original_dst 25:default_filter_chain 6:metadata 7:deprecated_v1 8:drain_type 9:listener_filters 15:listener_filters_timeout 17:continue_on_listener_filters_timeout 10:transparent 11:freebind 13:socket_options 12:tcp_fast_open_queue_length 18:udp_listener_config 19:api_listener 20:connection_balance_config 21:reuse_port 29:enable_reuse_port 22:access_log 34:max_connections_to_accept_per_socket_event 26:bind_to_port 27:internal_listener 30:enable_mptcp 35:bypass_overload_manager
+12 tcp_fast_open_queue_length message:google.protobuf.UInt32Value
+34 max_connections_to_accept_per_socket_event message:google.protobuf.UInt32Value gt=0
+10 transparent message:google.protobuf.BoolValue
+11 freebind message:google.protobuf.BoolValue
+13 socket_options repeated:message:envoy.config.core.v3.SocketOption
+21 reuse_port bool deprecated=enable_reuse_port
+29 enable_reuse_port message:google.protobuf.BoolValue
+others 36:fcds_config 32:filter_chain_matcher 4:use_original_dst 25:default_filter_chain 7:deprecated_v1 8:drain_type 9:listener_filters 15:listener_filters_timeout 17:continue_on_listener_filters_timeout 18:udp_listener_config 19:api_listener 20:connection_balance_config 22:access_log 26:bind_to_port 27:internal_listener 30:enable_mptcp 35:bypass_overload_manager
+message envoy.config.metrics.v3.HistogramBucketSettings
+1 match message:envoy.type.matcher.v3.StringMatcher required
+2 buckets repeated:double required gt=0
+others 3:bins
+message envoy.config.metrics.v3.StatsConfig
+3 stats_matcher message:envoy.config.metrics.v3.StatsMatcher
+4 histogram_bucket_settings repeated:message:envoy.config.metrics.v3.HistogramBucketSettings
+others 1:stats_tags 2:use_all_default_tags
+message envoy.config.metrics.v3.StatsMatcher
+oneof stats_matcher required
+1 reject_all bool oneof=stats_matcher
+2 exclusion_list message:envoy.type.matcher.v3.ListStringMatcher oneof=stats_matcher
+3 inclusion_list message:envoy.type.matcher.v3.ListStringMatcher oneof=stats_matcher
 message envoy.config.overload.v3.OverloadManager
 2 resource_monitors repeated:message:envoy.config.overload.v3.ResourceMonitor required min_items=1
 others 1:refresh_interval 3:actions 5:loadshed_points 4:buffer_factory_config
@@ -530,20 +644,43 @@ message envoy.extensions.http.original_ip_detection.xff.v3.XffConfig
 3 skip_xff_append message:google.protobuf.BoolValue
 message envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs
 1 cidrs repeated:message:envoy.config.core.v3.CidrRange
+message envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
+1 choice_count message:google.protobuf.UInt32Value gte=2
+2 active_request_bias message:envoy.config.core.v3.RuntimeDouble
+6 selection_method enum:envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod
+others 3:slow_start_config 4:locality_lb_config 5:enable_full_scan
+message envoy.extensions.load_balancing_policies.random.v3.Random
+others 1:locality_lb_config
+message envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin
+others 1:slow_start_config 2:locality_lb_config
+message envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
+1 resolvers repeated:message:envoy.config.core.v3.Address
+3 use_resolvers_as_fallback bool
+2 dns_resolver_options message:envoy.config.core.v3.DnsResolverOptions
+6 query_timeout_seconds message:google.protobuf.UInt64Value gte=1
+7 query_tries message:google.protobuf.UInt32Value gte=1
+8 rotate_nameservers bool
+others 4:filter_unroutable_families 5:udp_max_queries 9:edns0_max_payload_size 10:max_udp_channel_duration 11:reinit_channel_on_timeout
 message envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
 1 pack_trace_reason message:google.protobuf.BoolValue
 2 use_request_id_for_trace_sampling message:google.protobuf.BoolValue
 message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
 1 max_active_downstream_connections int64 required gt=0
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-oneof upstream_protocol_options
+oneof upstream_protocol_options required
 1 common_http_protocol_options message:envoy.config.core.v3.HttpProtocolOptions
-3 explicit_http_config message:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig oneof=upstream_protocol_options required
-others 2:upstream_http_protocol_options 4:use_downstream_protocol_config 5:auto_config 6:http_filters 7:header_validation_config 8:outlier_detection 9:request_mirror_policies 10:hash_policy 11:retry_policy
+3 explicit_http_config message:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig oneof=upstream_protocol_options
+4 use_downstream_protocol_config message:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig oneof=upstream_protocol_options
+others 2:upstream_http_protocol_options 5:auto_config 6:http_filters 7:header_validation_config 8:outlier_detection 9:request_mirror_policies 10:hash_policy 11:retry_policy
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
 oneof protocol_config
 1 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions oneof=protocol_config required
 others 2:http2_protocol_options 3:http3_protocol_options
+message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig
+1 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions
+others 2:http2_protocol_options 3:http3_protocol_options
+message envoy.type.matcher.v3.ListStringMatcher
+1 patterns repeated:message:envoy.type.matcher.v3.StringMatcher required min_items=1
 message envoy.type.matcher.v3.MetadataMatcher
 1 filter string required min_len=1
 2 path repeated:message:envoy.type.matcher.v3.MetadataMatcher.PathSegment required min_items=1
@@ -609,7 +746,7 @@ enum envoy.config.accesslog.v3.GrpcStatusFilter.Status
 enum envoy.config.cluster.v3.Cluster.DiscoveryType
 0 STATIC
 1 STRICT_DNS
-2 LOGICAL_DNS unsupported
+2 LOGICAL_DNS
 3 EDS unsupported
 4 ORIGINAL_DST unsupported
 enum envoy.config.cluster.v3.Cluster.DnsLookupFamily
@@ -620,12 +757,12 @@ enum envoy.config.cluster.v3.Cluster.DnsLookupFamily
 4 ALL
 enum envoy.config.cluster.v3.Cluster.LbPolicy
 0 ROUND_ROBIN
-1 LEAST_REQUEST unsupported
+1 LEAST_REQUEST
 2 RING_HASH unsupported
-3 RANDOM unsupported
+3 RANDOM
 5 MAGLEV unsupported
 6 CLUSTER_PROVIDED unsupported
-7 LOAD_BALANCING_POLICY_CONFIG unsupported
+7 LOAD_BALANCING_POLICY_CONFIG
 enum envoy.config.core.v3.HeaderValueOption.HeaderAppendAction
 0 APPEND_IF_EXISTS_OR_ADD
 1 ADD_IF_ABSENT
@@ -648,6 +785,10 @@ enum envoy.config.core.v3.RoutingPriority
 enum envoy.config.core.v3.SocketAddress.Protocol
 0 TCP
 1 UDP unsupported
+enum envoy.config.core.v3.SocketOption.SocketState
+0 STATE_PREBIND
+1 STATE_BOUND
+2 STATE_LISTENING
 enum envoy.config.core.v3.TrafficDirection
 0 UNSPECIFIED
 1 INBOUND
@@ -705,6 +846,9 @@ enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionM
 enum envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders
 0 DEFAULT
 1 PROPER_CASE
+enum envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod
+0 N_CHOICES
+1 FULL_SCAN
 enum envoy.type.v3.FractionalPercent.DenominatorType
 0 HUNDRED
 1 TEN_THOUSAND

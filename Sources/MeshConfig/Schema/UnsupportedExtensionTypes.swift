@@ -332,13 +332,10 @@ envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided
 envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig
 envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig
 envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig
-envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
 envoy.extensions.load_balancing_policies.maglev.v3.Maglev
 envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost
 envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst
-envoy.extensions.load_balancing_policies.random.v3.Random
 envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash
-envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin
 envoy.extensions.load_balancing_policies.subset.v3.Subset
 envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality
 envoy.extensions.local_address_selectors.filter_state_override.v3.Config
@@ -368,7 +365,6 @@ envoy.extensions.matching.input_matchers.ip.v3.Ip
 envoy.extensions.matching.input_matchers.metadata.v3.Metadata
 envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction
 envoy.extensions.network.dns_resolver.apple.v3.AppleDnsResolverConfig
-envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
 envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig
 envoy.extensions.network.socket_interface.v3.DefaultSocketInterface
 envoy.extensions.network.socket_interface.v3.IoUringOptions

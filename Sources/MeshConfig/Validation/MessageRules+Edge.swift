@@ -6,7 +6,8 @@ extension MessageRules {
     static func check(_ manager: HttpConnectionManager, _ report: Report) {
       if !manager.originalIpDetectionExtensions.isEmpty {
         for (name, isSet) in [
-          ("use_remote_address", manager.useRemoteAddress.value), ("xff_num_trusted_hops", manager.xffNumTrustedHops > 0),
+          ("use_remote_address", manager.useRemoteAddress.value),
+          ("xff_num_trusted_hops", manager.xffNumTrustedHops > 0),
         ] where isSet {
           report([.field(name)], "must not be combined with original_ip_detection_extensions", .value)
         }

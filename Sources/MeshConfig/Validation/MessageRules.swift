@@ -35,6 +35,13 @@ enum MessageRules {
     case WeightedCluster.protoMessageName: decode(bytes) { weightedCluster($0, report) }
     case HeaderValueOption.protoMessageName: decode(bytes) { headerValueOption($0, report) }
     case Cluster.protoMessageName: decode(bytes) { cluster($0, report) }
+    case TcpKeepalive.protoMessageName: decode(bytes) { keepAlive($0, report) }
+    case Metadata.protoMessageName:
+      decode(bytes) { (metadata: Metadata) in
+        if metadata.filterMetadata[""] != nil {
+          report([.field("filter_metadata"), .key("")], "a name must not be empty", .value)
+        }
+      }
     default: break
     }
   }
@@ -201,6 +208,16 @@ enum MessageRules {
 
   // MARK: Clusters
 
+  /// Linux's bounds.
+  private static func keepAlive(_ settings: TcpKeepalive, _ report: Report) {
+    func check(_ field: String, _ value: UInt32, _ most: UInt32) {
+      if value < 1 || value > most { report([.field(field)], "must be 1 to \(most), not \(value)", .value) }
+    }
+    if settings.hasKeepaliveProbes { check("keepalive_probes", settings.keepaliveProbes.value, 127) }
+    if settings.hasKeepaliveTime { check("keepalive_time", settings.keepaliveTime.value, 32767) }
+    if settings.hasKeepaliveInterval { check("keepalive_interval", settings.keepaliveInterval.value, 32767) }
+  }
+
   private static func cluster(_ cluster: Cluster, _ report: Report) {
     for key in cluster.typedExtensionProtocolOptions.keys.sorted()
     where key != UpstreamHttpProtocolOptions.protoMessageName {
@@ -212,6 +229,9 @@ enum MessageRules {
       report(
         [.field("circuit_breakers"), .field("thresholds"), .index(index)],
         "has no effect: thresholds[\(first)] has the same priority", .doubtful)
+    }
+    if cluster.lbConfig != nil, cluster.hasLoadBalancingPolicy || cluster.lbPolicy != .leastRequest {
+      report([.field("least_request_lb_config")], "has no effect without lb_policy: LEAST_REQUEST", .doubtful)
     }
     guard cluster.type == .static else { return }
     for (group, locality) in cluster.loadAssignment.endpoints.enumerated() {

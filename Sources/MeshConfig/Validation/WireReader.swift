@@ -61,6 +61,7 @@ struct WireReader {
 
 extension WireReader.Value {
   var varint: UInt64? { if case .varint(let value) = self { value } else { nil } }
+  var fixed64: UInt64? { if case .fixed64(let value) = self { value } else { nil } }
   var bytes: UnsafeRawBufferPointer? { if case .bytes(let value) = self { value } else { nil } }
   /// The bytes as text.
   var text: String? { bytes.map { String(decoding: $0, as: UTF8.self) } }

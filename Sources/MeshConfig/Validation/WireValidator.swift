@@ -128,7 +128,12 @@ struct WireValidator {
       number(Int64(bitPattern: given), rules) { "\($0)" }
     case .enumeration(let place):
       if let given = value.varint { enumeration(Int32(truncatingIfNeeded: given), schema.enums[place]) }
-    case .uint64, .float, .double, .bytes:
+    case .uint64:
+      guard let given = value.varint else { return }
+      number(Int64(clamping: given), rules) { "\($0)" }
+    case .double:
+      if let bits = value.fixed64 { real(Double(bitPattern: bits), rules) }
+    case .float, .bytes:
       break
     }
   }
@@ -164,6 +169,13 @@ struct WireValidator {
     } else if let upper = rules.upper, value > upper.value || (upper.exclusive && value == upper.value) {
       report(path, "must be \(range(rules, shown) ?? ""), not \(shown(value))")
     }
+  }
+
+  /// Of real numbers the bounds are whole and belong to the range.
+  private func real(_ value: Double, _ rules: FieldRules) {
+    let isInRange =
+      (rules.lower.map { value >= Double($0.value) } ?? true) && (rules.upper.map { value <= Double($0.value) } ?? true)
+    if !isInRange { report(path, "must be \(range(rules, { "\($0)" }) ?? ""), not \(value)") }
   }
 
   /// `1 to 8192`, `at least 1`, `more than 0s`; nil without bounds.

@@ -9,7 +9,8 @@ public struct ClientConnectionSettings: Sendable {
   /// An unused connection is closed after this time; nil: never. An upstream that announces a shorter time by
   /// `Keep-Alive: timeout=` is believed.
   public var idleTimeout: Nanoseconds?
-  /// A connection of this age takes no further request (`max_connection_duration`); nil: no limit.
+  /// A connection of this age takes no further request and closes when it is idle (`max_connection_duration`); nil: no
+  /// limit.
   public var maximumDuration: Nanoseconds?
   /// Requests sent over one connection (`max_requests_per_connection`); 0: unlimited.
   public var maximumRequests: UInt32 = 0
@@ -40,7 +41,9 @@ public protocol ClientConnectionOwner: AnyObject {
 
 /// One HTTP/1.1 connection to an upstream: sends one request at a time, reads its response.
 public final class ClientConnection: IOHandler, Flushable, TimerTarget {
-  public enum CloseReason: UInt8, Sendable { case remote, local, idleTimeout, maximumRequests, protocolError }
+  public enum CloseReason: UInt8, Sendable {
+    case remote, local, idleTimeout, maximumRequests, maximumDuration, protocolError
+  }
   enum Phase: UInt8 { case connecting, idle, busy, closed }
 
   public let loop: EventLoop
@@ -65,6 +68,10 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   private var idleLimit: Nanoseconds?
   /// When `connect` was called.
   public let openedAt: MonotonicTime
+  /// From when on it takes no further request.
+  private var expiresAt = MonotonicTime.never
+  /// The other end.
+  public let address: SocketAddress
   private var phase = Phase.connecting
   private var method = HTTPMethod.get
   private var requestFraming = BodyFraming.none
@@ -98,12 +105,15 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
       headerSent: requestFieldBytes)
   }
 
-  /// - Parameter descriptor: a connecting non-blocking socket; this owns it from now on.
+  /// - Parameters:
+  ///   - descriptor: a connecting non-blocking socket; this owns it from now on.
+  ///   - address: what it connects to.
   public init(
-    loop: EventLoop, descriptor: Int32, settings: ClientConnectionSettings, headerMaps: HeaderMapPool,
-    owner: any ClientConnectionOwner
+    loop: EventLoop, descriptor: Int32, address: SocketAddress, settings: ClientConnectionSettings,
+    headerMaps: HeaderMapPool, owner: any ClientConnectionOwner
   ) {
     self.loop = loop
+    self.address = address
     self.settings = settings
     self.headerMaps = headerMaps
     self.owner = owner
@@ -267,8 +277,9 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
       owner.connectionFailed(self, .connectionTimeout, errno: 0)
       close(.local)
     case .idle:
-      guard let limit = idleLimit else { return }
-      loop.now >= idleSince + limit ? close(.idleTimeout) : timer?.arm(at: idleSince + limit)
+      if loop.now >= expiresAt { return close(.maximumDuration) }
+      let idleEnd = idleLimit.map { idleSince + $0 } ?? .never
+      loop.now >= idleEnd ? close(.idleTimeout) : timer?.arm(at: min(idleEnd, expiresAt))
     case .busy, .closed: break
     }
   }
@@ -281,9 +292,12 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
       return false
     }
     guard events.contains(.writable) else { return false }
+    // Counted from here, as in Envoy.
+    if let duration = settings.maximumDuration { expiresAt = loop.now + duration }
     becomeIdle()
     transport.connected()
-    localAddress = Socket.localAddress(transport.descriptor)
+    // Our end of a Unix socket has no name.
+    if !address.isUnix { localAddress = Socket.localAddress(transport.descriptor) }
     establishedAt = loop.now
     owner.connectionEstablished(self)
     return phase != .closed
@@ -458,10 +472,10 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   private func finishExchange() {
     guard phase == .busy, responseDone, requestDone else { return }
     receiver = nil
-    let isOld = settings.maximumDuration.map { loop.now >= openedAt + $0 } ?? false
-    let isLast = isOld || settings.maximumRequests > 0 && requestCount >= settings.maximumRequests
-    guard keepAlive, !isLast, !transport.peerClosed, transport.output.isEmpty else {
-      return close(isLast ? .maximumRequests : .local)
+    let isOld = loop.now >= expiresAt
+    let isLast = settings.maximumRequests > 0 && requestCount >= settings.maximumRequests
+    guard keepAlive, !isOld, !isLast, !transport.peerClosed, transport.output.isEmpty else {
+      return close(isLast ? .maximumRequests : isOld ? .maximumDuration : .local)
     }
     becomeIdle()
     // Bytes behind the response would otherwise be taken for the next request's answer: look at all that was read first.
@@ -472,7 +486,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   private func becomeIdle() {
     phase = .idle
     idleSince = loop.now
-    timer?.arm(at: idleLimit.map { idleSince + $0 } ?? .never)
+    timer?.arm(at: min(idleLimit.map { idleSince + $0 } ?? .never, expiresAt))
   }
 
   private func release() {

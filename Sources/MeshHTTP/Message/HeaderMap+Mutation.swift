@@ -66,7 +66,7 @@ extension HeaderMap {
   }
 
   /// Joins `value` to what is there with `separator` between, several fields of this name becoming one (RFC 9110 §5.3);
-  /// without one a field is added. Nothing happens for `.other`.
+  /// without one a field is added, and an empty one gives way. Nothing happens for `.other`.
   public func appendValue(_ id: HeaderID, separator: StaticString, _ value: Bytes) {
     guard id != .other else { return }
     if breaksStartLine(id, value) { return withStartLinePart(id, value) { appendValue(id, separator: separator, $0) } }
@@ -74,6 +74,7 @@ extension HeaderMap {
     if repeated.contains(id) { combine(id, separator) }
     let index = Int(first[Int(id.rawValue)])
     let entry = entries[index]
+    if entry.valueLength == 0 { return set(id, value) }
     let kept = Int(entry.nameLength) &+ 2 &+ Int(entry.valueLength)
     let size = kept &+ separator.utf8CodeUnitCount &+ value.count &+ 2
     let outgrown = used &+ size > capacity ? grow(size) : nil

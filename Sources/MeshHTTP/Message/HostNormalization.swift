@@ -60,7 +60,9 @@ extension HeaderMap {
   public func normalizeHost(_ rules: HostNormalization, localPort: UInt16) {
     guard let host = value(.host), host.count > 0 else { return }
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: host.count) { buffer in
-      guard let out = buffer.baseAddress, let length = rules.apply(host, localPort: localPort, into: out) else { return }
+      guard let out = buffer.baseAddress, let length = rules.apply(host, localPort: localPort, into: out) else {
+        return
+      }
       set(.host, Bytes(start: out, count: length))
     }
   }

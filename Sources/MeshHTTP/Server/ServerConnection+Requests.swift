@@ -103,6 +103,7 @@ extension ServerConnection {
 
   private func refuse(_ headers: HeaderMap, _ error: HTTP1Error, _ count: Int) -> Int {
     beginRefusal()
+    wire.received = UInt64(count)
     handler.refuse(self, headers, error)
     return count
   }

@@ -3,15 +3,25 @@ import Glibc
 import MeshPrimitives
 
 /// How names are resolved.
-public struct ResolverOptions: Equatable, Sendable {
+public struct ResolverOptions: Hashable, Sendable {
   /// The servers to ask; empty: those of `/etc/resolv.conf`.
   public var servers: [SocketAddress] = []
+  /// `servers` are asked only where `/etc/resolv.conf` names none.
+  public var serversAreFallback = false
+  /// Questions go over TCP.
+  public var usesTCP = false
+  /// Names are taken as they are; otherwise the search domains of `/etc/resolv.conf` are tried too.
+  public var ignoresSearchDomains = false
+  /// The servers take turns; otherwise the second is asked when the first fails.
+  public var rotates = false
   /// For the first try of each server; later tries wait longer.
   public var timeout: Nanoseconds = .seconds(2)
   /// Tries of each server.
   public var tries = 3
   /// Names resolved at the same time; more fail with `overloaded`.
   public var maximumPending = 1024
+  /// Where the system's name servers are written.
+  public var systemConfiguration = "/etc/resolv.conf"
 
   public init() {}
 }
@@ -51,6 +61,9 @@ public final class Resolver: TimerTarget {
 
   /// The number of names being resolved.
   public var pendingCount: Int { pending }
+
+  /// Whether everyone who has asked has been answered.
+  public var isIdle: Bool { pending == 0 && settled.isEmpty }
 
   /// Looks a name up.
   /// - Parameter completion: on the loop's thread, after this call has returned.
@@ -94,9 +107,18 @@ public final class Resolver: TimerTarget {
   ) {
     guard let family = steps.first else { return done(.failure(ResolveError(.notFound, host, "no address"))) }
     sockets.query(host, family: family, flags: hintFlags) { [unowned(unsafe) self] result in
-      if case .failure = result, steps.count > 1 {
+      if case .failure(let error) = result, steps.count > 1 {
         // Not from within c-ares: it is walking its lists.
-        self.loop.defer { [weak self] in self?.ask(steps.dropFirst(), host, done) }
+        self.loop.defer { [weak self] in
+          self?.ask(steps.dropFirst(), host) { later in
+            // That the name has no address of one family says nothing while the other could not be asked for.
+            if case .failure(let last) = later, last.kind == .notFound, error.kind != .notFound {
+              done(.failure(error))
+            } else {
+              done(later)
+            }
+          }
+        }
       } else {
         done(result)
       }

@@ -25,20 +25,36 @@ final class ResolverSockets {
       Unmanaged<ResolverSockets>.fromOpaque(data).takeUnretainedValue().watch(socket, readable != 0, writable != 0)
     }
     settings.sock_state_cb_data = Unmanaged.passUnretained(self).toOpaque()
-    let mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS
+    settings.flags = (options.usesTCP ? ARES_FLAG_USEVC : 0) | (options.ignoresSearchDomains ? ARES_FLAG_NOSEARCH : 0)
+    // Also an empty list of search domains: ares_getaddrinfo of some versions does not look at the flag.
+    let mask =
+      ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS
+      | ARES_OPT_RESOLVCONF | (options.rotates ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE)
+      | (options.ignoresSearchDomains ? ARES_OPT_DOMAINS : 0)
     // A hosts file before DNS, whatever nsswitch.conf says.
     let status = "fb".withCString { lookups in
-      settings.lookups = UnsafeMutablePointer(mutating: lookups)
-      return ares_init_options(&channel, &settings, mask)
+      options.systemConfiguration.withCString { path in
+        settings.lookups = UnsafeMutablePointer(mutating: lookups)
+        settings.resolvconf_path = UnsafeMutablePointer(mutating: path)
+        return ares_init_options(&channel, &settings, mask)
+      }
     }
     guard status == 0, let channel else { throw ResolveError(status: status, "c-ares") }
-    if !options.servers.isEmpty {
+    if !options.servers.isEmpty, !options.serversAreFallback || !Self.namesServers(options.systemConfiguration) {
       let list = options.servers.map(\.description).joined(separator: ",")
       let set = ares_set_servers_ports_csv(channel, list)
       if set != 0 {
         close()
         throw ResolveError(status: set, list)
       }
+    }
+  }
+
+  /// Whether a file like `/etc/resolv.conf` has a line `nameserver …`.
+  private static func namesServers(_ path: String) -> Bool {
+    guard let text = try? FileContents.text(path, limit: 1 << 20) else { return false }
+    return text.split(separator: "\n").contains { line in
+      line.drop { $0 == " " || $0 == "\t" }.hasPrefix("nameserver")
     }
   }
 

@@ -156,6 +156,8 @@ public final class EventLoop {
   /// Handles what is ready, waiting at most `limit` for it; for tests and for start-up before `run()`.
   public func turn(upTo limit: Nanoseconds = .zero) {
     updateNow()
+    // What was asked for between two turns.
+    if flushCount != 0 { runFlushes() }
     let wait = waitTime()
     let limit = Self.roundedUp(limit)
     runOnce(timeout: wait < 0 ? limit : min(wait, limit))

@@ -13,16 +13,30 @@ public struct ListenOptions: Equatable, Sendable {
   public var transparent: Bool
   /// Inherited by accepted connections.
   public var keepAlive: KeepAlive?
+  /// All workers accept from one queue, instead of a socket each by SO_REUSEPORT. Envoy: `enable_reuse_port: false`.
+  public var sharesQueue: Bool
+  /// Connections with data in their first packet that the kernel holds (TCP_FASTOPEN); nil leaves it off. Envoy:
+  /// `tcp_fast_open_queue_length`.
+  public var fastOpenQueue: Int32?
+  /// Permissions of a Unix socket's file; nil for what the umask leaves. Envoy: `Pipe.mode`.
+  public var mode: UInt32?
+  /// Further options. Envoy: `socket_options`.
+  public var raw: [RawSocketOption]
 
   public init(
     backlog: Int32? = nil, acceptsV4: Bool = false, freeBind: Bool = false, transparent: Bool = false,
-    keepAlive: KeepAlive? = nil
+    keepAlive: KeepAlive? = nil, sharesQueue: Bool = false, fastOpenQueue: Int32? = nil, mode: UInt32? = nil,
+    raw: [RawSocketOption] = []
   ) {
     self.backlog = backlog
     self.acceptsV4 = acceptsV4
     self.freeBind = freeBind
     self.transparent = transparent
     self.keepAlive = keepAlive
+    self.sharesQueue = sharesQueue
+    self.fastOpenQueue = fastOpenQueue
+    self.mode = mode
+    self.raw = raw
   }
 }
 
@@ -68,6 +82,12 @@ public final class BoundSockets: ListenSocketSource {
       if lock == nil { lock = try Self.lock(final) }
       return OpenedSockets(address: final, descriptors: opened, isShared: false, lock: lock ?? .foreign)
     } catch {
+      // What was bound before something else failed.
+      if address.isPathName, let first = opened.first, Socket.localAddress(first) == address,
+        let path = address.unixPath
+      {
+        _ = clinux_unlink(path)
+      }
       for fd in opened { _ = clinux_close(fd) }
       if case .taken(let fd)? = lock { _ = clinux_close(fd) }
       throw error
@@ -87,7 +107,7 @@ public final class BoundSockets: ListenSocketSource {
   ) throws(ListenError) {
     var address = address
     while opened.count < workers {
-      if address.isUnix, let first = opened.first {
+      if address.isUnix || options.sharesQueue, let first = opened.first {
         // Unix sockets have no SO_REUSEPORT: all workers accept from one queue.
         let fd = clinux_duplicate(first)
         if fd < 0 { throw .failed(SystemError("dup", result: fd, address.description)) }
@@ -99,11 +119,23 @@ public final class BoundSockets: ListenSocketSource {
       opened.append(fd)
       let isFirst = opened.count == 1
       if !address.isUnix { try prepare(fd, address, options, shared: !isFirst) }
+      try apply(.beforeBind, options, fd, address)
+      // Before there is a file, so that it never lets anyone in whom the mode keeps out.
+      let mode = address.isPathName ? options.mode : nil
+      if let mode { _ = clinux_change_descriptor_mode(fd, mode) }
       let bound = Socket.bind(fd, address)
       if bound < 0 { throw refusal("bind", bound, address) }
-      if isFirst, workers > 1, !address.isUnix { try set(fd, CLINUX_REUSEPORT, 1, address) }
+      if let mode, let path = address.unixPath {
+        // What the umask took away.
+        let changed = clinux_change_mode(path, mode)
+        if changed < 0 { throw .failed(SystemError("chmod", result: changed, path)) }
+      }
+      if isFirst, workers > 1, !address.isUnix, !options.sharesQueue { try set(fd, CLINUX_REUSEPORT, 1, address) }
+      try apply(.bound, options, fd, address)
       let listening = clinux_listen(fd, options.backlog ?? 65535)
       if listening < 0 { throw refusal("listen", listening, address) }
+      if let queue = options.fastOpenQueue, !address.isUnix { try set(fd, CLINUX_FASTOPEN, queue, address) }
+      try apply(.listening, options, fd, address)
       if isFirst, !address.isUnix, let actual = Socket.localAddress(fd) { address = actual }
     }
   }
@@ -121,6 +153,13 @@ public final class BoundSockets: ListenSocketSource {
     if let keepAlive = options.keepAlive { Socket.setKeepAlive(fd, keepAlive) }
   }
 
+  private static func apply(
+    _ state: RawSocketOption.State, _ options: ListenOptions, _ fd: Int32, _ address: SocketAddress
+  ) throws(ListenError) {
+    let result = RawSocketOption.apply(options.raw, state, to: fd)
+    if result < 0 { throw .failed(SystemError("setsockopt", result: result, address.description)) }
+  }
+
   private static func set(
     _ fd: Int32, _ option: Int32, _ value: Int32, _ address: SocketAddress
   ) throws(ListenError) {
@@ -135,14 +174,15 @@ public final class BoundSockets: ListenSocketSource {
 
   /// A path name outlives the process that bound it. One that nobody listens on is removed.
   private static func removeStale(_ address: SocketAddress) throws(ListenError) {
-    guard let path = address.unixPath, !path.hasPrefix("@") else { return }
+    guard address.isPathName, let path = address.unixPath else { return }
     switch Socket.connect(to: address) {
     case .success(let fd):
       _ = clinux_close(fd)
       throw .inUse(address, by: nil)
     case .failure(let error):
-      // ECONNREFUSED: a socket without a listener. Anything else (no such file, no socket) is left to bind(2).
-      if error.errno == 111 { _ = clinux_unlink(path) }
+      // ECONNREFUSED: a socket without a listener, or a file that is no socket. Whatever is no stale socket is left to
+      // bind(2), which says what it is.
+      if error.errno == 111, FileState(path, followsLinks: false)?.isSocket == true { _ = clinux_unlink(path) }
     }
   }
 }

@@ -22,6 +22,8 @@ public final class ListenSockets {
     var users: Int
     var isShared: Bool
     var lock: ListenLockKeeper
+    /// A Unix socket's file, as we made it.
+    var file: FileState?
   }
 
   private let loop: EventLoop
@@ -58,7 +60,8 @@ public final class ListenSockets {
     entries.append(
       Entry(
         requested: address.isUnix || address.port != 0 ? address : opened.address, address: opened.address,
-        descriptors: opened.descriptors, users: 1, isShared: opened.isShared, lock: keeper))
+        descriptors: opened.descriptors, users: 1, isShared: opened.isShared, lock: keeper,
+        file: opened.address.isPathName ? opened.address.unixPath.flatMap { FileState($0, followsLinks: false) } : nil))
     return opened.descriptors
   }
 
@@ -71,11 +74,13 @@ public final class ListenSockets {
   }
 
   /// From now on no new handshake begins at this address; connections that are established, or about to be, can still
-  /// be accepted. Cannot be undone. Has no effect on sockets that another process shares.
+  /// be accepted. Cannot be undone. Has no effect on sockets that another process shares, nor on abstract Unix sockets.
   /// - Returns: whether it took effect.
   @discardableResult
   public func stopRouting(_ address: SocketAddress) -> Bool {
-    guard let index = index(of: address), !entries[index].isShared, !entries[index].address.isUnix else { return false }
+    guard let index = index(of: address), !entries[index].isShared else { return false }
+    // Who does not find the name cannot connect; an abstract name goes with the socket only.
+    if entries[index].address.isUnix { return Self.removeFile(entries[index]) }
     var stopped = true
     for fd in entries[index].descriptors { stopped = clinux_refuse_new_handshakes(fd) >= 0 && stopped }
     return stopped
@@ -128,9 +133,18 @@ public final class ListenSockets {
     entries.firstIndex { $0.address == address || $0.requested == address }
   }
 
+  /// Removes a Unix socket's file, if it is still ours: someone may have put another socket into its place.
+  @discardableResult
+  private static func removeFile(_ entry: Entry) -> Bool {
+    guard let path = entry.address.unixPath, let file = entry.file,
+      let current = FileState(path, followsLinks: false), current.isSameFile(as: file)
+    else { return false }
+    return clinux_unlink(path) >= 0
+  }
+
   private func close(_ entry: Entry) {
     for fd in entry.descriptors { _ = clinux_close(fd) }
-    if !entry.isShared, let path = entry.address.unixPath, !path.hasPrefix("@") { _ = clinux_unlink(path) }
+    if !entry.isShared { Self.removeFile(entry) }
     // Last: whoever waits for the lock can then bind.
     entry.lock.release()
   }

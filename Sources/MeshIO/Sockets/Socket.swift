@@ -16,11 +16,20 @@ public struct SocketOptions: Hashable, Sendable {
   /// SO_SNDBUF and SO_RCVBUF in bytes; nil leaves the kernel's own sizing.
   public var sendBuffer: Int32?
   public var receiveBuffer: Int32?
+  /// The address to bind need not exist on this machine (IP_FREEBIND).
+  public var freeBind: Bool
+  /// Further options, each set in its state; those of a listening socket are not.
+  public var raw: [RawSocketOption]
 
-  public init(keepAlive: KeepAlive? = nil, sendBuffer: Int32? = nil, receiveBuffer: Int32? = nil) {
+  public init(
+    keepAlive: KeepAlive? = nil, sendBuffer: Int32? = nil, receiveBuffer: Int32? = nil, freeBind: Bool = false,
+    raw: [RawSocketOption] = []
+  ) {
     self.keepAlive = keepAlive
     self.sendBuffer = sendBuffer
     self.receiveBuffer = receiveBuffer
+    self.freeBind = freeBind
+    self.raw = raw
   }
 }
 
@@ -62,11 +71,15 @@ public enum Socket {
     var failed = "setsockopt"
     var result: Int32 = 0
     if !address.isUnix { result = clinux_set_option(fd, CLINUX_NODELAY, 1) }
-    if result >= 0 { result = apply(options, to: fd) }
+    if result >= 0 { result = apply(options, to: fd, isUnix: address.isUnix) }
     if result >= 0, let source, !address.isUnix {
       failed = "bind \(source) to connect"
       if source.port == 0 { _ = clinux_set_option(fd, CLINUX_BIND_NO_PORT, 1) }
       result = bind(fd, source)
+    }
+    if result >= 0, !options.raw.isEmpty {
+      failed = "setsockopt"
+      result = RawSocketOption.apply(options.raw, .bound, to: fd)
     }
     if result >= 0 {
       failed = "connect"
@@ -173,8 +186,12 @@ public enum Socket {
     withCAddress(address) { clinux_bind(fd, $0, $1) }
   }
 
-  private static func apply(_ options: SocketOptions, to fd: Int32) -> Int32 {
-    if let keepAlive = options.keepAlive { setKeepAlive(fd, keepAlive) }
+  private static func apply(_ options: SocketOptions, to fd: Int32, isUnix: Bool) -> Int32 {
+    if let keepAlive = options.keepAlive, !isUnix { setKeepAlive(fd, keepAlive) }
+    if options.freeBind, !isUnix {
+      let result = clinux_set_option(fd, CLINUX_FREEBIND, 1)
+      if result < 0 { return result }
+    }
     if let size = options.sendBuffer {
       let result = clinux_set_option(fd, CLINUX_SEND_BUFFER, size)
       if result < 0 { return result }
@@ -183,7 +200,7 @@ public enum Socket {
       let result = clinux_set_option(fd, CLINUX_RECEIVE_BUFFER, size)
       if result < 0 { return result }
     }
-    return 0
+    return options.raw.isEmpty ? 0 : RawSocketOption.apply(options.raw, .beforeBind, to: fd)
   }
 
   static func withCAddress<R>(

@@ -56,6 +56,19 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
 
   public var isUnix: Bool { box != nil }
 
+  /// Whether it is a Unix socket with a name in the file system.
+  public var isPathName: Bool {
+    guard let box else { return false }
+    return !box.path.isEmpty && box.path.utf8.first != UInt8(ascii: "@")
+  }
+
+  /// An IPv4-mapped IPv6 address as the IPv4 address it stands for: an IPv6 socket that takes IPv4 too names its peers
+  /// so. Any other address unchanged.
+  public var unmapped: SocketAddress {
+    guard box == nil, ip.family == .v6, let bits = ip.v4Bits else { return self }
+    return SocketAddress(IPAddress(v4: bits), port: port)
+  }
+
   /// The address without the port; for a Unix socket its path.
   public var ipText: String { box?.path ?? ip.description }
 

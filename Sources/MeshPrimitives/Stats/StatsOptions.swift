@@ -28,6 +28,8 @@ public struct StatsOptions: Sendable {
   public var usedOnly: Bool
   public var kinds: Kinds
   public var histograms = Histograms.summary
+  /// What the store's configuration leaves out in any case.
+  var rule: (@Sendable (Bytes) -> Bool)?
 
   public init(filter: RegularExpression? = nil, usedOnly: Bool = false, kinds: Kinds = .all) {
     self.filter = filter
@@ -37,5 +39,8 @@ public struct StatsOptions: Sendable {
 
   func shows(_ kind: StatKind) -> Bool { kinds.contains(kind == .counter ? .counters : .gauges) }
 
-  func shows(name: Bytes) -> Bool { filter?.finds(in: name) ?? true }
+  /// Names need not be looked at.
+  var showsEveryName: Bool { filter == nil && rule == nil }
+
+  func shows(name: Bytes) -> Bool { rule?(name) != false && filter?.finds(in: name) != false }
 }

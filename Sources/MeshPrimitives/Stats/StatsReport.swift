@@ -15,7 +15,7 @@ public struct StatsReport {
   /// Prometheus: the metric within the family, and the entry within the metric.
   private var metric = 0
   private var member = 0
-  private var families: [[StatEntry]] = []
+  private let families: [[StatEntry]]
   private var lines = StatLines()
   var first = true
   private var typeWritten = false
@@ -26,19 +26,11 @@ public struct StatsReport {
 
   public init(_ store: StatsStore, _ format: Format, options: StatsOptions = StatsOptions()) {
     self.format = format
+    var options = options
+    options.rule = store.rules.shows
     self.options = options
-    entries = store.entries()
-    guard format == .prometheus else { return }
-    var positions: [[UInt8]: Int] = [:]
-    for entry in entries {
-      let family = entry.family
-      if let position = positions[family] {
-        families[position].append(entry)
-      } else {
-        positions[family] = families.count
-        families.append([entry])
-      }
-    }
+    entries = format == .prometheus ? [] : store.entries()
+    families = format == .prometheus ? store.families() : []
   }
 
   /// Statistics looked at in one portion: a filter that lets little through must not hold the thread either.
@@ -200,7 +192,7 @@ public struct StatsReport {
 
   private func shows(_ entry: StatEntry, _ name: [UInt8], _ value: Int64) -> Bool {
     if value == 0, options.usedOnly { return false }
-    if options.filter == nil { return true }
+    if options.showsEveryName { return true }
     return (entry.dottedPrefix + name).withUnsafeBufferPointer { options.shows(name: $0) }
   }
 

@@ -66,10 +66,17 @@ public final class StatsStore: Sendable {
     var lastLease: UInt64 = 0
     /// The entries in name order; nil after a change.
     var sorted: [StatEntry]?
+    /// The same by what Prometheus has together.
+    var families: [[StatEntry]]?
 
     mutating func add(_ key: Key, _ entry: StatEntry) {
       if entries.updateValue(entry, forKey: key) == nil { keys[entry.prefix, default: []].append(key) }
+      changed()
+    }
+
+    mutating func changed() {
       sorted = nil
+      families = nil
     }
   }
 
@@ -81,11 +88,15 @@ public final class StatsStore: Sendable {
   private let registry = Mutex(Registry())
   /// How many threads write.
   public let lanes: Int
+  let rules: StatsRules
 
-  /// - Parameter lanes: how many threads write: the workers and the main thread.
-  public init(lanes: Int) {
+  /// - Parameters:
+  ///   - lanes: how many threads write: the workers and the main thread.
+  ///   - rules: what the configuration says about all statistics.
+  public init(lanes: Int, rules: StatsRules = StatsRules()) {
     precondition(lanes > 0)
     self.lanes = lanes
+    self.rules = rules
   }
 
   /// The statistics of one scope, made at the first call.
@@ -149,8 +160,12 @@ public final class StatsStore: Sendable {
       let key = Key.histogram(prefix, definition.name.description)
       if case .histogram(let histogram, _)? = registry.entries[key]?.source { return histogram }
       let histogram = LatencyHistogram(lanes: lanes)
+      let name = Array("\(prefix).\(definition.name)".utf8)
       registry.add(
-        key, StatEntry(prefix: prefix, prometheus: prometheus, source: .histogram(histogram, definition)))
+        key,
+        StatEntry(
+          prefix: prefix, prometheus: prometheus, source: .histogram(histogram, definition),
+          bounds: name.withUnsafeBufferPointer { rules.bounds?($0) } ?? HistogramSnapshot.defaultBounds))
       return histogram
     }
   }
@@ -173,7 +188,7 @@ public final class StatsStore: Sendable {
       guard registry.leases[prefix]?.number == number else { return }
       registry.leases[prefix] = nil
       for key in registry.keys.removeValue(forKey: prefix) ?? [] { registry.entries[key] = nil }
-      registry.sorted = nil
+      registry.changed()
     }
   }
 
@@ -195,7 +210,9 @@ public final class StatsStore: Sendable {
     var start = 0
     while start < entries.count {
       let end = StatEntry.endOfGroup(entries, from: start)
-      lines.collect(entries[start..<end], options: StatsOptions())
+      var options = StatsOptions()
+      options.rule = rules.shows
+      lines.collect(entries[start..<end], options: options)
       lines.visit { body($0.text, $1, $2) }
       start = end
     }
@@ -223,16 +240,43 @@ public final class StatsStore: Sendable {
   }
 
   /// All entries in the order of their names.
-  func entries() -> [StatEntry] {
+  func entries() -> [StatEntry] { registry.withLock { Self.sorted(&$0) } }
+
+  /// All entries, those that share their Prometheus metrics together, otherwise in the order of their names.
+  func families() -> [[StatEntry]] {
     registry.withLock { registry in
-      if let sorted = registry.sorted { return sorted }
-      let sorted = registry.entries.values.sorted { a, b in
-        if a.dottedPrefix != b.dottedPrefix { return a.dottedPrefix.lexicographicallyPrecedes(b.dottedPrefix) }
-        return a.order < b.order
+      if let families = registry.families { return families }
+      var families: [[StatEntry]] = []
+      var positions: [[UInt8]: Int] = [:]
+      for entry in Self.sorted(&registry) {
+        let family = entry.family
+        if let position = positions[family] {
+          families[position].append(entry)
+        } else {
+          positions[family] = families.count
+          families.append([entry])
+        }
       }
-      registry.sorted = sorted
-      return sorted
+      registry.families = families
+      return families
     }
+  }
+
+  /// There are several entries for each prefix, and ten thousand clusters: the prefixes are sorted, not the entries.
+  private static func sorted(_ registry: inout sending Registry) -> [StatEntry] {
+    if let sorted = registry.sorted { return sorted }
+    var groups: [(dotted: String, prefix: String)] = []
+    groups.reserveCapacity(registry.keys.count)
+    for prefix in registry.keys.keys { groups.append((prefix.isEmpty ? "" : prefix + ".", prefix)) }
+    groups.sort { $0.dotted.utf8.lexicographicallyPrecedes($1.dotted.utf8) }
+    var sorted: [StatEntry] = []
+    sorted.reserveCapacity(registry.entries.count)
+    for group in groups {
+      let entries = (registry.keys[group.prefix] ?? []).compactMap { registry.entries[$0] }
+      sorted += entries.sorted { $0.order < $1.order }
+    }
+    registry.sorted = sorted
+    return sorted
   }
 }
 

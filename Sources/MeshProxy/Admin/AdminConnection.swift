@@ -24,7 +24,9 @@ final class AdminConnection: ServerConnectionHandler, TimerTarget {
     let http = ServerConnection(
       loop: server.loop, descriptor: accepted.fd, settings: server.limits.connection, headerMaps: server.headerMaps,
       handler: self,
-      info: ConnectionInfo(remoteAddress: accepted.peer, localAddress: server.address, identifier: identifier))
+      info: ConnectionInfo(
+        remoteAddress: accepted.peer.isUnix ? server.address : accepted.peer.unmapped, localAddress: server.address,
+        identifier: identifier))
     self.http = http
     timer = Timer(server.loop, self)
     timer?.arm(after: server.limits.stall)

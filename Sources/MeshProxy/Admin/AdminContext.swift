@@ -78,11 +78,11 @@ public struct AdminCluster {
 /// A listener as the admin interface shows it.
 public struct AdminListener {
   public let name: String
-  /// As the kernel bound it, port 0 resolved.
-  public let address: MeshPrimitives.SocketAddress
+  /// As the kernel bound them, port 0 resolved; the listener's own address is the first.
+  public let addresses: [MeshPrimitives.SocketAddress]
 
-  public init(name: String, address: MeshPrimitives.SocketAddress) {
+  public init(name: String, addresses: [MeshPrimitives.SocketAddress]) {
     self.name = name
-    self.address = address
+    self.addresses = addresses
   }
 }

@@ -1,4 +1,5 @@
 import MeshPrimitives
+import MeshRouting
 
 // The clusters and their endpoints.
 
@@ -80,16 +81,19 @@ private struct ClustersText: AdminReport {
 
   private func write(_ cluster: AdminCluster, into output: inout [UInt8]) {
     let name = cluster.identity.name
-    let limits = cluster.configuration.limits
-    output.append(
-      contentsOf: """
-        \(name)::observability_name::\(cluster.configuration.statName)
-        \(name)::default_priority::max_connections::\(limits.connections)
-        \(name)::default_priority::max_pending_requests::\(limits.pendingRequests)
-        \(name)::default_priority::max_requests::\(limits.requests)
-        \(name)::added_via_api::false
+    output.append(contentsOf: "\(name)::observability_name::\(cluster.configuration.statName)\n".utf8)
+    for (priority, word) in [(RoutePriority.normal, "default"), (.high, "high")] {
+      let limits = cluster.configuration.limits[priority]
+      output.append(
+        contentsOf: """
+          \(name)::\(word)_priority::max_connections::\(limits.connections)
+          \(name)::\(word)_priority::max_pending_requests::\(limits.pendingRequests)
+          \(name)::\(word)_priority::max_requests::\(limits.requests)
+          \(name)::\(word)_priority::max_retries::\(limits.retries)
 
-        """.utf8)
+          """.utf8)
+    }
+    output.append(contentsOf: "\(name)::added_via_api::false\n".utf8)
   }
 
   private func write(_ weighted: WeightedEndpoint, of cluster: AdminCluster, into output: inout [UInt8]) {
@@ -99,12 +103,12 @@ private struct ClustersText: AdminReport {
       line("\(stat.definition.name)", "\(weighted.endpoint.stats.total(stat))")
     }
     line("hostname", weighted.endpoint.hostname)
-    line("health_flags", weighted.isHealthy ? "healthy" : "/failed_eds_health")
+    line("health_flags", "\(weighted.health.flags)")
     line("weight", "\(weighted.weight)")
     line("region", weighted.locality.region)
     line("zone", weighted.locality.zone)
     line("sub_zone", weighted.locality.subZone)
-    line("canary", "false")
+    line("canary", "\(weighted.endpoint.isCanary)")
     line("priority", "0")
     line("success_rate", "-1")
     line("local_origin_success_rate", "-1")
@@ -153,19 +157,28 @@ private struct ClustersJSON: AdminReport {
 
   private mutating func end(_ cluster: AdminCluster) {
     if !cluster.endpoints.isEmpty { writer.endArray() }
-    let limits = cluster.configuration.limits
     writer.name("circuit_breakers")
     writer.beginObject()
     writer.name("thresholds")
     writer.beginArray()
-    writer.beginObject()
-    writer.name("max_connections")
-    writer.integer(Int64(limits.connections))
-    writer.name("max_pending_requests")
-    writer.integer(Int64(limits.pendingRequests))
-    writer.name("max_requests")
-    writer.integer(Int64(limits.requests))
-    writer.endObject()
+    for priority in RoutePriority.allCases {
+      let limits = cluster.configuration.limits[priority]
+      writer.beginObject()
+      // As in protobuf's JSON: what has its default value is left out.
+      if priority == .high {
+        writer.name("priority")
+        writer.string("HIGH")
+      }
+      writer.name("max_connections")
+      writer.integer(Int64(limits.connections))
+      writer.name("max_pending_requests")
+      writer.integer(Int64(limits.pendingRequests))
+      writer.name("max_requests")
+      writer.integer(Int64(limits.requests))
+      writer.name("max_retries")
+      writer.integer(Int64(limits.retries))
+      writer.endObject()
+    }
     writer.endArray()
     writer.endObject()
     writer.name("observability_name")
@@ -201,7 +214,7 @@ private struct ClustersJSON: AdminReport {
     writer.name("health_status")
     writer.beginObject()
     writer.name("eds_health_status")
-    writer.string(weighted.isHealthy ? "HEALTHY" : "UNHEALTHY")
+    writer.string("\(weighted.health.name)")
     writer.endObject()
     writer.name("weight")
     writer.integer(Int64(weighted.weight))

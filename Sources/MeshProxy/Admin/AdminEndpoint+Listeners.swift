@@ -7,7 +7,8 @@ extension AdminEndpoint {
   ) { request, context in
     let listeners = context.listeners
     switch request.parameter("format") ?? "text" {
-    case "text", "": return .text(listeners.map { "\($0.name)::\($0.address)\n" }.joined())
+    case "text", "":
+      return .text(listeners.flatMap { listener in listener.addresses.map { "\(listener.name)::\($0)\n" } }.joined())
     case "json":
       var writer = JSONWriter()
       writer.beginObject()
@@ -18,8 +19,16 @@ extension AdminEndpoint {
           writer.beginObject()
           writer.name("name")
           writer.string(listener.name)
-          writer.name("local_address")
-          writer.address(listener.address)
+          if let own = listener.addresses.first {
+            writer.name("local_address")
+            writer.address(own)
+          }
+          if listener.addresses.count > 1 {
+            writer.name("additional_local_addresses")
+            writer.beginArray()
+            for address in listener.addresses.dropFirst() { writer.address(address) }
+            writer.endArray()
+          }
           writer.endObject()
         }
         writer.endArray()

@@ -6,6 +6,8 @@ struct AdminRequest {
   let method: HTTPMethod
   /// The method as it was sent.
   let methodName: String
+  /// The path with the query, as it was sent.
+  let target: String
   /// The path without the query, as it was sent.
   let path: String
   /// The parameters in order, percent-decoded: of the query, or of the body if that is a form.
@@ -25,7 +27,7 @@ struct AdminRequest {
   init(_ headers: HeaderMap, method: HTTPMethod) {
     self.method = method
     methodName = headers.value(.method)?.text ?? "GET"
-    let target = headers.value(.path)?.text ?? ""
+    target = headers.value(.path)?.text ?? ""
     let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
     path = String(parts[0])
     parameters = parts.count > 1 ? Self.parameters(in: parts[1]) : []

@@ -1,6 +1,7 @@
 import MeshHTTP
 import MeshIO
 import MeshPrimitives
+import MeshRouting
 
 /// The admin interface (Envoy: `bootstrap.admin`): an HTTP/1.1 server on the main thread's loop. Bounded in everything:
 /// connections, their idle times, request bodies; long answers are sent in portions. Confined to the loop's thread.
@@ -21,6 +22,10 @@ public final class AdminServer: IOHandler, TimerTarget {
   let log = RateLimitedLog(Log.admin, perSecond: 5)
   /// Where reports are written before they are sent; used within one callback only.
   var portion: [UInt8] = []
+  /// Paths, query included, that may be asked for; empty: all.
+  let allowedPaths: [TextPattern]
+  /// Where each request leaves a line.
+  let accessLogs: [(format: SubstitutionFormat, buffer: AccessLogBuffer)]
   private let descriptors: [Int32]
   private var connections: [AdminConnection] = []
   private var identifier: UInt64 = 0
@@ -34,11 +39,16 @@ public final class AdminServer: IOHandler, TimerTarget {
   ///   - context: not kept alive; must outlive this.
   ///   - descriptors: listening sockets, which stay the caller's.
   ///   - address: as the kernel bound them.
-  public init(loop: EventLoop, context: any AdminContext, descriptors: [Int32], address: SocketAddress) {
+  init(
+    loop: EventLoop, context: any AdminContext, descriptors: [Int32], address: SocketAddress,
+    configuration: AdminConfiguration = .init()
+  ) {
     self.loop = loop
     self.context = context
     self.descriptors = descriptors
     self.address = address
+    allowedPaths = configuration.allowedPaths
+    accessLogs = configuration.accessLogs.map { ($0.format, AccessLogBuffer(file: $0.file, loop: loop)) }
     pause = Timer(loop, self)
   }
 

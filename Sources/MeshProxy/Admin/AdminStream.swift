@@ -14,6 +14,8 @@ final class AdminStream: RequestReceiver {
   private var isBlocked = false
   private var isScheduled = false
   private var isOver = false
+  /// What the access log is told; nil without one.
+  private var record: AdminStreamRecord?
 
   init(_ server: AdminServer, _ connection: ServerConnection) {
     self.server = server
@@ -24,7 +26,11 @@ final class AdminStream: RequestReceiver {
 
   func begin(_ headers: HeaderMap, _ start: RequestStart) {
     let request = AdminRequest(headers, method: start.method)
-    server.headerMaps.recycle(headers)
+    if server.accessLogs.isEmpty {
+      server.headerMaps.recycle(headers)
+    } else {
+      record = AdminStreamRecord(server, connection, headers)
+    }
     self.request = request
     guard !start.endStream else { return answer(request) }
     bodyDeadline = server.loop.now + server.limits.bodyTime
@@ -38,6 +44,7 @@ final class AdminStream: RequestReceiver {
   func receiveData(_ bytes: Bytes, endStream: Bool) {
     guard !isOver else { return }
     guard body.count + bytes.count <= server.limits.bodySize else { return refuse(status: 413) }
+    record?.info.bytesReceived &+= UInt64(bytes.count)
     body.append(contentsOf: bytes)
     if endStream { bodyIsComplete() }
   }
@@ -64,6 +71,8 @@ final class AdminStream: RequestReceiver {
   func requestReset(_ reason: StreamResetReason) {
     isOver = true
     report = nil
+    record?.info.flags.insert(.downstreamConnectionTermination)
+    finish()
   }
 
   /// Answers without an endpoint; the connection ends with it.
@@ -94,10 +103,17 @@ final class AdminStream: RequestReceiver {
       server.log.warning("refused: \(request.methodName) \(request.path) for \(request.host) from origin \(origin)")
       return send(.text("cross-site request refused\n", status: 403))
     }
+    if !server.allowedPaths.isEmpty, !isAllowed(request.target) {
+      return send(.text("request to path \(request.target) not allowed\n", status: 403))
+    }
     if request.method == .post {
       Log.admin.info("POST \(request.path) from \(connection.info.remoteAddress)")
     }
     send(AdminEndpoint.answer(request, server.context))
+  }
+
+  private func isAllowed(_ target: String) -> Bool {
+    Array(target.utf8).withUnsafeBufferPointer { target in server.allowedPaths.contains { $0.matches(target) } }
   }
 
   private func send(_ response: AdminResponse) {
@@ -119,12 +135,16 @@ final class AdminStream: RequestReceiver {
       headers.set(.date, Bytes(date))
     }
     headers.set(.server, "envoy")
+    record?.info.responseCode = response.status
     switch response.body {
     case .bytes(let bytes):
       headers.set(.contentLength, number: UInt64(bytes.count))
       isOver = true
       connection.sendHeaders(status: response.status, headers, endStream: isHead || bytes.isEmpty)
-      if !isHead, !bytes.isEmpty { bytes.withUnsafeBufferPointer { connection.sendData($0, endStream: true) } }
+      if !isHead, !bytes.isEmpty {
+        record?.info.bytesSent = UInt64(bytes.count)
+        bytes.withUnsafeBufferPointer { connection.sendData($0, endStream: true) }
+      }
     case .report(let report):
       isOver = isHead
       connection.sendHeaders(status: response.status, headers, endStream: isHead)
@@ -134,6 +154,7 @@ final class AdminStream: RequestReceiver {
       }
     }
     server.headerMaps.recycle(headers)
+    if isOver { finish() }
     if let afterwards = response.afterwards { server.loop.defer(afterwards) }
   }
 
@@ -147,8 +168,19 @@ final class AdminStream: RequestReceiver {
     let hasMore = report.write(into: &server.portion, softLimit: server.limits.portion)
     isOver = !hasMore
     if hasMore { self.report = report }
+    record?.info.bytesSent &+= UInt64(server.portion.count)
     server.portion.withUnsafeBufferPointer { connection.sendData($0, endStream: !hasMore) }
+    if isOver { finish() }
     if !isOver, !isBlocked { schedule() }
+  }
+
+  /// The request is over: its line in the access log.
+  private func finish() {
+    guard let record else { return }
+    self.record = nil
+    record.info.endedAt = server.loop.now
+    for log in server.accessLogs { log.buffer.write(log.format, record) }
+    server.headerMaps.recycle(record.requestHeaders)
   }
 
   private func schedule() {

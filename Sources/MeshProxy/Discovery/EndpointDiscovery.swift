@@ -1,8 +1,8 @@
 import MeshIO
 import MeshPrimitives
 
-/// Finds the endpoints of every cluster: at once where addresses are configured, by DNS where names are, again and again
-/// (`STRICT_DNS`). Addresses that once were good are kept while DNS fails. On the main thread.
+/// Finds the endpoints of every cluster: at once where addresses are configured, by DNS where names are, again and
+/// again. On the main thread.
 final class EndpointDiscovery: TimerTarget {
   /// How long a configuration waits for the first answers of its names before it is used without them.
   static let initialPatience = Nanoseconds.seconds(5)
@@ -12,23 +12,27 @@ final class EndpointDiscovery: TimerTarget {
   /// The endpoints known now, by cluster.
   private(set) var all: [String: [WeightedEndpoint]] = [:]
 
-  let loop: EventLoop
-  let resolver: Resolver
+  /// Names that fail do so again and again.
+  private static let failures = RateLimitedLog(Log.dns, perSecond: 10)
+
+  private let loop: EventLoop
+  private let resolvers: Resolvers
   private let identities: Identities
   private let lane: Int
-  private var watched: [String: NameWatch] = [:]
-  private var clusters: [String: ClusterConfiguration] = [:]
+  private var random: Random
+  private var clusters: [String: ClusterEndpoints] = [:]
   private var waiting: Set<String> = []
   /// The clusters whose first addresses are still waited for.
   var unresolved: [String] { waiting.sorted() }
   private var whenComplete: (() -> Void)?
   private var patience: Timer?
 
-  init(loop: EventLoop, identities: Identities, mainLane: Int) throws {
+  init(loop: EventLoop, identities: Identities, mainLane: Int) {
     self.loop = loop
     self.identities = identities
     lane = mainLane
-    resolver = try Resolver(loop)
+    resolvers = Resolvers(loop)
+    random = Random(seed: UInt64.random(in: .min ... .max))
   }
 
   /// Takes the clusters of a new configuration. `ready` is called when each has its endpoints, or has been waited for.
@@ -37,26 +41,20 @@ final class EndpointDiscovery: TimerTarget {
     for name in clusters.keys where !names.contains(name) {
       clusters[name] = nil
       all[name] = nil
-      watched[name] = nil
       waiting.remove(name)
     }
     whenComplete = ready
     for configuration in configurations {
-      let old = clusters.updateValue(configuration, forKey: configuration.name)
-      if let old, old.fingerprint == configuration.fingerprint { continue }
-      switch configuration.discovery {
-      case .staticAddresses:
-        watched[configuration.name] = nil
-        publish(configuration, addresses: [:])
-      case .strictDNS:
-        // What was known of the names stays known until they are resolved anew.
-        let known = watched[configuration.name]?.addresses ?? [:]
-        watched[configuration.name] = NameWatch(self, configuration, known: known)
-        waiting.insert(configuration.name)
-      }
+      let old = clusters[configuration.name]
+      if let old, old.configuration.fingerprint == configuration.fingerprint { continue }
+      let identity = identities.cluster(configuration.name, statName: configuration.statName)
+      let endpoints = ClusterEndpoints(self, configuration, identity, known: old?.addresses ?? [:])
+      clusters[configuration.name] = endpoints
+      waiting.remove(configuration.name)
+      if endpoints.hasNames { waiting.insert(configuration.name) } else { endpoints.publish() }
     }
-    // Only now: names that are addresses are resolved at once.
-    for name in waiting { watched[name]?.start() }
+    // Only now: `complete` is not called before all are known.
+    for name in waiting { clusters[name]?.start(&random) }
     guard !waiting.isEmpty else { return complete() }
     patience = Timer(loop, self)
     patience?.arm(after: Self.initialPatience)
@@ -65,8 +63,9 @@ final class EndpointDiscovery: TimerTarget {
   /// Forgets the identities of endpoints that no cluster has any more.
   func forgetOldEndpoints() {
     var kept: Set<ObjectIdentifier> = []
-    for endpoints in all.values { for item in endpoints { kept.insert(ObjectIdentifier(item.endpoint)) } }
-    identities.retain(clusters: Set(clusters.keys), endpoints: kept)
+    for endpoints in all.values { for item in endpoints { kept.insert(ObjectIdentifier(item.endpoint.stats)) } }
+    let inUse = clusters.mapValues(\.configuration.statName)
+    identities.retain(clusters: inUse, endpoints: kept)
   }
 
   private func complete() {
@@ -83,113 +82,125 @@ final class EndpointDiscovery: TimerTarget {
     complete()
   }
 
-  /// A name watch has its first complete answer, good or bad.
-  fileprivate func answered(_ cluster: String) {
+  /// A cluster's names have all had their first answer, good or bad.
+  private func answered(_ cluster: String) {
     guard waiting.remove(cluster) != nil, waiting.isEmpty else { return }
     complete()
   }
 
-  /// Makes the endpoint list of a cluster and publishes it if it is another than before.
-  fileprivate func publish(_ configuration: ClusterConfiguration, addresses: [String: [IPAddress]]) {
-    var endpoints: [WeightedEndpoint] = []
-    var seen: Set<SocketAddress> = []
-    for configured in configuration.endpoints {
-      let isName = IPAddress(configured.host) == nil
-      let resolved = IPAddress(configured.host).map { [$0] } ?? addresses[configured.host] ?? []
-      for address in resolved {
-        let socket = SocketAddress(address, port: configured.port)
-        // Two names, or one name twice, may lead to the same place.
-        guard seen.insert(socket).inserted else { continue }
-        let hostname = configured.hostname.isEmpty && isName ? configured.host : configured.hostname
-        endpoints.append(
-          WeightedEndpoint(
-            endpoint: identities.endpoint(socket, hostname: hostname, cluster: configuration.name),
-            weight: configured.weight, isHealthy: configured.isHealthy, locality: configured.locality))
-      }
-    }
-    let old = all.updateValue(endpoints, forKey: configuration.name)
-    let stats = identities.cluster(configuration.name, statName: configuration.statName).stats.lane(lane)
+  /// Takes a cluster's endpoints. - Returns: whether they are others than before.
+  private func publish(_ endpoints: [WeightedEndpoint], of cluster: String, _ stats: StatLane<ClusterStat>) -> Bool {
+    let old = all.updateValue(endpoints, forKey: cluster)
     stats.set(.membershipTotal, Int64(endpoints.count))
-    stats.set(.membershipHealthy, Int64(endpoints.filter(\.isHealthy).count))
-    if let old, old == endpoints { return }
-    stats.add(.membershipChange)
-    onChange(configuration.name, endpoints)
+    stats.set(.membershipHealthy, Int64(endpoints.count { [.unknown, .healthy].contains($0.health) }))
+    stats.set(.membershipDegraded, Int64(endpoints.count { $0.health == .degraded }))
+    stats.set(.membershipExcluded, Int64(endpoints.count { $0.health == .draining }))
+    let before = Set((old ?? []).map { ObjectIdentifier($0.endpoint.stats) })
+    if Set(endpoints.map { ObjectIdentifier($0.endpoint.stats) }) != before { stats.add(.membershipChange) }
+    if old == endpoints { return false }
+    onChange(cluster, endpoints)
+    return true
   }
 
-  fileprivate func stats(_ configuration: ClusterConfiguration) -> StatLane<ClusterStat> {
-    identities.cluster(configuration.name, statName: configuration.statName).stats.lane(lane)
+  /// The endpoints of one cluster.
+  private final class ClusterEndpoints: NameWatch.Listener {
+    let configuration: ClusterConfiguration
+    private unowned let discovery: EndpointDiscovery
+    /// Keeps the lane below alive.
+    private let identity: ClusterIdentity
+    private let stats: StatLane<ClusterStat>
+    private var watch: NameWatch?
+
+    init(
+      _ discovery: EndpointDiscovery, _ configuration: ClusterConfiguration, _ identity: ClusterIdentity,
+      known: [String: [IPAddress]]
+    ) {
+      self.discovery = discovery
+      self.configuration = configuration
+      self.identity = identity
+      stats = identity.stats.lane(discovery.lane)
+      let names = configuration.names
+      if !names.isEmpty {
+        watch = NameWatch(
+          self, names: names, settings: configuration.dns, resolvers: discovery.resolvers, loop: discovery.loop,
+          known: known)
+      }
+    }
+
+    var hasNames: Bool { watch != nil }
+    var addresses: [String: [IPAddress]] { watch?.addresses ?? [:] }
+
+    func start(_ random: inout Random) { watch?.start(&random) }
+
+    /// Whether the endpoints changed.
+    @discardableResult
+    func publish() -> Bool {
+      let endpoints = configuration.resolved(watch?.addresses ?? [:], discovery.identities)
+      return discovery.publish(endpoints, of: configuration.name, stats)
+    }
+
+    // MARK: NameWatch.Listener
+
+    func lookupBegan() { stats.add(.updateAttempt) }
+
+    func lookupEnded(_ name: String, _ outcome: NameWatch.Outcome, isComplete: Bool) {
+      var isSuccess = true
+      switch outcome {
+      case .addresses:
+        stats.add(.updateSuccess)
+      case .nothing where configuration.discovery == .strictDNS:
+        // A definite answer: there are no such endpoints.
+        stats.add(.updateSuccess)
+        watch?.forget(name)
+      case .nothing(let error), .failure(let error):
+        // The one address of a `LOGICAL_DNS` cluster is kept whatever the failure, as in Envoy.
+        isSuccess = false
+        stats.add(.updateFailure)
+        watch?.distrust(name)
+        EndpointDiscovery.failures.warning("cluster \(configuration.name): \(error)")
+      }
+      // Before that, what is missing would look gone.
+      guard isComplete else { return }
+      if !publish(), isSuccess { stats.add(.updateNoRebuild) }
+      discovery.answered(configuration.name)
+    }
   }
 }
 
-extension WeightedEndpoint: Equatable {
-  /// The same endpoint, configured the same.
-  public static func == (a: Self, b: Self) -> Bool {
-    a.endpoint === b.endpoint && a.weight == b.weight && a.isHealthy == b.isHealthy && a.locality == b.locality
-  }
-}
-
-/// The names of one `STRICT_DNS` cluster: asks for all of them, publishes when all have answered, asks again after
-/// `dns_refresh_rate`.
-private final class NameWatch: TimerTarget {
-  private unowned let discovery: EndpointDiscovery
-  private let configuration: ClusterConfiguration
-  private let names: [String]
-  /// Addresses as they were last known; kept while DNS fails.
-  private(set) var addresses: [String: [IPAddress]]
-  private var outstanding = 0
-  private var failures: [String] = []
-  private var timer: Timer?
-
-  init(_ discovery: EndpointDiscovery, _ configuration: ClusterConfiguration, known: [String: [IPAddress]]) {
-    self.discovery = discovery
-    self.configuration = configuration
-    let names = Set(configuration.endpoints.map(\.host).filter { IPAddress($0) == nil })
-    self.names = names.sorted()
-    addresses = known.filter { names.contains($0.key) }
+extension ClusterConfiguration {
+  /// The names among its endpoints.
+  var names: Set<String> {
+    Set(endpoints.compactMap { if case .name(let name, _) = $0.target { name } else { nil } })
   }
 
-  func start() {
-    guard timer == nil else { return }
-    timer = Timer(discovery.loop, self)
-    timerFired(0)
-  }
-
-  func timerFired(_ tag: UInt8) {
-    discovery.stats(configuration).add(.updateAttempt)
-    failures = []
-    guard !names.isEmpty else {
-      // Nothing but addresses: there is nothing to ask, now or later.
-      discovery.publish(configuration, addresses: [:])
-      discovery.stats(configuration).add(.updateSuccess)
-      return discovery.answered(configuration.name)
-    }
-    outstanding = names.count
-    for name in names {
-      discovery.resolver.resolve(name, family: configuration.dnsLookupFamily) { [weak self] result in
-        self?.answered(name, result)
+  /// Its endpoints, as far as the addresses of their names are known.
+  func resolved(_ addresses: [String: [IPAddress]], _ identities: Identities) -> [WeightedEndpoint] {
+    var result: [WeightedEndpoint] = []
+    var seen: Set<SocketAddress> = []
+    for configured in endpoints {
+      switch configured.target {
+      case .address(let address):
+        if seen.insert(address).inserted { result.append(weighted(configured, address, "", identities)) }
+      case .name(let name, let port):
+        let known = (addresses[name] ?? []).map { SocketAddress($0, port: port) }
+        // Two names, or one name twice, may lead to the same place.
+        for address in discovery == .logicalDNS ? Array(known.prefix(1)) : known
+        where seen.insert(address).inserted {
+          result.append(weighted(configured, address, name, identities))
+        }
       }
     }
+    return result
   }
 
-  private func answered(_ name: String, _ result: Result<ResolvedAddresses, ResolveError>) {
-    switch result {
-    case .success(let answer):
-      addresses[name] = answer.addresses
-    case .failure(let error):
-      failures.append("\(error)")
-      if error.kind == .notFound {
-        addresses[name] = []
-        discovery.stats(configuration).add(.updateEmpty)
-      }
-    }
-    outstanding -= 1
-    guard outstanding == 0 else { return }
-    discovery.stats(configuration).add(failures.isEmpty ? .updateSuccess : .updateFailure)
-    if !failures.isEmpty {
-      Log.dns.warning("cluster \(configuration.name): \(failures.joined(separator: "; "))")
-    }
-    discovery.publish(configuration, addresses: addresses)
-    discovery.answered(configuration.name)
-    timer?.arm(after: configuration.dnsRefreshRate)
+  private func weighted(
+    _ configured: ConfiguredEndpoint, _ address: SocketAddress, _ name: String, _ identities: Identities
+  ) -> WeightedEndpoint {
+    let hostname = configured.hostname.isEmpty ? name : configured.hostname
+    let endpoint = identities.endpoint(
+      address, hostname: hostname, cluster: self.name, isLogical: discovery == .logicalDNS,
+      metadata: configured.metadata, localityMetadata: configured.localityMetadata)
+    return WeightedEndpoint(
+      endpoint: endpoint, weight: configured.weight, health: configured.health, locality: configured.locality)
   }
 }

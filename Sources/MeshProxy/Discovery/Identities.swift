@@ -1,3 +1,4 @@
+import MeshAPI
 import MeshPrimitives
 
 /// What outlives a configuration, by name: statistics and breaker counts of clusters, listeners and endpoints, and the
@@ -5,8 +6,15 @@ import MeshPrimitives
 final class Identities {
   struct EndpointKey: Hashable {
     let cluster: String
-    let address: SocketAddress
+    /// nil if the address may change: the name and the port are what stays.
+    let address: MeshPrimitives.SocketAddress?
+    let port: UInt16
     let hostname: String
+  }
+
+  private struct ClusterKey: Hashable {
+    let name: String
+    let statName: String
   }
 
   let store: StatsStore
@@ -18,7 +26,7 @@ final class Identities {
   /// The statistics of the codec.
   private let codecStats: StatBlock<HTTP1Stat>
   private var listenerLimits: [String: Weak<ConnectionLimit>] = [:]
-  private var clusters: [String: ClusterIdentity] = [:]
+  private var clusters: [ClusterKey: ClusterIdentity] = [:]
   /// Kept by the listeners that have them.
   private var managers: [String: Weak<ConnectionManagerIdentity>] = [:]
   private var endpoints: [EndpointKey: Endpoint] = [:]
@@ -30,10 +38,12 @@ final class Identities {
     codecStats = store.scope("http1", prometheus: PrometheusScope("envoy_http1"))
   }
 
+  /// A cluster's identity. One whose statistics go by another name than before is another cluster.
   func cluster(_ name: String, statName: String) -> ClusterIdentity {
-    if let known = clusters[name] { return known }
+    let key = ClusterKey(name: name, statName: statName)
+    if let known = clusters[key] { return known }
     let identity = ClusterIdentity(name: name, statName: statName, store: store)
-    clusters[name] = identity
+    clusters[key] = identity
     return identity
   }
 
@@ -57,23 +67,35 @@ final class Identities {
     managers.values.reduce(0) { $0 + ($1.object?.stats.total(.connectionActive) ?? 0) }
   }
 
-  func endpoint(_ address: SocketAddress, hostname: String, cluster: String) -> Endpoint {
-    let key = EndpointKey(cluster: cluster, address: address, hostname: hostname)
-    if let known = endpoints[key] { return known }
-    let endpoint = Endpoint(address: address, hostname: hostname, lanes: store.lanes)
+  /// An endpoint as it is known now; its statistics are those it had before.
+  /// - Parameter isLogical: its address may change, and it stays the same endpoint (`LOGICAL_DNS`).
+  func endpoint(
+    _ address: MeshPrimitives.SocketAddress, hostname: String, cluster: String, isLogical: Bool = false,
+    metadata: Metadata? = nil, localityMetadata: Metadata? = nil
+  ) -> Endpoint {
+    let key = EndpointKey(
+      cluster: cluster, address: isLogical ? nil : address, port: address.port, hostname: hostname)
+    let known = endpoints[key]
+    if let known, known.address == address, known.metadata == metadata, known.localityMetadata == localityMetadata {
+      return known
+    }
+    let endpoint = Endpoint(
+      address: address, hostname: hostname, metadata: metadata, localityMetadata: localityMetadata,
+      stats: known?.stats ?? StatBlock(lanes: store.lanes))
     endpoints[key] = endpoint
     return endpoint
   }
 
   /// Forgets what no configuration has any more, with its statistics. A worker that still uses it keeps it alive until it
   /// is done.
-  func retain(clusters names: Set<String>, endpoints kept: Set<ObjectIdentifier>) {
-    for name in clusters.keys where !names.contains(name) {
-      clusters[name] = nil
-    }
+  /// - Parameters:
+  ///   - inUse: the clusters that stay, each with the name of its statistics.
+  ///   - kept: the statistics of the endpoints that stay.
+  func retain(clusters inUse: [String: String], endpoints kept: Set<ObjectIdentifier>) {
+    clusters = clusters.filter { inUse[$0.key.name] == $0.key.statName }
     managers = managers.filter { $0.value.object != nil }
     listenerLimits = listenerLimits.filter { $0.value.object != nil }
-    endpoints = endpoints.filter { kept.contains(ObjectIdentifier($0.value)) }
+    endpoints = endpoints.filter { kept.contains(ObjectIdentifier($0.value.stats)) }
   }
 }
 

@@ -37,9 +37,20 @@ extension SnapshotBuilder {
         "\(path).common_http_protocol_options.headers_with_underscores_action",
         "has no effect for a cluster: it is about requests of clients")
     }
-    guard case .explicitHTTPConfig(let config) = options.upstreamProtocolOptions else { return }
-    let http1 = config.httpProtocolOptions
-    let optionsPath = "\(path).explicit_http_config.http_protocol_options"
+    switch options.upstreamProtocolOptions {
+    case .explicitHTTPConfig(let config):
+      useHTTP1Options(config.httpProtocolOptions, "\(path).explicit_http_config.http_protocol_options", &settings)
+    case .useDownstreamProtocolConfig(let config):
+      useHTTP1Options(
+        config.httpProtocolOptions, "\(path).use_downstream_protocol_config.http_protocol_options", &settings)
+    case nil: break
+    }
+  }
+
+  /// What a cluster says of HTTP/1.1.
+  mutating func useHTTP1Options(
+    _ http1: Http1ProtocolOptions, _ optionsPath: String, _ settings: inout ClientConnectionSettings
+  ) {
     settings.style.sendsAbsoluteTarget = http1.sendFullyQualifiedURL
     (settings.style.names, settings.spelling) = headerNames(http1, optionsPath)
     let isDownstream = "has no effect for a cluster: it is about requests of clients"

@@ -20,7 +20,7 @@ extension SnapshotBuilder {
     }
   }
 
-  private mutating func accessLog(_ log: AccessLog, _ path: String) -> AccessLogConfiguration? {
+  mutating func accessLog(_ log: AccessLog, _ path: String) -> AccessLogConfiguration? {
     let configPath = "\(path).typed_config"
     let target: String
     let format: SubstitutionFormatString?

@@ -35,125 +35,44 @@ struct SnapshotBuilder {
   mutating func build(_ bootstrap: Bootstrap) -> ConfigurationSnapshot? {
     let resources = bootstrap.staticResources
     clusterNames = Set(resources.clusters.map(\.name))
+    let defaults = ClusterDefaults(bootstrap)
     let clusters = resources.clusters.enumerated().map { index, cluster in
-      self.cluster(cluster, "static_resources.clusters[\(index)]")
+      self.cluster(cluster, "static_resources.clusters[\(index)]", defaults)
     }
     var listeners: [ConfigurationSnapshot.ListenerEntry] = []
     var addresses: [MeshPrimitives.SocketAddress: Int] = [:]
-    let adminSocket = bootstrap.admin.address.socketAddress
-    let adminAddress = SocketAddress(ip: adminSocket.address, port: UInt16(truncatingIfNeeded: adminSocket.portValue))
+    let adminAddress =
+      bootstrap.admin.hasAddress
+      ? listenAddress(bootstrap.admin.address, ListenOptions(), "admin.address")?.address : nil
     for (index, listener) in resources.listeners.enumerated() {
       let path = "static_resources.listeners[\(index)]"
       guard let entry = self.listener(listener, path) else { continue }
-      let address = entry.configuration.address
-      if address.port != 0, address == adminAddress {
-        report("\(path).address", "the admin interface listens on \(address) already")
-      }
-      if address.port != 0, let other = addresses.updateValue(index, forKey: address) {
-        report("\(path).address", "listener \(other) listens on \(address) already")
+      for (place, address) in entry.configuration.addresses.map(\.address).enumerated()
+      where address.isUnix || address.port != 0 {
+        let addressPath = place == 0 ? "\(path).address" : "\(path).additional_addresses[\(place - 1)].address"
+        if address == adminAddress {
+          report(addressPath, "the admin interface listens on \(address) already")
+        }
+        if let other = addresses.updateValue(index, forKey: address) {
+          report(addressPath, "listener \(other) listens on \(address) already")
+        }
       }
       listeners.append(entry)
     }
     let maximumConnections = maximumConnections(bootstrap.overloadManager)
     let runtimeLayers = self.runtimeLayers(bootstrap)
+    checkStatsConfig(bootstrap)
+    let admin = self.admin(bootstrap.admin)
     guard problems.isEmpty else { return nil }
     return ConfigurationSnapshot(
-      listeners: listeners, clusters: clusters, maximumConnections: maximumConnections, runtimeLayers: runtimeLayers)
-  }
-
-  // MARK: Clusters
-
-  private mutating func cluster(_ cluster: Cluster, _ path: String) -> ConfigurationSnapshot.ClusterEntry {
-    var connection = ClientConnectionSettings()
-    if cluster.hasConnectTimeout { connection.connectTimeout = Nanoseconds(cluster.connectTimeout) }
-    // Shorter than any common server's own: a pooled connection should end on our side, never under a request.
-    connection.idleTimeout = .seconds(3)
-    if cluster.hasPerConnectionBufferLimitBytes {
-      connection.highWatermark = Int(cluster.perConnectionBufferLimitBytes.value)
-    }
-    for (name, config) in cluster.typedExtensionProtocolOptions {
-      let optionsPath = "\(path).typed_extension_protocol_options[\"\(name)\"]"
-      guard name == UpstreamHttpProtocolOptions.protoMessageName else {
-        report(optionsPath, "unknown protocol options (\(UpstreamHttpProtocolOptions.protoMessageName))")
-        continue
-      }
-      guard let options: UpstreamHttpProtocolOptions = try? config.unpack() else {
-        report(optionsPath, "must hold \(UpstreamHttpProtocolOptions.protoMessageName)")
-        continue
-      }
-      let common = options.commonHTTPProtocolOptions
-      if common.hasIdleTimeout { connection.idleTimeout = Nanoseconds(orNever: common.idleTimeout) }
-      if common.hasMaxConnectionDuration {
-        connection.maximumDuration = Nanoseconds(orNever: common.maxConnectionDuration)
-      }
-      if common.hasMaxRequestsPerConnection { connection.maximumRequests = common.maxRequestsPerConnection.value }
-      if common.hasMaxHeadersCount { connection.limits.maxFields = Int(common.maxHeadersCount.value) }
-      useHTTP1Options(options, optionsPath, &connection)
-      if common.hasMaxStreamDuration {
-        report("\(optionsPath).common_http_protocol_options.max_stream_duration", "is not supported for clusters yet")
-      }
-    }
-    var limits = CircuitBreaker.Limits()
-    for (index, threshold) in cluster.circuitBreakers.thresholds.enumerated() {
-      guard threshold.priority == .default else {
-        report("\(path).circuit_breakers.thresholds[\(index)].priority", "HIGH is not supported yet (DEFAULT)")
-        continue
-      }
-      if threshold.hasMaxConnections { limits.connections = Int(threshold.maxConnections.value) }
-      if threshold.hasMaxPendingRequests { limits.pendingRequests = Int(threshold.maxPendingRequests.value) }
-      if threshold.hasMaxRequests { limits.requests = Int(threshold.maxRequests.value) }
-    }
-    let statName = (cluster.altStatName.isEmpty ? cluster.name : cluster.altStatName).replacingColons
-    let configuration = ClusterConfiguration(
-      name: cluster.name, statName: statName,
-      discovery: cluster.type == .strictDns ? .strictDNS : .staticAddresses,
-      dnsLookupFamily: LookupFamily(cluster.dnsLookupFamily),
-      dnsRefreshRate: cluster.hasDnsRefreshRate ? Nanoseconds(cluster.dnsRefreshRate) : .seconds(5),
-      endpoints: endpoints(cluster, path), connection: connection, limits: limits,
-      fingerprint: (try? cluster.serializedBytes()) ?? [])
-    return .init(configuration: configuration, identity: identities.cluster(cluster.name, statName: statName))
-  }
-
-  private mutating func endpoints(_ cluster: Cluster, _ path: String) -> [ClusterConfiguration.ConfiguredEndpoint] {
-    var result: [ClusterConfiguration.ConfiguredEndpoint] = []
-    for (group, locality) in cluster.loadAssignment.endpoints.enumerated() {
-      let place = WeightedEndpoint.Locality(
-        region: locality.locality.region, zone: locality.locality.zone, subZone: locality.locality.subZone)
-      for (index, entry) in locality.lbEndpoints.enumerated() {
-        let endpointPath = "\(path).load_assignment.endpoints[\(group)].lb_endpoints[\(index)].endpoint.address"
-        let address = entry.endpoint.address.socketAddress
-        if cluster.type == .static, IPAddress(address.address) == nil {
-          report(
-            "\(endpointPath).socket_address.address",
-            "\"\(address.address)\" is no IP address, and the cluster's type is STATIC (STRICT_DNS resolves names)")
-        }
-        let isHealthy =
-          switch entry.healthStatus {
-          case .unhealthy, .draining, .timeout: false
-          default: true
-          }
-        result.append(
-          .init(
-            host: address.address, port: UInt16(truncatingIfNeeded: address.portValue),
-            hostname: entry.endpoint.hostname,
-            weight: entry.hasLoadBalancingWeight ? max(1, entry.loadBalancingWeight.value) : 1, isHealthy: isHealthy,
-            locality: place))
-      }
-    }
-    return result
+      listeners: listeners, clusters: clusters, maximumConnections: maximumConnections, runtimeLayers: runtimeLayers,
+      admin: admin)
   }
 
   // MARK: Listeners
 
   private mutating func listener(_ listener: Listener, _ path: String) -> ConfigurationSnapshot.ListenerEntry? {
-    let socket = listener.address.socketAddress
-    guard
-      let address = MeshPrimitives.SocketAddress(
-        ip: socket.address, port: UInt16(truncatingIfNeeded: socket.portValue))
-    else {
-      report("\(path).address.socket_address.address", "\"\(socket.address)\" is no IP address")
-      return nil
-    }
+    guard let addresses = addresses(listener, path), let address = addresses.first?.address else { return nil }
     guard let chain = listener.filterChains.first, let filter = chain.filters.first else {
       report(path, "has no filter chain with a filter")
       return nil
@@ -171,6 +90,8 @@ struct SnapshotBuilder {
       listener.hasPerConnectionBufferLimitBytes ? Int(listener.perConnectionBufferLimitBytes.value) : 1024 * 1024
     let name = listener.name.isEmpty ? address.description : listener.name
     var logging = LoggingConfiguration(listenerName: name, filterChainName: chain.name)
+    if listener.hasMetadata { logging.listenerMetadata = listener.metadata }
+    if chain.hasMetadata { logging.filterChainMetadata = chain.metadata }
     addLogs(manager, "\(filterPath)[0].typed_config", &logging)
     guard
       let compiled = connectionManager(
@@ -180,9 +101,11 @@ struct SnapshotBuilder {
     // Envoy's name for the scope: the address with its colons replaced, unless `stat_prefix` says otherwise.
     let statName = listener.statPrefix.isEmpty ? address.description.replacingColons : listener.statPrefix
     let configuration = ListenerConfiguration(
-      name: name, address: address,
-      backlog: listener.hasTcpBacklogSize ? Int(listener.tcpBacklogSize.value) : nil, statName: statName,
-      direction: listener.trafficDirection, ignoresGlobalLimit: listener.ignoreGlobalConnLimit, manager: compiled)
+      name: name, addresses: addresses,
+      acceptsPerEvent: listener.hasMaxConnectionsToAcceptPerSocketEvent
+        ? Int(listener.maxConnectionsToAcceptPerSocketEvent.value) : ListenerConfiguration.usualAcceptsPerEvent,
+      statName: statName, direction: listener.trafficDirection, ignoresGlobalLimit: listener.ignoreGlobalConnLimit,
+      manager: compiled)
     return .init(
       configuration: configuration,
       identity: identities.listener(name, statName: statName, managerPrefix: manager.statPrefix))

@@ -3,16 +3,17 @@ import MeshIO
 import MeshPrimitives
 
 /// A listener as one worker has it: accepts connections and keeps them. The socket is the main thread's and outlives it.
-final class ActiveListener: IOHandler, ServerConnectionHandler {
+final class ActiveListener: ServerConnectionHandler {
   let worker: Worker
   private(set) var configuration: ListenerConfiguration
   private(set) var manager: ConnectionManager
   private var stats: StatLane<ListenerStat>
   /// Keeps the lane above alive.
   private var identity: ListenerIdentity
-  /// Usually one; more when this process inherited more sockets than it has workers.
-  private let descriptors: [Int32]
-  private let address: SocketAddress
+  /// One for each address; more when this process inherited more sockets than it has workers.
+  private let sockets: [ListeningSocket]
+  /// What the loop knows of the sockets, while connections are accepted.
+  private var acceptors: [Acceptor] = []
   private var connections: [ServerConnection] = []
   private var isAccepting = false
   /// Accepting stopped for want of descriptors or memory; see `resumeAccepting`.
@@ -20,14 +21,12 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   private static let starvation = RateLimitedLog(Log.http, perSecond: 1)
 
   init(
-    worker: Worker, configuration: ListenerConfiguration, descriptors: [Int32], address: SocketAddress,
-    identity: ListenerIdentity
+    worker: Worker, configuration: ListenerConfiguration, sockets: [ListeningSocket], identity: ListenerIdentity
   ) {
     self.worker = worker
     self.configuration = configuration
-    self.descriptors = descriptors
+    self.sockets = sockets
     self.identity = identity
-    self.address = address
     manager = ConnectionManager(worker: worker, configuration: configuration.manager, listener: identity)
     stats = identity.stats.lane(worker.index)
   }
@@ -38,8 +37,19 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     guard !isAccepting else { return }
     isAccepting = true
     do {
-      for descriptor in descriptors { try worker.loop.register(descriptor, self, interest: .levelRead) }
+      for socket in sockets {
+        let acceptor = Acceptor(self, socket)
+        // Of those who share a queue one is woken, not all.
+        let interest: IOInterest = socket.isShared ? .exclusiveAccept : .levelRead
+        try worker.loop.register(socket.descriptor, acceptor, interest: interest)
+        acceptors.append(acceptor)
+      }
     } catch { worker.log.error("listener \(configuration.name): \(error)") }
+  }
+
+  private func leaveSockets() {
+    for acceptor in acceptors { worker.loop.deregister(acceptor.socket.descriptor) }
+    acceptors.removeAll()
   }
 
   /// Takes the next configuration of the same listener: for new connections, and from their next request on for the
@@ -68,9 +78,9 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   /// Empties the queue of connections that the kernel has completed already, then accepts no more.
   func stopAccepting() {
     guard isAccepting else { return }
-    accept(everything: true)
+    for socket in sockets { accept(socket, atMost: 100_000) }
     isAccepting = false
-    for descriptor in descriptors { worker.loop.deregister(descriptor) }
+    leaveSockets()
   }
 
   /// Every connection closes after its next response; idle ones without, after `patience` (nil: the configured
@@ -82,24 +92,34 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
   /// Ends what is left.
   func closeConnections() { for connection in connections { connection.close(.local) } }
 
-  func ready(_ events: IOEvents) {
-    accept(everything: false)
+  /// One socket, as the loop sees it.
+  private final class Acceptor: IOHandler {
+    let socket: ListeningSocket
+    /// Ends when the listener leaves its sockets.
+    private let listener: ActiveListener
+
+    init(_ listener: ActiveListener, _ socket: ListeningSocket) {
+      self.listener = listener
+      self.socket = socket
+    }
+
+    func ready(_ events: IOEvents) { listener.connectionsWait(socket) }
+  }
+
+  private func connectionsWait(_ socket: ListeningSocket) {
+    // Bounded, so that a flood of connections does not starve those that are established.
+    accept(socket, atMost: configuration.acceptsPerEvent)
     worker.publishStaleEvents()
   }
 
-  private func accept(everything: Bool) {
-    for descriptor in descriptors {
-      // Bounded, so that a flood of connections does not starve those that are established.
-      var budget = everything ? 100_000 : 64
-      while budget > 0 {
-        budget -= 1
-        let accepted = Socket.accept(descriptor)
-        if accepted.fd >= 0 {
-          if mayOpen() { open(accepted) } else { Socket.close(accepted.fd) }
-        } else {
-          if Int(accepted.fd) != Socket.wouldBlock { starve(accepted.fd) }
-          break
-        }
+  private func accept(_ socket: ListeningSocket, atMost budget: Int) {
+    for _ in 0..<budget {
+      let accepted = Socket.accept(socket.descriptor)
+      if accepted.fd >= 0 {
+        if mayOpen() { open(accepted, on: socket.address) } else { Socket.close(accepted.fd) }
+      } else {
+        if Int(accepted.fd) != Socket.wouldBlock { starve(accepted.fd) }
+        break
       }
     }
   }
@@ -125,7 +145,7 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     guard isAccepting, !isStarved else { return }
     isStarved = true
     Self.starvation.warning("listener \(configuration.name): accept: \(SystemError.text(-error)); pausing for 100 ms")
-    for descriptor in descriptors { worker.loop.deregister(descriptor) }
+    leaveSockets()
     worker.after(.milliseconds(100)) { [weak self] in
       guard let self, isStarved else { return }
       isStarved = false
@@ -135,10 +155,12 @@ final class ActiveListener: IOHandler, ServerConnectionHandler {
     }
   }
 
-  private func open(_ accepted: Accepted) {
-    let local = address.isUnspecified ? Socket.localAddress(accepted.fd) ?? address : address
+  private func open(_ accepted: Accepted, on address: SocketAddress) {
+    let local = address.isUnspecified ? (Socket.localAddress(accepted.fd) ?? address).unmapped : address
+    // Clients of a Unix socket have no address of their own: they go by the socket's, as in Envoy.
+    let remote = address.isUnix ? address : accepted.peer.unmapped
     let info = ConnectionInfo(
-      remoteAddress: accepted.peer, localAddress: local, identifier: worker.nextConnectionIdentifier())
+      remoteAddress: remote, localAddress: local, identifier: worker.nextConnectionIdentifier())
     let connection = ServerConnection(
       loop: worker.loop, descriptor: accepted.fd, settings: configuration.manager.connection,
       headerMaps: worker.headerMaps, handler: self, info: info)

@@ -84,6 +84,7 @@ extension ConnectionManager {
     let rules = configuration.edge.client
     let found = rules.detect(headers, peer: connection.remoteAddress)
     if let status = found.rejection {
+      stats.add(.requestRejectedByAddress)
       stream.sendLocalReply(.clientNotDetected(status: status))
       return false
     }

@@ -75,12 +75,20 @@ final class ConnectionManager {
     sender.attach(stream)
     stream.begin(self, sender, connection, headers, start)
     guard prepareRequestHeaders(headers, stream, connection, start) else { return }
+    if start.method == .options, headers.value(.path)?.equals("*") == true {
+      // Not a path, and so not for any route.
+      stats.add(.requestNonRelativePath)
+      return stream.sendLocalReply(.absoluteTarget)
+    }
     if !routes.table.internalOnlyHeaders.isEmpty { routes.removeInternalHeaders(headers) }
     if start.asksForUpgrade || start.method == .connect {
       if start.asksForUpgrade {
         stats.add(.requestUpgradeRefused)
         // The answer has the route's headers.
         stream.resolveRoute()
+      } else {
+        stats.add(.routerTotal)
+        stats.add(.routerNoRoute)
       }
       var reply = start.asksForUpgrade ? LocalReply.upgradeRefused : LocalReply.noRoute
       reply.closesConnection = true

@@ -11,6 +11,7 @@ extension RouterFilter {
     isInternal = headers.has(.xEnvoyInternal)
     guard let all = stream.manager?.configuration.virtualHostStatistics, !all.isEmpty else { return }
     scopes = route.virtualHostIndex < all.count ? all[route.virtualHostIndex]?.scopes(of: route, headers) : nil
+    stream.info.virtualCluster = scopes?.virtualCluster
   }
 
   /// Counts a response's status, or that of what is answered in its place.

@@ -46,6 +46,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private var requestEnded = false
   private var responseBegan = false
   private var retried = false
+  /// Which of the cluster's circuit breakers counts this request.
+  private var priority = RoutePriority.normal
   /// The client is trusted (`x-envoy-internal`).
   var isInternal = false
   /// The upstream says that it is a new version on trial.
@@ -56,6 +58,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private var preparesAttempts = false
   /// A permit of the cluster's circuit breaker is held, and `upstream_rq_active` counts this request.
   private var isCounted = false
+  /// A permit for a retry is held.
+  private var isRetryCounted = false
 
   func begin(_ configuration: Configuration) {
     self.configuration = configuration
@@ -118,8 +122,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     let timeout = UpstreamTimeout(action, headers, respectsExpected: configuration.respectsExpectedTimeout)
     self.timeout = timeout.response
     answersNoContent = timeout.answersNoContent
-    attemptTimeout = timeout.attempt
-    guard cluster.breaker.requests.enter(limit: cluster.limits.requests) else {
+    attemptTimeout = timeout.attempt ?? cluster.maximumStreamDuration
+    priority = action.priority
+    guard cluster.admitRequest(priority) else {
       cluster.stats.add(.requestActiveOverflow)
       return fail(stream, .upstreamReset(.overflow, ""))
     }
@@ -187,7 +192,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     stream.info.beginAttempt(endpoint.endpoint, now)
     if preparesAttempts { RequestRewrite.prepareAttempt(stream.requestHeaders, of: stream, endpoint.endpoint) }
     endpoint.stats.add(.requestActive)
-    ticket = endpoint.pool.acquire(self, fresh: fresh)
+    let pool = endpoint.pool(priority, downstream: stream.info.connectionIdentifier)
+    ticket = pool.acquire(self, fresh: fresh)
   }
 
   func poolReady(_ connection: ClientConnection) {
@@ -199,6 +205,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if let scopes { scopes.add(.requestTotal, lane: stream.worker.index) }
     let now = stream.worker.loop.now
     stream.info.beginExchange(connection, now)
+    if cluster?.isLogical == true { noteAddress(of: connection, stream) }
     let endsWithHeaders = requestEnded && pendingBody.isEmpty && pendingTrailers == nil
     connection.send(stream.requestHeaders, method: stream.start.method, endStream: endsWithHeaders, receiver: self)
     if isResponsePaused { connection.pauseResponse(true) }
@@ -226,7 +233,17 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     ticket = nil
     endpoint?.stats.add(.requestError)
     releaseEndpoint()
-    if let stream { fail(stream, .upstreamReset(reason, detail)) }
+    guard let stream else { return }
+    stream.info.upstreamFailure = detail
+    fail(stream, .upstreamReset(reason, detail))
+  }
+
+  func poolUnavailable() {
+    ticket = nil
+    releaseEndpoint()
+    guard let stream else { return }
+    stream.info.endpoint = nil
+    fail(stream, .noHealthyUpstream)
   }
 
   func requestData(_ bytes: Bytes, endStream: Bool) {
@@ -320,7 +337,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     stream.info.endExchange(lost)
     endpoint?.stats.add(.requestError)
     releaseEndpoint()
-    if mayReplay(lost, reason, stream.start.method) {
+    if mayReplay(lost, reason, stream.start.method), admitRetry(cluster) {
       retried = true
       cluster.stats.add(.requestRetry)
       return attempt(stream, cluster, fresh: true)
@@ -333,6 +350,21 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     } else {
       fail(stream, .upstreamReset(reason, detail))
     }
+  }
+
+  private func admitRetry(_ cluster: ActiveCluster) -> Bool {
+    isRetryCounted = cluster.breakers[priority].retries.enter(limit: cluster.limits[priority].retries)
+    if !isRetryCounted { cluster.stats.add(.requestRetryOverflow) }
+    return isRetryCounted
+  }
+
+  /// The endpoint's address may have changed since this connection was made.
+  @inline(never)
+  private func noteAddress(of connection: ClientConnection, _ stream: Stream) {
+    guard let endpoint = endpoint?.endpoint, endpoint.address != connection.address else { return }
+    stream.info.endpoint = Endpoint(
+      address: connection.address, hostname: endpoint.hostname, metadata: endpoint.metadata,
+      localityMetadata: endpoint.localityMetadata, stats: endpoint.stats)
   }
 
   private func mayReplay(_ lost: ClientConnection, _ reason: StreamResetReason, _ method: HTTPMethod) -> Bool {
@@ -406,7 +438,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   func abandon() {
     if let ticket {
       self.ticket = nil
-      endpoint?.pool.giveUp(ticket)
+      ticket.giveUp()
     }
     if let connection {
       self.connection = nil
@@ -431,12 +463,15 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       for shadow in shadows { shadow.originalEnded() }
       shadows.removeAll(keepingCapacity: true)
     }
-    if scopes != nil { scopes = nil }
     guard let cluster else { return }
     if isCounted {
       isCounted = false
       cluster.stats.subtract(.requestActive)
-      cluster.breaker.requests.leave()
+      cluster.breakers[priority].requests.leave()
+    }
+    if isRetryCounted {
+      isRetryCounted = false
+      cluster.breakers[priority].retries.leave()
     }
     self.cluster = nil
   }

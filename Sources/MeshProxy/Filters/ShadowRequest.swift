@@ -34,12 +34,12 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     _ mirror: RequestMirror, of headers: HeaderMap, method: HTTPMethod, to cluster: ActiveCluster, worker: Worker,
     limit: Int, timeout: Nanoseconds, endStream: Bool
   ) -> ShadowRequest? {
-    guard cluster.breaker.requests.enter(limit: cluster.limits.requests) else {
+    guard cluster.admitRequest(.normal) else {
       cluster.stats.add(.requestActiveOverflow)
       return nil
     }
     guard let endpoint = cluster.pickEndpoint() else {
-      cluster.breaker.requests.leave()
+      cluster.breakers.normal.requests.leave()
       cluster.stats.add(.connectionNoneHealthy)
       return nil
     }
@@ -124,7 +124,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     guard !isOver else { return }
     isOver = true
     timer?.disarm()
-    if let ticket { endpoint?.pool.giveUp(ticket) }
+    ticket?.giveUp()
     ticket = nil
     let open = connection
     connection = nil
@@ -135,7 +135,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     endpoint?.stats.subtract(.requestActive)
     endpoint = nil
     cluster.stats.subtract(.requestActive)
-    cluster.breaker.requests.leave()
+    cluster.breakers.normal.requests.leave()
   }
 
   // MARK: PoolClient
@@ -168,6 +168,11 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   private func failed(_ reply: LocalReply) {
     cluster.responseCodes.add(reply.status)
     cluster.stats.add(.requestCompleted)
+    finish()
+  }
+
+  func poolUnavailable() {
+    ticket = nil
     finish()
   }
 

@@ -82,7 +82,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
   private func begin(_ name: String) {
     guard let cluster = worker.clusters[name] else { return finish(.failure("no cluster")) }
     self.cluster = cluster
-    guard cluster.identity.breaker.requests.enter(limit: cluster.configuration.limits.requests) else {
+    guard cluster.admitRequest(.normal) else {
       cluster.stats.add(.requestActiveOverflow)
       return finish(.failure("overflow"))
     }
@@ -109,7 +109,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
 
   private func finish(_ outcome: Outcome) {
     timer?.disarm()
-    if let ticket { endpoint?.pool.giveUp(ticket) }
+    ticket?.giveUp()
     ticket = nil
     let open = connection
     connection = nil
@@ -119,7 +119,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     if isCounted {
       isCounted = false
       cluster?.stats.subtract(.requestActive)
-      cluster?.identity.breaker.requests.leave()
+      cluster?.breakers.normal.requests.leave()
     }
     let done = completion
     completion = nil
@@ -143,6 +143,11 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     ticket = nil
     endpoint?.stats.add(.requestError)
     finish(.failure(reason.text.description))
+  }
+
+  func poolUnavailable() {
+    ticket = nil
+    finish(.failure("no healthy upstream"))
   }
 
   public func receiveInformational(status: Int, _ headers: HeaderMap) {}

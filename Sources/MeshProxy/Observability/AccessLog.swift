@@ -1,3 +1,4 @@
+import MeshAPI
 import MeshPrimitives
 
 /// One access log of a connection manager (`envoy.config.accesslog.v3.AccessLog`), checked and compiled. Immutable;
@@ -21,6 +22,10 @@ public struct LoggingConfiguration: Sendable {
   public var listenerName = ""
   /// `%FILTER_CHAIN_NAME%`
   public var filterChainName = ""
+  /// `%METADATA(LISTENER:…)%`
+  public var listenerMetadata: Metadata?
+  /// `%METADATA(LISTENER_FILTER_CHAIN:…)%`
+  public var filterChainMetadata: Metadata?
   public var accessLogs: [AccessLogConfiguration] = []
   /// A line also when a request's head has arrived (`access_log_options.flush_access_log_on_new_request`).
   public var logsNewRequests = false

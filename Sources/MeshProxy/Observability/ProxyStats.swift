@@ -43,7 +43,7 @@ public enum ConnectionManagerStat: Int, StatSet {
   case requestReceivedReset, requestSentReset
   case requestTimeout, requestIdleTimeout, requestHeaderTimeout, requestBodyTooSlow
   case requestMaximumDurationReached, requestTooLarge, responseTooLarge, responseBeforeRequestComplete
-  case requestNonRelativePath, requestFailedPathNormalization, requestRedirectedPath
+  case requestNonRelativePath, requestFailedPathNormalization, requestRedirectedPath, requestRejectedByAddress
   case requestUpgradeRefused, flowControlPaused, flowControlResumed
   case routerTotal, routerNoRoute, routerNoCluster, routerDirectResponse, routerResetAfterResponseStarted
 
@@ -76,6 +76,7 @@ public enum ConnectionManagerStat: Int, StatSet {
     case .connectionMaximumDuration: .init(name: "downstream_cx_max_duration_reached", kind: .counter)
     case .connectionMaximumRequests: .init(name: "downstream_cx_max_requests_reached", kind: .counter)
     case .requestHeaderTimeout: .init(name: "downstream_rq_header_timeout", kind: .counter)
+    case .requestRejectedByAddress: .init(name: "downstream_rq_rejected_via_ip_detection", kind: .counter)
     case .requestNonRelativePath: .init(name: "downstream_rq_non_relative_path", kind: .counter)
     case .requestFailedPathNormalization: .init(name: "downstream_rq_failed_path_normalization", kind: .counter)
     case .requestRedirectedPath: .init(name: "downstream_rq_redirected_with_normalized_path", kind: .counter)
@@ -99,7 +100,8 @@ public enum ConnectionManagerStat: Int, StatSet {
 /// `cluster.<name>.…`
 public enum ClusterStat: Int, StatSet {
   case connectionTotal, connectionActive, connectionHTTP1Total, connectionFail, connectionTimeout
-  case connectionIdleTimeout, connectionOverflow, connectionMaximumRequests, connectionProtocolError
+  case connectionIdleTimeout, connectionOverflow, connectionPoolOverflow
+  case connectionMaximumRequests, connectionMaximumDuration, connectionProtocolError
   case connectionDestroy, connectionDestroyLocal, connectionDestroyRemote
   case connectionDestroyWithActiveRequest, connectionDestroyLocalWithActiveRequest
   case connectionDestroyRemoteWithActiveRequest
@@ -107,10 +109,11 @@ public enum ClusterStat: Int, StatSet {
   case requestTotal, requestActive, requestCompleted, requestCancelled
   case requestPendingTotal, requestPendingActive, requestPendingOverflow, requestPendingFailureEject
   case requestActiveOverflow, requestTimeout
-  case requestRetry, requestRetrySuccess, retryOrShadowAbandoned, requestMaximumDurationReached
+  case requestRetry, requestRetrySuccess, requestRetryOverflow, retryOrShadowAbandoned
+  case requestMaximumDurationReached
   case flowControlPaused, flowControlResumed, flowControlBackedUp, flowControlDrained
-  case membershipTotal, membershipHealthy, membershipChange
-  case updateAttempt, updateSuccess, updateFailure, updateEmpty
+  case membershipTotal, membershipHealthy, membershipDegraded, membershipExcluded, membershipChange
+  case updateAttempt, updateSuccess, updateFailure, updateNoRebuild
 
   public var definition: StatDefinition {
     switch self {
@@ -121,7 +124,9 @@ public enum ClusterStat: Int, StatSet {
     case .connectionTimeout: .init(name: "upstream_cx_connect_timeout", kind: .counter)
     case .connectionIdleTimeout: .init(name: "upstream_cx_idle_timeout", kind: .counter)
     case .connectionOverflow: .init(name: "upstream_cx_overflow", kind: .counter)
+    case .connectionPoolOverflow: .init(name: "upstream_cx_pool_overflow", kind: .counter)
     case .connectionMaximumRequests: .init(name: "upstream_cx_max_requests", kind: .counter)
+    case .connectionMaximumDuration: .init(name: "upstream_cx_max_duration_reached", kind: .counter)
     case .connectionProtocolError: .init(name: "upstream_cx_protocol_error", kind: .counter)
     case .connectionDestroy: .init(name: "upstream_cx_destroy", kind: .counter)
     case .connectionDestroyLocal: .init(name: "upstream_cx_destroy_local", kind: .counter)
@@ -146,6 +151,7 @@ public enum ClusterStat: Int, StatSet {
     case .requestTimeout: .init(name: "upstream_rq_timeout", kind: .counter)
     case .requestRetry: .init(name: "upstream_rq_retry", kind: .counter)
     case .requestRetrySuccess: .init(name: "upstream_rq_retry_success", kind: .counter)
+    case .requestRetryOverflow: .init(name: "upstream_rq_retry_overflow", kind: .counter)
     case .requestMaximumDurationReached: .init(name: "upstream_rq_max_duration_reached", kind: .counter)
     case .retryOrShadowAbandoned: .init(name: "retry_or_shadow_abandoned", kind: .counter)
     case .flowControlPaused: .init(name: "upstream_flow_control_paused_reading_total", kind: .counter)
@@ -154,11 +160,13 @@ public enum ClusterStat: Int, StatSet {
     case .flowControlDrained: .init(name: "upstream_flow_control_drained_total", kind: .counter)
     case .membershipTotal: .init(name: "membership_total", kind: .gauge)
     case .membershipHealthy: .init(name: "membership_healthy", kind: .gauge)
+    case .membershipDegraded: .init(name: "membership_degraded", kind: .gauge)
+    case .membershipExcluded: .init(name: "membership_excluded", kind: .gauge)
     case .membershipChange: .init(name: "membership_change", kind: .counter)
     case .updateAttempt: .init(name: "update_attempt", kind: .counter)
     case .updateSuccess: .init(name: "update_success", kind: .counter)
     case .updateFailure: .init(name: "update_failure", kind: .counter)
-    case .updateEmpty: .init(name: "update_empty", kind: .counter)
+    case .updateNoRebuild: .init(name: "update_no_rebuild", kind: .counter)
     }
   }
 }
@@ -166,10 +174,11 @@ public enum ClusterStat: Int, StatSet {
 /// One endpoint's statistics, as `/clusters` prints them.
 public enum EndpointStat: Int, StatSet {
   case connectionActive, connectionConnectFail, connectionTotal
-  case requestActive, requestError, requestSuccess, requestTimeout, requestTotal
+  case requestActive, requestPendingActive, requestError, requestSuccess, requestTimeout, requestTotal
 
   public var definition: StatDefinition {
     switch self {
+    case .requestPendingActive: .init(name: "rq_pending_active", kind: .gauge)
     case .connectionActive: .init(name: "cx_active", kind: .gauge)
     case .connectionConnectFail: .init(name: "cx_connect_fail", kind: .counter)
     case .connectionTotal: .init(name: "cx_total", kind: .counter)

@@ -38,11 +38,14 @@ final class VirtualHostStatistics: Sendable {
 
 /// `vhost.<name>.vcluster.<name>` or `vhost.<name>.route.<prefix>`.
 final class RequestScope: Sendable {
+  /// The virtual cluster's name; empty for what belongs to none, and for routes.
+  let name: String
   let stats: StatBlock<RequestScopeStat>
   let responses: UpstreamResponses
   private let lease: StatsLease
 
-  init(_ prefix: String, prometheus: PrometheusScope, store: StatsStore) {
+  init(_ prefix: String, name: String = "", prometheus: PrometheusScope, store: StatsStore) {
+    self.name = name
     lease = store.lease(prefix)
     stats = store.scope(prefix, prometheus: prometheus)
     responses = UpstreamResponses(prefix, prometheus: prometheus, store: store)

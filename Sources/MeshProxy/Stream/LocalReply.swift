@@ -46,7 +46,8 @@ extension LocalReply {
     status: 503, text: "no healthy upstream", flags: .noHealthyUpstream, details: .init("no_healthy_upstream"))
   static let upgradeRefused = LocalReply(status: 403, details: .init("upgrade_failed"), closesConnection: true)
   static let absoluteTarget = LocalReply(status: 404, details: .init("absolute_path_rejected"))
-  static let invalidPath = LocalReply(status: 400, details: .init("path_normalization_failed"))
+  static let invalidPath = LocalReply(
+    status: 400, details: .init("path_normalization_failed"), closesConnection: true)
   static let requestTimeout = LocalReply(
     status: 408, text: "request timeout", details: .init("request_overall_timeout"), closesConnection: true)
   static let requestBodyTooSlow = LocalReply(

@@ -8,7 +8,7 @@ extension Stream: SubstitutionSource {
   var downstreamRoundTrip: Nanoseconds? { sender?.roundTripTime }
   var listenerName: String { manager?.configuration.logging.listenerName ?? "" }
   var filterChainName: String { manager?.configuration.logging.filterChainName ?? "" }
-  var virtualClusterName: String { "" }
+  var virtualClusterName: String { info.virtualCluster?.name ?? "" }
 
   func randomBits() -> (UInt64, UInt64) { (worker.random.next(), worker.random.next()) }
 
@@ -16,7 +16,9 @@ extension Stream: SubstitutionSource {
     switch source {
     case .route: info.route?.metadata
     case .virtualHost: info.route?.virtualHostMetadata
-    case .dynamic, .cluster, .upstreamHost, .listener, .listenerFilterChain: nil
+    case .listener: manager?.configuration.logging.listenerMetadata
+    case .listenerFilterChain: manager?.configuration.logging.filterChainMetadata
+    case .dynamic, .cluster, .upstreamHost: nil
     }
   }
 }

@@ -41,6 +41,10 @@ extension StreamInfo {
     upstreamTiming = UpstreamTiming()
   }
 
+  /// The endpoint, if there was a connection to it in the last attempt.
+  @inline(__always)
+  var connectedEndpoint: Endpoint? { upstreamTiming.connectionReadyAt == .never ? nil : endpoint }
+
   /// The pool gave a connection for the attempt.
   @inline(__always)
   mutating func beginExchange(_ connection: ClientConnection, _ now: MonotonicTime) {

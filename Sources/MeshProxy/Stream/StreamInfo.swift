@@ -56,10 +56,14 @@ public struct StreamInfo {
   public var isHTTP10 = false
   public var route: RouteEntry?
   public var cluster: ActiveCluster?
+  /// The virtual cluster that the request belongs to, where there are any.
+  var virtualCluster: RequestScope?
   public var endpoint: Endpoint?
   public var upstreamLocalAddress: SocketAddress?
   /// Of the connection to the upstream; 0 if there was none.
   public var upstreamConnectionIdentifier: UInt64 = 0
+  /// Why the last attempt got no connection.
+  public var upstreamFailure: StaticString?
   /// What crossed the connections to upstreams for this stream.
   public var upstreamWire = WireBytes()
   /// The attempts before the last one; nil if there was at most one.

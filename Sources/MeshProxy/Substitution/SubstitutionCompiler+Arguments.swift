@@ -122,6 +122,7 @@ extension SubstitutionCompiler {
       throw FormatProblem(offset: offset, message: "%\(name)(\u{2026})% takes one alternative header, not more")
     }
     (step.name, step.index) = try addHeader(parts[0], name)
+    if step.name == .scheme, step.operation == .requestHeader { step.operation = .requestScheme }
     if parts.count == 2 { (step.alternative, step.alternativeIndex) = try addHeader(parts[1], name) }
   }
 

@@ -79,7 +79,7 @@ extension SubstitutionFormat {
   // MARK: Sizes
 
   static func size<Source: SubstitutionSource>(
-    _ operation: SubstitutionOperator, _ info: StreamInfo, _ source: Source
+    _ operation: SubstitutionOperator, _ source: Source
   ) -> UInt64 {
     switch operation {
     case .requestHeadersBytes: UInt64(clamping: size(ofRequest: source.requestHeaders))
@@ -89,10 +89,10 @@ extension SubstitutionFormat {
     case .downstreamWireBytesSent: source.downstreamWire.sent
     case .downstreamHeaderBytesReceived: UInt64(source.downstreamWire.headerReceived)
     case .downstreamHeaderBytesSent: UInt64(source.downstreamWire.headerSent)
-    case .upstreamWireBytesReceived: info.upstreamWire.received
-    case .upstreamWireBytesSent: info.upstreamWire.sent
-    case .upstreamHeaderBytesReceived: UInt64(info.upstreamWire.headerReceived)
-    case .upstreamHeaderBytesSent: UInt64(info.upstreamWire.headerSent)
+    case .upstreamWireBytesReceived: source.info.upstreamWire.received
+    case .upstreamWireBytesSent: source.info.upstreamWire.sent
+    case .upstreamHeaderBytesReceived: UInt64(source.info.upstreamWire.headerReceived)
+    case .upstreamHeaderBytesSent: UInt64(source.info.upstreamWire.headerSent)
     default: 0
     }
   }

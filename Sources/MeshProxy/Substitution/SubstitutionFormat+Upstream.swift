@@ -2,36 +2,44 @@ import MeshPrimitives
 
 /// What is known of the upstream: endpoints, connections, cluster; metadata of all kinds.
 extension SubstitutionFormat {
-  static func writeUpstream(_ step: Step, _ info: StreamInfo, _ output: inout SubstitutionOutput) -> Bool {
+  static func writeUpstream<Source: SubstitutionSource>(
+    _ step: Step, _ source: Source, _ output: inout SubstitutionOutput
+  ) -> Bool {
     switch step.operation {
     case .upstreamProtocol:
-      guard info.upstreamTiming.connectionReadyAt != .never else { return false }
+      guard source.info.connectedEndpoint != nil else { return false }
       output.append("HTTP/1.1")
+    case .upstreamCloseType:
+      guard source.info.connectedEndpoint != nil else { return false }
+      output.append("Normal")
+    case .upstreamFailureReason:
+      guard let reason = source.info.upstreamFailure, reason.utf8CodeUnitCount > 0 else { return false }
+      output.append(reason)
     case .upstreamHostName:
-      guard let endpoint = info.endpoint else { return false }
+      guard let endpoint = source.info.endpoint else { return false }
       writeHostName(endpoint, port: true, &output)
     case .upstreamHostNameWithoutPort:
-      guard let endpoint = info.endpoint else { return false }
+      guard let endpoint = source.info.endpoint else { return false }
       writeHostName(endpoint, port: false, &output)
     case .upstreamHostsAttempted:
-      return writeAttempts(info, &output) { $1.append($0.address, port: true) }
+      return writeAttempts(source, &output) { $1.append($0.address, port: true) }
     case .upstreamHostsAttemptedWithoutPort:
-      return writeAttempts(info, &output) { $1.append($0.address, port: false) }
+      return writeAttempts(source, &output) { $1.append($0.address, port: false) }
     case .upstreamHostNamesAttempted:
-      return writeAttempts(info, &output) { writeHostName($0, port: true, &$1) }
+      return writeAttempts(source, &output) { writeHostName($0, port: true, &$1) }
     case .upstreamHostNamesAttemptedWithoutPort:
-      return writeAttempts(info, &output) { writeHostName($0, port: false, &$1) }
-    case .upstreamConnectionID: output.append(decimal: info.upstreamConnectionIdentifier)
+      return writeAttempts(source, &output) { writeHostName($0, port: false, &$1) }
+    case .upstreamConnectionID: output.append(decimal: source.info.upstreamConnectionIdentifier)
     case .upstreamConnectionIDsAttempted:
-      guard info.upstreamConnectionIdentifier != 0 else { return false }
-      for identifier in info.earlierAttempts?.connections ?? [] {
+      guard source.info.upstreamConnectionIdentifier != 0 else { return false }
+      for identifier in source.info.earlierAttempts?.connections ?? [] {
         output.append(decimal: identifier)
         output.append(UInt8(ascii: ","))
       }
-      output.append(decimal: info.upstreamConnectionIdentifier)
-    case .upstreamCluster: return writeName(info.cluster?.configuration.statName, &output)
-    case .upstreamClusterRaw: return writeName(info.cluster?.name, &output)
-    case .upstreamRequestAttemptCount: output.append(decimal: UInt64(info.attempts))
+      output.append(decimal: source.info.upstreamConnectionIdentifier)
+    case .upstreamCluster: return writeName(source.info.cluster?.configuration.statName, &output)
+    case .upstreamClusterRaw: return writeName(source.info.cluster?.name, &output)
+    case .upstreamRequestAttemptCount: output.append(decimal: UInt64(source.info.attempts))
     default: return false
     }
     return true
@@ -46,12 +54,12 @@ extension SubstitutionFormat {
     }
   }
 
-  private static func writeAttempts(
-    _ info: StreamInfo, _ output: inout SubstitutionOutput,
+  private static func writeAttempts<Source: SubstitutionSource>(
+    _ source: Source, _ output: inout SubstitutionOutput,
     _ write: (_ endpoint: Endpoint, _ output: inout SubstitutionOutput) -> Void
   ) -> Bool {
-    guard let last = info.endpoint else { return false }
-    for endpoint in info.earlierAttempts?.endpoints ?? [] {
+    guard let last = source.info.endpoint else { return false }
+    for endpoint in source.info.earlierAttempts?.endpoints ?? [] {
       write(endpoint, &output)
       output.append(UInt8(ascii: ","))
     }

@@ -133,7 +133,7 @@ extension SubstitutionFormat {
     case .duration:
       if let ended = source.info.endedAt { return writeSpan(source.info.startedAt, ended, &output) }
       return writeRare(step, program, source, &output)
-    case .upstreamHost, .upstreamRemoteAddress: return writeAddress(source.info.endpoint?.address, &output)
+    case .upstreamHost: return writeAddress(source.info.endpoint?.address, &output)
     default: return writeRare(step, program, source, &output)
     }
     return true
@@ -143,53 +143,54 @@ extension SubstitutionFormat {
   private static func writeRare<Source: SubstitutionSource>(
     _ step: Step, _ program: Program, _ source: Source, _ output: inout SubstitutionOutput
   ) -> Bool {
-    let info = source.info
+    // Field by field: a copy of all that is known would touch a dozen reference counts.
     switch step.operation {
     case .startTimeLocal, .emitTime, .emitTimeLocal, .requestDuration, .requestTXDuration, .responseDuration,
       .responseTXDuration, .upstreamConnectionPoolReadyDuration, .commonDuration, .downstreamConnectionRoundTrip:
-      return writeTiming(step, program, info, source, &output)
+      return writeTiming(step, program, source, &output)
     case .responseTrailer, .pathWithoutQuery, .query, .decodedQuery, .queryParameter, .grpcStatus, .grpcStatusSnake,
       .grpcStatusNumber:
       return writeMessage(step, program, source, &output)
     case .requestHeadersBytes, .responseHeadersBytes, .responseTrailersBytes, .downstreamWireBytesReceived,
       .downstreamWireBytesSent, .upstreamWireBytesReceived, .upstreamWireBytesSent, .downstreamHeaderBytesReceived,
       .downstreamHeaderBytesSent, .upstreamHeaderBytesReceived, .upstreamHeaderBytesSent, .zero:
-      output.append(decimal: size(step.operation, info, source))
+      output.append(decimal: size(step.operation, source))
       return true
     case .upstreamHostName, .upstreamHostNameWithoutPort, .upstreamHostsAttempted, .upstreamHostsAttemptedWithoutPort,
       .upstreamHostNamesAttempted, .upstreamHostNamesAttemptedWithoutPort, .upstreamConnectionID,
       .upstreamConnectionIDsAttempted, .upstreamProtocol, .upstreamCluster, .upstreamClusterRaw,
-      .upstreamRequestAttemptCount:
-      return writeUpstream(step, info, &output)
-    case .upstreamLocalAddress: return writeAddress(info.upstreamLocalAddress, &output)
-    case .upstreamLocalAddressWithoutPort: return writeIP(info.upstreamLocalAddress, step, &output)
-    case .upstreamLocalPort: return writePort(info.upstreamLocalAddress, &output)
-    case .upstreamRemoteAddressWithoutPort: return writeIP(info.endpoint?.address, step, &output)
-    case .upstreamRemotePort: return writePort(info.endpoint?.address, &output)
-    case .downstreamLocalAddress: return writeAddress(info.downstreamLocalAddress, &output)
-    case .downstreamLocalAddressWithoutPort: return writeIP(info.downstreamLocalAddress, step, &output)
-    case .downstreamLocalPort: return writePort(info.downstreamLocalAddress, &output)
-    case .downstreamDirectLocalAddress: return writeAddress(info.connection?.localAddress, &output)
-    case .downstreamDirectLocalAddressWithoutPort: return writeIP(info.connection?.localAddress, step, &output)
-    case .downstreamDirectLocalPort: return writePort(info.connection?.localAddress, &output)
-    case .downstreamRemoteAddress: return writeAddress(info.downstreamRemoteAddress, &output)
-    case .downstreamRemoteAddressWithoutPort: return writeIP(info.downstreamRemoteAddress, step, &output)
-    case .downstreamRemotePort: return writePort(info.downstreamRemoteAddress, &output)
-    case .downstreamDirectRemoteAddress: return writeAddress(info.directRemoteAddress, &output)
-    case .downstreamDirectRemoteAddressWithoutPort: return writeIP(info.directRemoteAddress, step, &output)
-    case .downstreamDirectRemotePort: return writePort(info.directRemoteAddress, &output)
+      .upstreamRequestAttemptCount, .upstreamFailureReason, .upstreamCloseType:
+      return writeUpstream(step, source, &output)
+    case .upstreamLocalAddress: return writeAddress(source.info.upstreamLocalAddress, &output)
+    case .upstreamLocalAddressWithoutPort: return writeIP(source.info.upstreamLocalAddress, step, &output)
+    case .upstreamLocalPort: return writePort(source.info.upstreamLocalAddress, &output)
+    case .upstreamRemoteAddress: return writeAddress(source.info.connectedEndpoint?.address, &output)
+    case .upstreamRemoteAddressWithoutPort: return writeIP(source.info.connectedEndpoint?.address, step, &output)
+    case .upstreamRemotePort: return writePort(source.info.connectedEndpoint?.address, &output)
+    case .downstreamLocalAddress: return writeAddress(source.info.downstreamLocalAddress, &output)
+    case .downstreamLocalAddressWithoutPort: return writeIP(source.info.downstreamLocalAddress, step, &output)
+    case .downstreamLocalPort: return writePort(source.info.downstreamLocalAddress, &output)
+    case .downstreamDirectLocalAddress: return writeAddress(source.info.connection?.localAddress, &output)
+    case .downstreamDirectLocalAddressWithoutPort: return writeIP(source.info.connection?.localAddress, step, &output)
+    case .downstreamDirectLocalPort: return writePort(source.info.connection?.localAddress, &output)
+    case .downstreamRemoteAddress: return writeAddress(source.info.downstreamRemoteAddress, &output)
+    case .downstreamRemoteAddressWithoutPort: return writeIP(source.info.downstreamRemoteAddress, step, &output)
+    case .downstreamRemotePort: return writePort(source.info.downstreamRemoteAddress, &output)
+    case .downstreamDirectRemoteAddress: return writeAddress(source.info.directRemoteAddress, &output)
+    case .downstreamDirectRemoteAddressWithoutPort: return writeIP(source.info.directRemoteAddress, step, &output)
+    case .downstreamDirectRemotePort: return writePort(source.info.directRemoteAddress, &output)
     case .responseCodeDetails:
-      guard let details = info.details else { return false }
+      guard let details = source.info.details else { return false }
       output.append(details)
     case .responseFlagsLong:
-      if info.flags.isEmpty { output.append(0x2d) } else { writeFlags(info.flags, long: true, &output) }
+      if source.info.flags.isEmpty { output.append(0x2d) } else { writeFlags(source.info.flags, long: true, &output) }
     case .localReplyBody: source.localReplyBody.withUnsafeBufferPointer { output.appendEscaped($0) }
-    case .routeName: return writeName(info.route?.name, &output)
+    case .routeName: return writeName(source.info.route?.name, &output)
     case .virtualClusterName: return writeName(source.virtualClusterName, &output)
     case .listenerName: return writeName(source.listenerName, &output)
     case .filterChainName: return writeName(source.filterChainName, &output)
     case .metadata: return writeMetadata(step, program, source, asJSON: false, &output)
-    case .connectionID: output.append(decimal: info.connectionIdentifier)
+    case .connectionID: output.append(decimal: source.info.connectionIdentifier)
     case .streamID:
       guard let identifier = source.requestHeaders.value(.xRequestID) else { return false }
       output.appendEscaped(identifier)
@@ -198,19 +199,27 @@ extension SubstitutionFormat {
       RequestID.write(high, low, into: output.reserve(RequestID.length))
       output.commit(RequestID.length)
     case .traceID:
-      guard info.trace.hasTrace else { return false }
-      if !info.trace.is64Bit { output.append(hex: info.trace.traceIDHigh) }
-      output.append(hex: info.trace.traceIDLow)
+      guard source.info.trace.hasTrace else { return false }
+      if !source.info.trace.is64Bit { output.append(hex: source.info.trace.traceIDHigh) }
+      output.append(hex: source.info.trace.traceIDLow)
     case .spanID:
-      guard info.trace.spanID != 0 else { return false }
-      output.append(hex: info.trace.spanID)
-    case .accessLogType: output.append(info.logType.name)
+      guard source.info.trace.spanID != 0 else { return false }
+      output.append(hex: source.info.trace.spanID)
+    case .accessLogType: output.append(source.info.logType.name)
     case .coalesce: return writeFirst(program.groups[Int(step.index)], step, program, source, &output)
-    case .duration: return writeSpan(info.startedAt, info.loggedAt.known, &output)
+    case .duration: return writeSpan(source.info.startedAt, source.info.loggedAt.known, &output)
+    case .requestScheme:
+      guard let value = source.requestHeaders.value(.scheme) else {
+        guard source.requestHeaders.has(.method) else { return false }
+        output.append("http")
+        break
+      }
+      output.appendEscaped(shortened(value, step))
+    case .downstreamCloseType: output.append("Normal")
     case .nothing: break
     case .unknown: return false
     case .requestHeader, .responseHeader, .startTime, .protocol, .responseCode, .responseFlags, .bytesReceived,
-      .bytesSent, .upstreamHost, .upstreamRemoteAddress, .hostName, .environment:
+      .bytesSent, .upstreamHost, .hostName, .environment:
       // Written above, or text since the format was compiled.
       return false
     }

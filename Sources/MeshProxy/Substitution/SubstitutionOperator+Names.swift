@@ -97,6 +97,7 @@ extension SubstitutionName {
     .init("UPSTREAM_CONNECTION_ID", .upstreamConnectionID),
     .init("UPSTREAM_CONNECTION_IDS_ATTEMPTED", .upstreamConnectionIDsAttempted),
     .init("UPSTREAM_REQUEST_ATTEMPT_COUNT", .upstreamRequestAttemptCount),
+    .init("UPSTREAM_TRANSPORT_FAILURE_REASON", .upstreamFailureReason),
 
     .init("ROUTE_NAME", .routeName),
     .init("VIRTUAL_CLUSTER_NAME", .virtualClusterName),
@@ -129,6 +130,8 @@ extension SubstitutionName {
     .init("SPAN_ID", .spanID),
     .init("ACCESS_LOG_TYPE", .accessLogType),
     .init("COALESCE", .coalesce, .coalesce, takesLength: true),
+    .init("DOWNSTREAM_DETECTED_CLOSE_TYPE", .downstreamCloseType),
+    .init("UPSTREAM_DETECTED_CLOSE_TYPE", .upstreamCloseType),
     .init("CUSTOM_FLAGS", .nothing),
     .init("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", .nothing),
     .init("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", .nothing),
@@ -152,7 +155,7 @@ extension SubstitutionName {
       "UPSTREAM_LOCAL_CLOSE_REASON", "UPSTREAM_LOCAL_DNS_SAN", "UPSTREAM_LOCAL_IP_SAN", "UPSTREAM_LOCAL_URI_SAN",
       "UPSTREAM_PEER_CERT", "UPSTREAM_PEER_DNS_SAN", "UPSTREAM_PEER_IP_SAN", "UPSTREAM_PEER_ISSUER",
       "UPSTREAM_PEER_SUBJECT", "UPSTREAM_PEER_URI_SAN", "UPSTREAM_SERVER_NAME", "UPSTREAM_TLS_CIPHER",
-      "UPSTREAM_TLS_GROUP", "UPSTREAM_TLS_SESSION_ID", "UPSTREAM_TLS_VERSION", "UPSTREAM_TRANSPORT_FAILURE_REASON",
+      "UPSTREAM_TLS_GROUP", "UPSTREAM_TLS_SESSION_ID", "UPSTREAM_TLS_VERSION",
     ].map { SubstitutionName($0, .unknown) }
     + [
       "DOWNSTREAM_PEER_CERT_V_END", "DOWNSTREAM_PEER_CERT_V_START", "UPSTREAM_PEER_CERT_V_END",
@@ -165,11 +168,9 @@ extension SubstitutionName {
   /// Names that Envoy has and this proxy has not, with the reason.
   static let unsupported: [String: String] = [
     "CEL": "expressions are not supported by this proxy",
-    "DOWNSTREAM_DETECTED_CLOSE_TYPE": "this proxy does not tell ways of closing apart",
     "DYNAMIC_MODULE": "dynamic modules are not supported by this proxy",
     "REQ_WITHOUT_QUERY": "a formatter extension of Envoy, which deprecates it: use %PATH(NQ)%",
     "TYPED_CEL": "expressions are not supported by this proxy",
-    "UPSTREAM_DETECTED_CLOSE_TYPE": "this proxy does not tell ways of closing apart",
     "VIRTUAL_HOST_NAME": "it is not an operator of Envoy 1.40",
   ]
 }

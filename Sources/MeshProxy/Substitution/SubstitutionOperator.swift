@@ -34,6 +34,8 @@ enum SubstitutionOperator: UInt8, CaseIterable, Sendable {
   case `protocol`
   /// The upstream's HTTP version, once a request was sent there.
   case upstreamProtocol
+  /// `:SCHEME`, which HTTP/1.1 seldom writes.
+  case requestScheme
   /// A header of the request as it was sent upstream: `NAME?ALTERNATIVE`. `:METHOD`, `:PATH`, `:AUTHORITY`, `:SCHEME`.
   case requestHeader
   /// A header of the response; `:STATUS`.
@@ -92,7 +94,10 @@ enum SubstitutionOperator: UInt8, CaseIterable, Sendable {
   case upstreamCluster
   /// The name of the cluster.
   case upstreamClusterRaw
+  /// Why there was no connection to the upstream.
+  case upstreamFailureReason
   case upstreamLocalAddress, upstreamLocalAddressWithoutPort, upstreamLocalPort
+  /// The other end of the connection to the endpoint.
   case upstreamRemoteAddress, upstreamRemoteAddressWithoutPort, upstreamRemotePort
   /// A number for the connection to the upstream, unique in the process; 0 if there was none.
   case upstreamConnectionID
@@ -136,6 +141,10 @@ enum SubstitutionOperator: UInt8, CaseIterable, Sendable {
 
   /// The first of several operators that has a value.
   case coalesce
+  /// `Normal`: a stream ends before its connection does.
+  case downstreamCloseType
+  /// The same, once there was a connection to the upstream.
+  case upstreamCloseType
   /// What is always empty here.
   case nothing
   /// What a plaintext HTTP/1.1 proxy never knows.

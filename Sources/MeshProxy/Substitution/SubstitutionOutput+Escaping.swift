@@ -58,7 +58,13 @@ extension SubstitutionOutput {
       target.storeBytes(of: head, as: UInt32.self)
       target.storeBytes(of: tail, toByteOffset: back, as: UInt32.self)
     } else {
-      return appendBytewise(bytes)
+      var at = 0
+      while at < length {
+        let byte = bytes[at]
+        if Self.needsEscape(byte) { return appendBytewise(bytes) }
+        target.storeBytes(of: byte, toByteOffset: at, as: UInt8.self)
+        at &+= 1
+      }
     }
     commit(length)
   }

@@ -1,23 +1,7 @@
 import MeshHTTP
 import MeshIO
 import MeshPrimitives
-
-/// An endpoint as one worker has it: with its own connections.
-public final class ActiveEndpoint {
-  let endpoint: Endpoint
-  var weight: UInt32
-  var isHealthy: Bool
-  let pool: ConnectionPool
-  let stats: StatLane<EndpointStat>
-
-  init(_ configured: WeightedEndpoint, pool: ConnectionPool, lane: Int) {
-    endpoint = configured.endpoint
-    weight = configured.weight
-    isHealthy = configured.isHealthy
-    self.pool = pool
-    stats = configured.endpoint.stats.lane(lane)
-  }
-}
+import MeshRouting
 
 /// A cluster as one worker has it: its endpoints, their connection pools and the balancer. Confined to the worker.
 public final class ActiveCluster {
@@ -31,12 +15,18 @@ public final class ActiveCluster {
   var parts = ClusterResponseParts()
   /// No configuration has it any more.
   private(set) var isGone = false
-  let breaker: CircuitBreaker
-  private(set) var limits: CircuitBreaker.Limits
+  let breakers: ByPriority<CircuitBreaker>
+  private(set) var limits: ByPriority<CircuitBreaker.Limits>
+  /// Each downstream connection has upstream connections of its own.
+  private(set) var hasPrivatePools: Bool
+  /// The endpoint's address may change under its connections (`LOGICAL_DNS`).
+  private(set) var isLogical: Bool
+  /// See `ClusterConfiguration`.
+  private(set) var maximumStreamDuration: Nanoseconds?
   private(set) var endpoints: [ActiveEndpoint] = []
   private var known: [WeightedEndpoint] = []
-  private var balancer = RoundRobinBalancer()
-  private let worker: Worker
+  private var balancer = LoadBalancer()
+  let worker: Worker
 
   public var name: String { identity.name }
 
@@ -48,8 +38,11 @@ public final class ActiveCluster {
     responseCodes = identity.responseCodes.lane(worker.index)
     requestTime = identity.requestTime.lane(worker.index)
     connectTime = identity.connectTime.lane(worker.index)
-    breaker = identity.breaker
+    breakers = identity.breakers
     limits = configuration.limits
+    hasPrivatePools = configuration.pool.isPerDownstreamConnection
+    isLogical = configuration.discovery == .logicalDNS
+    maximumStreamDuration = configuration.maximumStreamDuration
   }
 
   /// Takes new endpoints. Connections to those that stay are kept; those to the others end when their request does.
@@ -57,38 +50,47 @@ public final class ActiveCluster {
     if new == known { return }
     known = new
     var old: [ObjectIdentifier: ActiveEndpoint] = [:]
-    for endpoint in endpoints { old[ObjectIdentifier(endpoint.endpoint)] = endpoint }
+    for endpoint in endpoints { old[ObjectIdentifier(endpoint.endpoint.stats)] = endpoint }
     endpoints = new.map { configured in
-      if let kept = old.removeValue(forKey: ObjectIdentifier(configured.endpoint)) {
-        kept.weight = configured.weight
-        kept.isHealthy = configured.isHealthy
+      if let kept = old.removeValue(forKey: ObjectIdentifier(configured.endpoint.stats)) {
+        kept.update(configured)
         return kept
       }
-      let pool = ConnectionPool(worker: worker, cluster: self, endpoint: configured.endpoint)
-      return ActiveEndpoint(configured, pool: pool, lane: worker.index)
+      return ActiveEndpoint(configured, cluster: self)
     }
-    for gone in old.values { gone.pool.drain() }
-    balancer.update(endpoints, random: worker.random.next())
+    for gone in old.values { gone.drain() }
+    balancer.update(endpoints, configuration.balancing, &worker.random)
   }
 
   /// Takes a changed configuration under the same name. New connections follow it; those in use finish as they are.
   func update(configuration new: ClusterConfiguration) {
     configuration = new
     limits = new.limits
-    for endpoint in endpoints { endpoint.pool.replaceConnections() }
+    hasPrivatePools = new.pool.isPerDownstreamConnection
+    isLogical = new.discovery == .logicalDNS
+    maximumStreamDuration = new.maximumStreamDuration
+    for endpoint in endpoints { endpoint.replaceConnections() }
+    balancer.update(endpoints, new.balancing, &worker.random)
   }
 
   /// The endpoint for the next request; nil if none is healthy.
   @inline(__always)
-  func pickEndpoint() -> ActiveEndpoint? { balancer.pick() }
+  func pickEndpoint() -> ActiveEndpoint? { balancer.pick(&worker.random) }
+
+  /// Takes a permit for one active request; whoever gets it owes one `leave`.
+  @inline(__always)
+  func admitRequest(_ priority: RoutePriority) -> Bool {
+    if priority == .normal { return breakers.normal.requests.enter(limit: limits.normal.requests) }
+    return breakers.high.requests.enter(limit: limits.high.requests)
+  }
 
   /// No new requests come; the connections end as they become free.
   func drain() {
     isGone = true
-    for endpoint in endpoints { endpoint.pool.drain() }
+    for endpoint in endpoints { endpoint.drain() }
     // Ends the cycle of cluster and pools; a pool lives as long as its connections.
     endpoints = []
     known = []
-    balancer.update([], random: 0)
+    balancer = LoadBalancer()
   }
 }

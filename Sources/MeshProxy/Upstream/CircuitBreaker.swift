@@ -1,6 +1,7 @@
+import MeshRouting
 import Synchronization
 
-/// Concurrency limits of one cluster (`circuit_breakers.thresholds`, priority DEFAULT). The counts belong to the cluster,
+/// Concurrency limits of one cluster for one priority (`circuit_breakers.thresholds`). The counts belong to the cluster,
 /// not to a configuration: shared by the workers, kept over updates. Threads: any.
 public final class CircuitBreaker: Sendable {
   /// How many of each may exist at once.
@@ -8,6 +9,12 @@ public final class CircuitBreaker: Sendable {
     public var connections = 1024
     public var pendingRequests = 1024
     public var requests = 1024
+    /// Requests that are being sent once more.
+    public var retries = 3
+    /// Pools that have connections.
+    public var pools = Int.max
+    /// Whether statistics show what is left of them (`track_remaining`).
+    public var tracksRemaining = false
     public init() {}
   }
 
@@ -15,6 +22,8 @@ public final class CircuitBreaker: Sendable {
   public let connections = Gate()
   public let pendingRequests = Gate()
   public let requests = Gate()
+  public let retries = Gate()
+  public let pools = Gate()
 
   public init() {}
 
@@ -41,3 +50,22 @@ public final class CircuitBreaker: Sendable {
     public var current: Int { count.load(ordering: .relaxed) }
   }
 }
+
+/// Something for each priority.
+public struct ByPriority<Value: Sendable>: Sendable {
+  public var normal: Value
+  public var high: Value
+
+  public init(normal: Value, high: Value) {
+    self.normal = normal
+    self.high = high
+  }
+
+  @inlinable
+  public subscript(priority: RoutePriority) -> Value {
+    @inline(__always) get { priority == .normal ? normal : high }
+    set { if priority == .normal { normal = newValue } else { high = newValue } }
+  }
+}
+
+extension ByPriority: Equatable where Value: Equatable {}

@@ -1,46 +1,73 @@
+import MeshAPI
 import MeshHTTP
 import MeshIO
 import MeshPrimitives
 
 /// One cluster of a configuration snapshot. Immutable; shared by all threads.
 public final class ClusterConfiguration: Sendable {
-  public enum Discovery: Sendable, Equatable { case staticAddresses, strictDNS }
+  /// How endpoints are found.
+  public enum Discovery: Sendable, Equatable {
+    /// They are addresses.
+    case staticAddresses
+    /// Names: each address that a lookup gives is an endpoint.
+    case strictDNS
+    /// One name: the first address that a lookup gives is the endpoint for new connections.
+    case logicalDNS
+  }
 
-  /// An endpoint as it is configured: an address, or a name that DNS turns into addresses.
+  /// An endpoint as it is configured.
   public struct ConfiguredEndpoint: Sendable, Equatable {
-    public var host: String
-    public var port: UInt16
+    /// Where it is.
+    public enum Target: Sendable, Hashable {
+      case address(MeshPrimitives.SocketAddress)
+      /// DNS turns it into addresses.
+      case name(String, port: UInt16)
+    }
+
+    public var target: Target
     public var hostname: String
     public var weight: UInt32
-    public var isHealthy: Bool
+    public var health: EndpointHealth
     public var locality: WeightedEndpoint.Locality
+    public var metadata: Metadata?
+    public var localityMetadata: Metadata?
   }
 
   public let name: String
   /// The name statistics go by (`alt_stat_name`, else the name).
   public let statName: String
   public let discovery: Discovery
-  public let dnsLookupFamily: LookupFamily
-  public let dnsRefreshRate: Nanoseconds
+  public let dns: DNSSettings
   public let endpoints: [ConfiguredEndpoint]
+  public let balancing: LoadBalancingConfiguration
   public let connection: ClientConnectionSettings
-  public let limits: CircuitBreaker.Limits
+  public let pool: PoolSettings
+  public let limits: ByPriority<CircuitBreaker.Limits>
+  /// How long an attempt may take, from the moment that it has a connection (`max_stream_duration`); nil: no limit.
+  public let maximumStreamDuration: Nanoseconds?
+  /// `Cluster.metadata`, for filters and logs; nil if there is none.
+  public let metadata: Metadata?
   /// What it was made from, to tell whether an update changes it.
   public let fingerprint: [UInt8]
 
   init(
-    name: String, statName: String, discovery: Discovery, dnsLookupFamily: LookupFamily,
-    dnsRefreshRate: Nanoseconds, endpoints: [ConfiguredEndpoint], connection: ClientConnectionSettings,
-    limits: CircuitBreaker.Limits, fingerprint: [UInt8]
+    name: String, statName: String, discovery: Discovery = .staticAddresses, dns: DNSSettings = DNSSettings(),
+    endpoints: [ConfiguredEndpoint] = [], balancing: LoadBalancingConfiguration = .roundRobin,
+    connection: ClientConnectionSettings = ClientConnectionSettings(), pool: PoolSettings = PoolSettings(),
+    limits: ByPriority<CircuitBreaker.Limits> = .init(normal: .init(), high: .init()),
+    maximumStreamDuration: Nanoseconds? = nil, metadata: Metadata? = nil, fingerprint: [UInt8] = []
   ) {
     self.name = name
     self.statName = statName
     self.discovery = discovery
-    self.dnsLookupFamily = dnsLookupFamily
-    self.dnsRefreshRate = dnsRefreshRate
+    self.dns = dns
     self.endpoints = endpoints
+    self.balancing = balancing
     self.connection = connection
+    self.pool = pool
     self.limits = limits
+    self.maximumStreamDuration = maximumStreamDuration
+    self.metadata = metadata
     self.fingerprint = fingerprint
   }
 }
@@ -49,12 +76,13 @@ public final class ClusterConfiguration: Sendable {
 /// updates, shared by all threads.
 public final class ClusterIdentity: Sendable {
   public let name: String
+  public let statName: String
   public let stats: StatBlock<ClusterStat>
   public let responseCodes: ResponseCodeCounters
   public let requestTime: LatencyHistogram
   public let connectTime: LatencyHistogram
-  public let breaker = CircuitBreaker()
-  private let statName: String
+  public let breakers = ByPriority(normal: CircuitBreaker(), high: CircuitBreaker())
+  let breakerGauges: CircuitBreakerGauges
   private let store: StatsStore
   private let lease: StatsLease
 
@@ -70,6 +98,7 @@ public final class ClusterIdentity: Sendable {
       scope, stem: "upstream_rq", prometheus: prometheus, detail: .classesAndCodes)
     requestTime = store.histogram(scope, HistogramDefinition(name: "upstream_rq_time"), prometheus: prometheus)
     connectTime = store.histogram(scope, HistogramDefinition(name: "upstream_cx_connect_ms"), prometheus: prometheus)
+    breakerGauges = CircuitBreakerGauges(statName: statName, store: store)
   }
 
   /// A part of its responses that is shown by itself: `cluster.<name>.<part>`.

@@ -1,17 +1,82 @@
+import MeshAPI
 import MeshPrimitives
 
-/// One address that serves a cluster. Belongs to the process: it is the same thing for every worker and outlives
-/// configuration updates, so that its statistics do.
+/// One address that serves a cluster, with what is known of it. Shared by all workers. Its statistics are its identity:
+/// they belong to the process and outlive configuration updates; when something else about it changes (its metadata, or
+/// the address of a `LOGICAL_DNS` cluster), there is a new object with the same statistics.
 public final class Endpoint: Sendable {
-  public let address: SocketAddress
+  public let address: MeshPrimitives.SocketAddress
   /// The name it was resolved from, or the configured `hostname`; may be empty.
   public let hostname: String
+  /// What the configuration tells about it (`LbEndpoint.metadata`), for filters and logs; nil if nothing.
+  public let metadata: Metadata?
+  /// The same of its locality (`LocalityLbEndpoints.metadata`).
+  public let localityMetadata: Metadata?
   public let stats: StatBlock<EndpointStat>
 
-  init(address: SocketAddress, hostname: String, lanes: Int) {
+  init(
+    address: MeshPrimitives.SocketAddress, hostname: String, metadata: Metadata? = nil,
+    localityMetadata: Metadata? = nil,
+    stats: StatBlock<EndpointStat>
+  ) {
     self.address = address
     self.hostname = hostname
-    stats = StatBlock(lanes: lanes)
+    self.metadata = metadata
+    self.localityMetadata = localityMetadata
+    self.stats = stats
+  }
+
+  /// An endpoint that was not known before.
+  /// - Parameter lanes: how many threads count.
+  convenience init(address: MeshPrimitives.SocketAddress, hostname: String, lanes: Int) {
+    self.init(address: address, hostname: hostname, stats: StatBlock(lanes: lanes))
+  }
+
+  /// Whether its metadata says so: `canary: true` in `envoy.lb`.
+  public var isCanary: Bool { metadata?.filterMetadata["envoy.lb"]?.fields["canary"]?.boolValue ?? false }
+}
+
+/// What the configuration says of an endpoint's health (`health_status`).
+public enum EndpointHealth: UInt8, Sendable, CaseIterable {
+  case unknown, healthy, unhealthy, draining, timeout, degraded
+
+  init(_ status: HealthStatus) {
+    switch status {
+    case .healthy: self = .healthy
+    case .unhealthy: self = .unhealthy
+    case .draining: self = .draining
+    case .timeout: self = .timeout
+    case .degraded: self = .degraded
+    default: self = .unknown
+    }
+  }
+
+  /// Whether it may have new requests.
+  public var receivesRequests: Bool {
+    switch self {
+    case .unknown, .healthy, .degraded: true
+    case .unhealthy, .draining, .timeout: false
+    }
+  }
+
+  /// `health_flags` of `/clusters`.
+  public var flags: StaticString {
+    switch self {
+    case .unknown, .healthy: "healthy"
+    case .unhealthy, .timeout: "/failed_eds_health"
+    case .draining: "/eds_status_draining"
+    case .degraded: "/degraded_eds_health"
+    }
+  }
+
+  /// `eds_health_status` of `/clusters?format=json`.
+  public var name: StaticString {
+    switch self {
+    case .unknown, .healthy: "HEALTHY"
+    case .unhealthy, .timeout: "UNHEALTHY"
+    case .draining: "DRAINING"
+    case .degraded: "DEGRADED"
+    }
   }
 }
 
@@ -20,13 +85,22 @@ public struct WeightedEndpoint: Sendable {
   public let endpoint: Endpoint
   /// Share of the traffic relative to the others (`load_balancing_weight`), 1…
   public let weight: UInt32
-  /// Whether the configuration lets it have new requests (`health_status` is not `UNHEALTHY`, `DRAINING`, `TIMEOUT`).
-  public let isHealthy: Bool
+  public let health: EndpointHealth
   public let locality: Locality
 
   public struct Locality: Hashable, Sendable {
     public var region = ""
     public var zone = ""
     public var subZone = ""
+  }
+
+  /// Whether the configuration lets it have new requests.
+  public var isHealthy: Bool { health.receivesRequests }
+}
+
+extension WeightedEndpoint: Equatable {
+  /// The same endpoint, configured the same.
+  public static func == (a: Self, b: Self) -> Bool {
+    a.endpoint === b.endpoint && a.weight == b.weight && a.health == b.health && a.locality == b.locality
   }
 }

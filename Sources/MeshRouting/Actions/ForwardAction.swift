@@ -25,7 +25,8 @@ public final class ForwardAction: Sendable {
   public let isPlain: Bool
   /// The endpoint's own name replaces the host.
   public let takesEndpointHost: Bool
-  public let priority: RoutingPriority
+  /// Which of the cluster's circuit breakers and connection pools serve the request.
+  public let priority: RoutePriority
   /// Bounds the whole response, from the end of the request on; zero: no bound. Default: 15 s.
   public let timeout: Nanoseconds
   /// `timeout` in whole milliseconds as decimal digits: what the upstream is told.
@@ -44,7 +45,7 @@ public final class ForwardAction: Sendable {
     var matchedLength = 0
     var hostRewrite: HostRewrite?
     var appendsForwardedHost = false
-    var priority = RoutingPriority.default
+    var priority = RoutePriority.normal
     var timeout = Nanoseconds.seconds(15)
     var idleTimeout: Nanoseconds?
     var maximumStreamDuration: Nanoseconds?

@@ -109,7 +109,7 @@ extension RouteTableBuilder {
     settings.pathRewrite = pathRewrite(action, path)
     settings.hostRewrite = hostRewrite(action, path)
     settings.appendsForwardedHost = action.appendXForwardedHost
-    settings.priority = action.priority
+    settings.priority = action.priority == .high ? .high : .normal
     switch action.clusterNotFoundResponseCode {
     case .serviceUnavailable: settings.clusterNotFoundStatus = 503
     case .notFound: settings.clusterNotFoundStatus = 404

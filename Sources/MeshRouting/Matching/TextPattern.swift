@@ -1,3 +1,4 @@
+import MeshAPI
 import MeshPrimitives
 
 /// A condition on a text (Envoy's `StringMatcher`). Immutable; shared by all threads.
@@ -39,5 +40,18 @@ public struct TextPattern: Sendable {
   private func same(_ value: Bytes, _ offset: Int, _ text: Bytes) -> Bool {
     let part = value.slice(offset, text.count)
     return ignoresCase ? part.equalsIgnoringCase(text) : part.equals(text)
+  }
+}
+
+extension TextPattern {
+  /// Compiles a matcher, or says everything that is wrong with it; paths begin with `path`. For whoever matches texts
+  /// beside routes.
+  public static func build(_ matcher: StringMatcher, path: String) -> Result<TextPattern, RouteProblems> {
+    var compiler = ConditionCompiler()
+    let pattern = compiler.text(matcher, path)
+    guard let pattern, compiler.problems.isEmpty else {
+      return .failure(RouteProblems(problems: compiler.problems))
+    }
+    return .success(pattern)
   }
 }

@@ -14,11 +14,13 @@ class Difference:
     line: int
     case: str
     key: str
+    value: str  # what Martlet has there; None: whatever it is
     reason: str
     used: bool = False
 
-    def covers(self, case, key):
-        return fnmatch.fnmatchcase(case, self.case) and fnmatch.fnmatchcase(key, self.key)
+    def covers(self, case, key, value):
+        return (fnmatch.fnmatchcase(case, self.case) and fnmatch.fnmatchcase(key, self.key)
+                and (self.value is None or fnmatch.fnmatchcase(value or "", self.value)))
 
 
 def plain(text):
@@ -42,16 +44,19 @@ class Differences:
             where = f"{path.name}:{number}"
             if len(words) < 3 or ": " not in words[2]:
                 raise ListError(f"{where}: an entry is: case, key, section: words that stand there")
-            section, _, phrase = words[2].partition(": ")
-            if plain(section) not in known:
-                raise ListError(f"{where}: {document.name} has no section \"{section}\"")
-            if plain(phrase) not in known[plain(section)]:
+            # A heading may have a colon of its own.
+            section = next((heading for heading in known if plain(words[2]).startswith(heading + ": ")), None)
+            if section is None:
+                raise ListError(f"{where}: {document.name} has no section for \"{words[2]}\"")
+            phrase = plain(words[2])[len(section) + 2:]
+            if phrase not in known[section]:
                 raise ListError(f"{where}: section \"{section}\" of {document.name} does not say \"{phrase}\"")
-            self.entries.append(Difference(number, words[0], words[1], words[2]))
+            key, equals, value = words[1].partition("=")
+            self.entries.append(Difference(number, words[0], key, value if equals else None, words[2]))
 
-    def covers(self, case, key):
+    def covers(self, case, key, value=None):
         """Whether the difference is listed; it counts as one that occurs."""
-        found = [entry for entry in self.entries if entry.covers(case, key)]
+        found = [entry for entry in self.entries if entry.covers(case, key, value)]
         for entry in found:
             entry.used = True
         return bool(found)

@@ -8,9 +8,19 @@ final class EchoBackend: Sendable {
   let name: String
   private let server: ScriptedServer
 
-  init(_ name: String = "echo") throws {
+  init(_ name: String = "echo", host: String = "127.0.0.1", port: UInt16 = 0) throws {
     self.name = name
-    server = try ScriptedServer(backlog: 1024) { connection, _ in
+    server = try ScriptedServer(host: host, port: port, backlog: 1024, Self.script(name))
+  }
+
+  /// On a Unix socket.
+  init(_ name: String = "echo", unixPath path: String) throws {
+    self.name = name
+    server = try ScriptedServer(unixPath: path, Self.script(name))
+  }
+
+  private static func script(_ name: String) -> ScriptedServer.Script {
+    { connection, _ in
       while let request = try connection.receiveRequest(within: Deadline(.seconds(600))) {
         let body = Self.answer(name, request.method, request.target, request.body.count)
         try connection.sendResponse(body: body, within: Deadline(.seconds(60)))

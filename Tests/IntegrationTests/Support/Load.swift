@@ -20,6 +20,7 @@ final class Load: Sendable {
 
   private let tally: Monitor<Tally>
   private let port: UInt16
+  private let host: String
   private let mark: String
   private let backends: [String]
   private let directAnswer: String?
@@ -33,11 +34,13 @@ final class Load: Sendable {
   ///   - mark: a response header by whose value answers are counted.
   ///   - check: what is wrong with a response, beyond its status and body.
   init(
-    port: UInt16, keepAlive: Int, new: Int, backends: [String] = ["echo"], answeredBy directAnswer: String? = nil,
+    port: UInt16, host: String = "127.0.0.1", keepAlive: Int, new: Int, backends: [String] = ["echo"],
+    answeredBy directAnswer: String? = nil,
     mark: String = "x-mark",
     check: @escaping @Sendable (RawResponse) -> String? = { _ in nil }
   ) {
     self.port = port
+    self.host = host
     self.backends = backends
     self.mark = mark
     self.check = check
@@ -85,7 +88,7 @@ final class Load: Sendable {
     while !tally.read({ $0.isStopping }) {
       let isNew = connection == nil
       do {
-        let current = try connection ?? RawConnection(port: port, within: Deadline(.seconds(20)))
+        let current = try connection ?? RawConnection(port: port, host: host, within: Deadline(.seconds(20)))
         requests += 1
         let response = try ask(
           current, "\(reuses ? "k" : "n")\(number)-\(requests)", random.next(below: 8), closes: !reuses)

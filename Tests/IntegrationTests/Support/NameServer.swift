@@ -19,9 +19,17 @@ final class NameServer: Sendable {
       return count
     }
     let host = "127.\(53 + number % 64).\(getpid() >> 8 & 0xff).\(getpid() & 0xff | 1)"
+    self.host = host
     server = try ScriptedNameServer(host: host, port: 53, script)
     directory = try TemporaryDirectory()
     try directory.write("resolv.conf", "nameserver \(host)\n")
+  }
+
+  private let host: String
+
+  /// Those who ask this server, by its `resolv.conf`, ask `other` from now on.
+  func redirect(to other: NameServer) throws {
+    try directory.write("resolv.conf", "nameserver \(other.host)\noptions timeout:1\n")
   }
 
   /// The command that a program's own command is appended to.

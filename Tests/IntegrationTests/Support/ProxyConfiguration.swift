@@ -4,6 +4,8 @@ struct ProxyConfiguration {
     var name = "main"
     /// 0: the kernel chooses; see `RunningProxy.port`.
     var port: UInt16 = 0
+    /// 127.0.0.1, or the path of a Unix socket.
+    var host = "127.0.0.1"
     var fields: [String] = []
     var managerFields: [String] = []
     /// Further fields of the virtual host.
@@ -24,6 +26,8 @@ struct ProxyConfiguration {
 
   var listeners = [Listener()]
   var clusters: [Cluster] = []
+  /// Further fields of the admin interface, in flow style.
+  var adminFields: [String] = []
   /// Further fields of the bootstrap.
   var fields: [String] = []
 
@@ -37,8 +41,10 @@ struct ProxyConfiguration {
 
   private static let types = "type.googleapis.com/envoy.extensions"
 
+  /// - Parameter host: a path, or a name after an `@`, is a Unix socket.
   static func address(_ host: String, _ port: UInt16) -> String {
-    "{socket_address: {address: \"\(host)\", port_value: \(port)}}"
+    if host.hasPrefix("/") || host.hasPrefix("@") { return "{pipe: {path: \"\(host)\"}}" }
+    return "{socket_address: {address: \"\(host)\", port_value: \(port)}}"
   }
 
   /// An extension with its configuration's type, as `HttpConnectionManager` and filters are written.
@@ -47,7 +53,10 @@ struct ProxyConfiguration {
   }
 
   var yaml: String {
-    var lines = ["admin: {address: \(Self.address("127.0.0.1", 0))}"] + fields + ["static_resources:"]
+    var lines =
+      ["admin: {\((["address: \(Self.address("127.0.0.1", 0))"] + adminFields).joined(separator: ", "))}"] + fields + [
+        "static_resources:"
+      ]
     lines.append("  listeners:")
     for listener in listeners { lines += Self.lines(listener) }
     lines.append("  clusters:")
@@ -61,7 +70,7 @@ struct ProxyConfiguration {
       return
         "{name: log, typed_config: {\"@type\": \(types).access_loggers.file.v3.FileAccessLog, path: \"\(log.path)\"\(format)}}"
     }
-    var lines = ["  - name: \(listener.name)", "    address: \(address("127.0.0.1", listener.port))"]
+    var lines = ["  - name: \(listener.name)", "    address: \(address(listener.host, listener.port))"]
     lines += listener.fields.map { "    \($0)" }
     lines += [
       "    filter_chains:", "    - filters:", "      - name: manager", "        typed_config:",

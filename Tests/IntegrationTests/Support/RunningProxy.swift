@@ -55,7 +55,7 @@ final class RunningProxy: Sendable {
   func port(_ listener: String = "main") throws -> UInt16 { try port(after: "listener \(listener) on 127.0.0.1:") }
   func adminPort() throws -> UInt16 { try port(after: "admin interface on 127.0.0.1:") }
 
-  private func port(after words: String) throws -> UInt16 {
+  func port(after words: String) throws -> UInt16 {
     let lines = program.errorOutput.split(separator: "\n").reversed()
     for line in lines {
       guard let at = firstRange(of: Array(words.utf8), in: Array(line.utf8)) else { continue }

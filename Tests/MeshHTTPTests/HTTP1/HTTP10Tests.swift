@@ -28,7 +28,8 @@ struct HTTP10Tests {
       $0.method = .post
       $0.framing = .length(3)
     },
-    .init("GET http://b/x HTTP/1.0\r\n\r\n", [(":method", "GET"), (":scheme", "http"), (":path", "/x"), ("host", "b")]) {
+    .init("GET http://b/x HTTP/1.0\r\n\r\n", [(":method", "GET"), (":scheme", "http"), (":path", "/x"), ("host", "b")])
+    {
       $0.targetForm = .absolute
     },
     .init(
@@ -67,8 +68,10 @@ struct HTTP10Tests {
     "requests that are refused",
     arguments: [
       ("GET / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP1Error.transferEncodingInHTTP10),
-      ("GET / HTTP/1.0\r\nHost: \r\n\r\n", .invalidHost), ("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", .duplicateHost),
-      ("GET / HTTP/0.9\r\nHost: a\r\n\r\n", .unsupportedVersion), ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", .unsupportedVersion),
+      ("GET / HTTP/1.0\r\nHost: \r\n\r\n", .invalidHost),
+      ("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", .duplicateHost),
+      ("GET / HTTP/0.9\r\nHost: a\r\n\r\n", .unsupportedVersion),
+      ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", .unsupportedVersion),
       ("GET /\r\n\r\n\r\n\r\n\r\n", .malformedVersion), ("GET / HTTP/1.1\r\nX: y\r\n\r\n", .missingHost),
       ("GET / HTTP/1.0\nHost: a\r\n\r\n", .bareLF),
     ])
@@ -86,7 +89,8 @@ struct HTTP10Tests {
     map.set(.server, "s")
     func head(_ status: Int, _ framing: BodyFraming, close: Bool) -> String {
       encoded {
-        HTTP1Encoder.responseHead(status: status, map, framing: framing, close: close, style: style, into: &$0, pool: $1)
+        HTTP1Encoder.responseHead(
+          status: status, map, framing: framing, close: close, style: style, into: &$0, pool: $1)
       }
     }
     #expect(

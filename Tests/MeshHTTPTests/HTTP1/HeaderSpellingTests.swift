@@ -23,7 +23,9 @@ struct HeaderSpellingTests {
     return map
   }
 
-  private func request(_ map: HeaderMap, _ framing: BodyFraming = .none, _ names: HeaderNameStyle = .lowercase) -> String {
+  private func request(_ map: HeaderMap, _ framing: BodyFraming = .none, _ names: HeaderNameStyle = .lowercase)
+    -> String
+  {
     encoded { HTTP1Encoder.requestHead(map, framing: framing, style: style(names), into: &$0, pool: $1) }
   }
 
@@ -49,7 +51,8 @@ struct HeaderSpellingTests {
 
   @Test("names go out as they came in, those that were added in lower case")
   func preserved() {
-    let map = parsed("POST / HTTP/1.1\r\nHOST: h\r\nX-Dup: 1\r\nETag: a: B\r\nx-DUP: 2\r\nTransfer-ENCODING: chunked\r\n\r\n")
+    let map = parsed(
+      "POST / HTTP/1.1\r\nHOST: h\r\nX-Dup: 1\r\nETag: a: B\r\nx-DUP: 2\r\nTransfer-ENCODING: chunked\r\n\r\n")
     map.set(.xRequestID, "id")
     #expect(
       request(map, .chunked)
@@ -82,7 +85,10 @@ struct HeaderSpellingTests {
     for (line, keeps, expected) in [
       ("HTTP/1.1 200 Very OK", true, "HTTP/1.1 200 Very OK"), ("HTTP/1.1 200 Very OK", false, "HTTP/1.1 200 OK"),
       ("HTTP/1.1 200 ", true, "HTTP/1.1 200 OK"), ("HTTP/1.1 200", true, "HTTP/1.1 200 OK"),
-      ("HTTP/1.1 404 \(String(repeating: "x", count: 5000))", true, "HTTP/1.1 404 \(String(repeating: "x", count: 5000))"),
+      (
+        "HTTP/1.1 404 \(String(repeating: "x", count: 5000))", true,
+        "HTTP/1.1 404 \(String(repeating: "x", count: 5000))"
+      ),
     ] {
       let map = HeaderMap()
       map.set(.server, "s")

@@ -147,7 +147,8 @@ struct PathNormalizationTests {
   @Test("normalisation is idempotent and bounded", arguments: [11, 12, 13])
   func properties(seed: UInt64) {
     let pieces = [
-      "/", "/", "/", "..", ".", "%2e", "%2E", "%2f", "%5c", "\\", "a", "b", "%41", "%", "%2", "4", "?", "%25", "//", ";",
+      "/", "/", "/", "..", ".", "%2e", "%2E", "%2f", "%5c", "\\", "a", "b", "%41", "%", "%2", "4", "?", "%25", "//",
+      ";",
       "{", "%7e", "%32", "%65", "..;", ".;", "%c3",
     ]
     var random = SeededGenerator(seed: seed)

@@ -274,7 +274,7 @@ struct AdminConfigDumpTests {
         "a",
         endpoints: [
           FakeAdminContext.endpoint("127.0.0.1:1", hostname: "one", weight: 3, locality: .init(region: "r")),
-          FakeAdminContext.endpoint("127.0.0.1:2", isHealthy: false),
+          FakeAdminContext.endpoint("127.0.0.1:2", health: .unhealthy),
         ])
     } serving: { admin in
       let configs = try Self.configs(admin.get("/config_dump?include_eds"))

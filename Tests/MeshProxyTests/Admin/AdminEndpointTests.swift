@@ -204,9 +204,9 @@ struct AdminEndpointTests {
   func listeners() async throws {
     try await withAdmin { context in
       context.listeners = [
-        AdminListener(name: "front", address: SocketAddress("127.0.0.1:8000") ?? .unnamedUnix),
-        AdminListener(name: "six", address: SocketAddress("[::1]:8001") ?? .unnamedUnix),
-        AdminListener(name: "unix", address: SocketAddress(unixPath: "/run/x") ?? .unnamedUnix),
+        AdminListener(name: "front", addresses: [SocketAddress("127.0.0.1:8000") ?? .unnamedUnix]),
+        AdminListener(name: "six", addresses: [SocketAddress("[::1]:8001") ?? .unnamedUnix]),
+        AdminListener(name: "unix", addresses: [SocketAddress(unixPath: "/run/x") ?? .unnamedUnix]),
       ]
     } serving: { admin in
       try #expect(admin.get("/listeners").text == "front::127.0.0.1:8000\nsix::[::1]:8001\nunix::/run/x\n")

@@ -157,7 +157,7 @@ struct AdminStatsTests {
     let first = FakeAdminContext.endpoint(
       "127.0.0.1:19904", hostname: "hosty", weight: 3,
       locality: .init(region: "eu", zone: "eu-1", subZone: "rack"))
-    let second = FakeAdminContext.endpoint("[::1]:19904", isHealthy: false)
+    let second = FakeAdminContext.endpoint("[::1]:19904", health: .unhealthy)
     first.endpoint.stats.lane(0).add(.connectionTotal, 12)
     first.endpoint.stats.lane(0).add(.connectionActive, 2)
     context.addCluster("service1", limits: limits, endpoints: [first, second])
@@ -172,12 +172,18 @@ struct AdminStatsTests {
         service1::default_priority::max_connections::77
         service1::default_priority::max_pending_requests::1024
         service1::default_priority::max_requests::1024
+        service1::default_priority::max_retries::3
+        service1::high_priority::max_connections::1024
+        service1::high_priority::max_pending_requests::1024
+        service1::high_priority::max_requests::1024
+        service1::high_priority::max_retries::3
         service1::added_via_api::false
         service1::127.0.0.1:19904::cx_active::2
         service1::127.0.0.1:19904::cx_connect_fail::0
         service1::127.0.0.1:19904::cx_total::12
         service1::127.0.0.1:19904::rq_active::0
         service1::127.0.0.1:19904::rq_error::0
+        service1::127.0.0.1:19904::rq_pending_active::0
         service1::127.0.0.1:19904::rq_success::0
         service1::127.0.0.1:19904::rq_timeout::0
         service1::127.0.0.1:19904::rq_total::0
@@ -196,6 +202,7 @@ struct AdminStatsTests {
         service1::[::1]:19904::cx_total::0
         service1::[::1]:19904::rq_active::0
         service1::[::1]:19904::rq_error::0
+        service1::[::1]:19904::rq_pending_active::0
         service1::[::1]:19904::rq_success::0
         service1::[::1]:19904::rq_timeout::0
         service1::[::1]:19904::rq_total::0
@@ -216,6 +223,11 @@ struct AdminStatsTests {
         empty::default_priority::max_connections::1024
         empty::default_priority::max_pending_requests::1024
         empty::default_priority::max_requests::1024
+        empty::default_priority::max_retries::3
+        empty::high_priority::max_connections::1024
+        empty::high_priority::max_pending_requests::1024
+        empty::high_priority::max_requests::1024
+        empty::high_priority::max_retries::3
         empty::added_via_api::false
 
         """

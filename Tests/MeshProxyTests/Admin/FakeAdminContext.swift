@@ -50,21 +50,20 @@ final class FakeAdminContext: AdminContext {
   ) -> AdminCluster {
     let cluster = AdminCluster(
       configuration: ClusterConfiguration(
-        name: name, statName: name, discovery: .staticAddresses, dnsLookupFamily: .auto, dnsRefreshRate: .seconds(5),
-        endpoints: [], connection: ClientConnectionSettings(), limits: limits, fingerprint: []),
+        name: name, statName: name, limits: ByPriority(normal: limits, high: CircuitBreaker.Limits())),
       identity: ClusterIdentity(name: name, statName: name, store: stats), endpoints: endpoints)
     clusters.append(cluster)
     return cluster
   }
 
   static func endpoint(
-    _ address: String, hostname: String = "", weight: UInt32 = 1, isHealthy: Bool = true,
+    _ address: String, hostname: String = "", weight: UInt32 = 1, health: EndpointHealth = .healthy,
     locality: WeightedEndpoint.Locality = .init()
   ) -> WeightedEndpoint {
     let address = MeshPrimitives.SocketAddress(address) ?? .unnamedUnix
     return WeightedEndpoint(
       endpoint: MeshProxy.Endpoint(address: address, hostname: hostname, lanes: 1), weight: weight,
-      isHealthy: isHealthy, locality: locality)
+      health: health, locality: locality)
   }
 
   /// Takes over a configuration as a file would have it.

@@ -28,29 +28,6 @@ struct SnapshotBuilderTests {
         ])
   }
 
-  @Test("an upstream protocol option that clusters do not have yet is refused by name")
-  func clusterOptions() {
-    let options =
-      "typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {\"@type\": "
-      + "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, "
-      + "common_http_protocol_options: {max_stream_duration: 1s}, explicit_http_config: {http_protocol_options: {}}}},"
-    #expect(
-      problems(clusters: "[\(cluster("c", 1, more: options))]") == [
-        "static_resources.clusters[0].typed_extension_protocol_options"
-          + "[\"envoy.extensions.upstreams.http.v3.HttpProtocolOptions\"].common_http_protocol_options."
-          + "max_stream_duration: is not supported for clusters yet"
-      ])
-  }
-
-  @Test("a priority that the breaker does not have yet is refused by name")
-  func priority() {
-    let limits = "circuit_breakers: {thresholds: [{priority: HIGH, max_requests: 1}]},"
-    #expect(
-      problems(clusters: "[\(cluster("c", 1, more: limits))]") == [
-        "static_resources.clusters[0].circuit_breakers.thresholds[0].priority: HIGH is not supported yet (DEFAULT)"
-      ])
-  }
-
   @Test("a route cannot configure a filter that does not exist")
   func perFilterConfig() {
     let found = problems(

@@ -148,7 +148,8 @@ struct ClientAddressTests {
   @Test(
     "a header holds an address and nothing else",
     arguments: [
-      ("8.8.8.8", "8.8.8.8:0"), ("::1", "[::1]:0"), ("8.8.8.8:99", nil), ("q", nil), ("[::1]", nil), ("8.8.8.8 , 1", nil),
+      ("8.8.8.8", "8.8.8.8:0"), ("::1", "[::1]:0"), ("8.8.8.8:99", nil), ("q", nil), ("[::1]", nil),
+      ("8.8.8.8 , 1", nil),
     ] as [(String, String?)])
   func customHeader(_ value: String, _ client: String?) throws {
     let edge = try EdgeFixture(detectors(header()))

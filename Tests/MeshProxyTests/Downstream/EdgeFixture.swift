@@ -11,7 +11,8 @@ final class EdgeFixture {
   /// - Parameter fields: fields of the connection manager, as YAML of one line each.
   init(_ fields: [String]) throws {
     fixture = try WorkerFixture(
-      routes: "[{match: {prefix: /}, direct_response: {status: 200}}]", manager: fields.joined(separator: Self.lineBreak))
+      routes: "[{match: {prefix: /}, direct_response: {status: 200}}]",
+      manager: fields.joined(separator: Self.lineBreak))
   }
 
   convenience init(_ fields: String...) throws { try self.init(fields) }
@@ -35,7 +36,8 @@ final class EdgeFixture {
 
   /// Puts a request in.
   func request(
-    _ headers: [(String, String)] = [], path: String = "/", host: String? = "test", from peer: String = "127.0.0.1:1234",
+    _ headers: [(String, String)] = [], path: String = "/", host: String? = "test",
+    from peer: String = "127.0.0.1:1234",
     to local: String = "127.0.0.1:8080", isAbsoluteTarget: Bool = false
   ) throws -> Result {
     let map = fixture.worker.headerMaps.take()

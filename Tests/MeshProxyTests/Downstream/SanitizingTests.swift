@@ -75,7 +75,8 @@ struct SanitizingTests {
     #expect(try !named("127.0.0.9, 127.0.0.8"))
     #expect(try !named("10.0.0.1"))
     check(
-      try edge.request(Self.all + [("x-forwarded-for", "127.0.0.9")]), keeps: Self.instructions + Self.history, drops: [],
+      try edge.request(Self.all + [("x-forwarded-for", "127.0.0.9")]), keeps: Self.instructions + Self.history,
+      drops: [],
       isInternal: true)
   }
 

@@ -82,7 +82,7 @@ struct RouterTests {
     #expect(
       second.text == "upstream connect error or disconnect/reset before headers. reset reason: overflow")
     first.stream?.requestReset(.connectionTermination)
-    #expect(fixture.worker.clusters["up"]?.identity.breaker.requests.current == 0)
+    #expect(fixture.worker.clusters["up"]?.identity.breakers.normal.requests.current == 0)
   }
 
   @Test("requests that wait for a connection are limited too")
@@ -104,7 +104,7 @@ struct RouterTests {
     second.stream?.requestReset(.connectionTermination)
     first.stream?.requestReset(.connectionTermination)
     #expect(stats.value(.requestPendingActive) == 0)
-    #expect(fixture.worker.clusters["up"]?.identity.breaker.pendingRequests.current == 0)
+    #expect(fixture.worker.clusters["up"]?.identity.breakers.normal.pendingRequests.current == 0)
   }
 
   @Test("a refused connection is answered by 503 that says so")

@@ -207,6 +207,10 @@ import Testing
       #"COALESCE({"operators":[{"command":"REQ","param":":authority","max_length":5},"PROTOCOL"]}):3"#, text: "127",
       json: #""127.0""#, unknownText: "HTT", unknownJSON: #""HTTP/1.1""#),
     Case(#"COALESCE({"operators":["DURATION","ROUTE_NAME"]})"#, "418", isNumber: true),
+    Case("DOWNSTREAM_DETECTED_CLOSE_TYPE", "Normal", unknown: "Normal"),
+    Case("UPSTREAM_DETECTED_CLOSE_TYPE", "Normal"),
+    Case("UPSTREAM_TRANSPORT_FAILURE_REASON", "connect_error"),
+    Case("REQ(:scheme)", "http"),
     Case("CUSTOM_FLAGS", "", unknown: ""),
     Case("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", "", unknown: ""),
     Case("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", "", unknown: ""),
@@ -235,7 +239,7 @@ import Testing
     let local = ["START_TIME_LOCAL", "EMIT_TIME_LOCAL"]
     #expect(Set(SubstitutionName.known.map(\.name)).subtracting(tried).subtracting(local) == [])
     #expect(
-      Set(SubstitutionName.known.map(\.operation)).union([.unknown, .pathWithoutQuery, .decodedQuery, .grpcStatusSnake])
+      Set(SubstitutionName.known.map(\.operation)).union([.unknown, .requestScheme, .pathWithoutQuery, .decodedQuery, .grpcStatusSnake])
         == Set(SubstitutionOperator.allCases))
   }
 
@@ -274,6 +278,7 @@ import Testing
     source.info.upstreamTiming.bodyStartedAt = start + .milliseconds(402)
     source.info.upstreamTiming.responseCompleteAt = start + .milliseconds(404)
     source.info.attempts = 2
+    source.info.upstreamFailure = "connect_error"
     let earlier = EarlierAttempts()
     earlier.append(
       Endpoint(address: try #require(SocketAddress("10.0.0.9:80")), hostname: "", lanes: 1), connection: 76)
@@ -309,10 +314,7 @@ import Testing
   }
 
   static func cluster(_ name: String, statName: String) -> ClusterConfiguration {
-    ClusterConfiguration(
-      name: name, statName: statName, discovery: .staticAddresses, dnsLookupFamily: .auto,
-      dnsRefreshRate: .seconds(5), endpoints: [], connection: ClientConnectionSettings(),
-      limits: CircuitBreaker.Limits(), fingerprint: [])
+    ClusterConfiguration(name: name, statName: statName)
   }
 
   @Test func gRPCStatusesComeFromTrailersHeadersOrTheStatus() {

@@ -1,6 +1,7 @@
 import MeshHTTP
 import MeshIO
 import MeshPrimitives
+import MeshRouting
 
 /// A request that waits for a connection, or has one.
 protocol PoolClient: AnyObject {
@@ -8,19 +9,34 @@ protocol PoolClient: AnyObject {
   func poolReady(_ connection: ClientConnection)
   /// There will be none.
   func poolFailed(_ reason: StreamResetReason, _ detail: StaticString)
+  /// There are as many pools as the cluster may have, and this is none of them: the endpoint is as good as not there.
+  func poolUnavailable()
 }
 
-/// One worker's connections to one endpoint: HTTP/1.1, one request at a time on each, the most recently used first.
+/// One worker's connections to one endpoint for requests of one priority: HTTP/1.1, one request at a time on each, the
+/// most recently used first.
 final class ConnectionPool: ClientConnectionOwner {
   /// A place in the queue for a connection.
   final class Ticket {
     fileprivate(set) var client: (any PoolClient)?
-    fileprivate init(_ client: any PoolClient) { self.client = client }
+    private let pool: ConnectionPool
+
+    fileprivate init(_ client: any PoolClient, _ pool: ConnectionPool) {
+      self.client = client
+      self.pool = pool
+    }
+
+    /// The client waits no longer.
+    func giveUp() { pool.giveUp(self) }
   }
 
+  /// Where new connections go.
+  var endpoint: Endpoint
+  /// Called when the last connection has gone and no request waits; once.
+  var whenEmpty: (() -> Void)?
   private let worker: Worker
   private let cluster: ActiveCluster
-  private let endpoint: Endpoint
+  private let priority: RoutePriority
   private let stats: StatLane<ClusterStat>
   private let endpointStats: StatLane<EndpointStat>
   private let breaker: CircuitBreaker
@@ -30,15 +46,23 @@ final class ConnectionPool: ClientConnectionOwner {
   private var waiting: [Ticket] = []
   private var connecting = 0
   private var isDraining = false
+  /// The limit of pools counts this one: it has connections, or requests that wait for one.
+  private var isCounted = false
+  /// Connections are made before there are requests for them.
+  private let connectsAhead: Bool
 
-  init(worker: Worker, cluster: ActiveCluster, endpoint: Endpoint) {
-    self.worker = worker
+  init(cluster: ActiveCluster, endpoint: Endpoint, priority: RoutePriority) {
+    worker = cluster.worker
     self.cluster = cluster
     self.endpoint = endpoint
+    self.priority = priority
     stats = cluster.stats
     endpointStats = endpoint.stats.lane(worker.index)
-    breaker = cluster.identity.breaker
+    breaker = cluster.breakers[priority]
+    connectsAhead = cluster.configuration.pool.preconnectRatio > 1
   }
+
+  private var limits: CircuitBreaker.Limits { cluster.limits[priority] }
 
   /// Gets a connection for `client`: an idle one at once, else a new one or the next that becomes free. Returns the
   /// ticket with which to give the wait up; nil if `client` has been called already.
@@ -47,6 +71,7 @@ final class ConnectionPool: ClientConnectionOwner {
   func acquire(_ client: any PoolClient, fresh: Bool = false) -> Ticket? {
     if !fresh, let connection = idle.popLast() {
       client.poolReady(connection)
+      if connectsAhead { connectAhead() }
       return nil
     }
     return wait(client)
@@ -54,27 +79,39 @@ final class ConnectionPool: ClientConnectionOwner {
 
   @inline(never)
   private func wait(_ client: any PoolClient) -> Ticket? {
-    guard breaker.pendingRequests.enter(limit: cluster.configuration.limits.pendingRequests) else {
+    if !isCounted {
+      isCounted = breaker.pools.enter(limit: limits.pools)
+      guard isCounted else {
+        stats.add(.connectionPoolOverflow)
+        client.poolUnavailable()
+        noteIfEmpty()
+        return nil
+      }
+    }
+    guard breaker.pendingRequests.enter(limit: limits.pendingRequests) else {
       stats.add(.requestPendingOverflow)
       client.poolFailed(.overflow, "")
+      noteIfEmpty()
       return nil
     }
     stats.add(.requestPendingTotal)
     stats.add(.requestPendingActive)
-    let ticket = Ticket(client)
+    endpointStats.add(.requestPendingActive)
+    let ticket = Ticket(client, self)
     waiting.append(ticket)
     if connecting < waiting.count { connect() }
+    if connectsAhead { connectAhead() }
     // A connection that could not even be started has emptied the queue.
     return ticket.client == nil ? nil : ticket
   }
 
-  /// The client waits no longer.
-  func giveUp(_ ticket: Ticket) {
+  private func giveUp(_ ticket: Ticket) {
     guard ticket.client != nil else { return }
     ticket.client = nil
     waiting.removeAll { $0 === ticket }
     leaveQueue()
     stats.add(.requestCancelled)
+    noteIfEmpty()
   }
 
   /// Closes idle connections now and the others when they become free.
@@ -90,7 +127,7 @@ final class ConnectionPool: ClientConnectionOwner {
   }
 
   private func connect() {
-    if breaker.connections.enter(limit: cluster.configuration.limits.connections) {
+    if breaker.connections.enter(limit: limits.connections) {
       open()
     } else {
       stats.add(.connectionOverflow)
@@ -101,22 +138,50 @@ final class ConnectionPool: ClientConnectionOwner {
     }
   }
 
+  /// Makes connections until there are as many as the ratio asks for, or three are made at once (as in Envoy). Never the
+  /// one above the limit that a request may have.
+  private func connectAhead() {
+    guard !isDraining else { return }
+    let ratio = cluster.configuration.pool.preconnectRatio
+    for _ in 0..<3 {
+      let busy = connections.count - idle.count - connecting
+      let wanted = Double(waiting.count + busy) * ratio
+      guard Double(connections.count) < wanted, !connections.isEmpty,
+        breaker.connections.current < limits.connections
+      else { return }
+      connect()
+    }
+  }
+
+  /// If nothing is here any more, the limit of pools, and whoever keeps pools of passing things, forget this one.
+  private func noteIfEmpty() {
+    guard connections.isEmpty, waiting.isEmpty else { return }
+    if isCounted {
+      isCounted = false
+      breaker.pools.leave()
+    }
+    guard let report = whenEmpty else { return }
+    whenEmpty = nil
+    report()
+  }
+
   private func open() {
     stats.add(.connectionTotal)
     stats.add(.connectionHTTP1Total)
     endpointStats.add(.connectionTotal)
-    switch Socket.connect(to: endpoint.address) {
+    let source = cluster.configuration.pool.source(for: endpoint.address)
+    switch Socket.connect(to: endpoint.address, bindTo: source.address, options: source.options) {
     case .failure(let error):
       breaker.connections.leave()
       stats.add(.connectionFail)
       endpointStats.add(.connectionConnectFail)
-      let isRemote = error.errno == 111 || error.errno == 113 || error.errno == 101
       failWaiting(
-        isRemote ? .remoteConnectionFailure : .localConnectionFailure, ConnectFailure.detail(errno: error.errno))
+        ConnectFailure.isRemote(errno: error.errno) ? .remoteConnectionFailure : .localConnectionFailure,
+        ConnectFailure.detail(errno: error.errno))
     case .success(let descriptor):
       let connection = ClientConnection(
-        loop: worker.loop, descriptor: descriptor, settings: cluster.configuration.connection,
-        headerMaps: worker.headerMaps, owner: self)
+        loop: worker.loop, descriptor: descriptor, address: endpoint.address,
+        settings: cluster.configuration.connection, headerMaps: worker.headerMaps, owner: self)
       connection.listIndex = connections.count
       connection.identifier = worker.nextConnectionIdentifier()
       connections.append(connection)
@@ -133,6 +198,7 @@ final class ConnectionPool: ClientConnectionOwner {
   private func leaveQueue() {
     breaker.pendingRequests.leave()
     stats.subtract(.requestPendingActive)
+    endpointStats.subtract(.requestPendingActive)
   }
 
   private func failWaiting(_ reason: StreamResetReason, _ detail: StaticString) {
@@ -145,6 +211,7 @@ final class ConnectionPool: ClientConnectionOwner {
       stats.add(.requestPendingFailureEject)
       client?.poolFailed(reason, detail)
     }
+    noteIfEmpty()
   }
 
   private func offer(_ connection: ClientConnection) {
@@ -191,6 +258,9 @@ final class ConnectionPool: ClientConnectionOwner {
     case .maximumRequests:
       stats.add(.connectionDestroyLocal)
       stats.add(.connectionMaximumRequests)
+    case .maximumDuration:
+      stats.add(.connectionDestroyLocal)
+      stats.add(.connectionMaximumDuration)
     case .protocolError:
       stats.add(.connectionDestroyLocal)
       stats.add(.connectionProtocolError)
@@ -210,6 +280,7 @@ final class ConnectionPool: ClientConnectionOwner {
     connections.removeLast()
     // The connection that was to serve the queue is gone; the queue needs another.
     if !waiting.isEmpty, connecting < waiting.count { connect() }
+    noteIfEmpty()
   }
 
   func connectionTransferred(received: Int, sent: Int) {
@@ -220,9 +291,22 @@ final class ConnectionPool: ClientConnectionOwner {
 
 /// Words for why `connect` failed, as response code details have them.
 enum ConnectFailure {
+  /// Whether it was the other end that did not want, or was not there: nobody listens (at a Unix socket's path: no such
+  /// file, or its queue is full), or no way leads there.
+  static func isRemote(errno: Int32) -> Bool {
+    switch errno {
+    case 111, 113, 101, 2, 11: true
+    default: false
+    }
+  }
+
   static func detail(errno: Int32) -> StaticString {
     switch errno {
     case 0: ""
+    case 2: "connect_error:_No_such_file_or_directory"
+    case 11: "connect_error:_Resource_temporarily_unavailable"
+    case 13: "connect_error:_Permission_denied"
+    case 22: "connect_error:_Invalid_argument"
     case 101: "connect_error:_Network_is_unreachable"
     case 104: "connect_error:_Connection_reset_by_peer"
     case 110: "connect_error:_Connection_timed_out"

@@ -1,0 +1,214 @@
+import MeshAPI
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+import SwiftProtobuf
+
+extension SnapshotBuilder {
+  /// What the bootstrap says for all clusters.
+  struct ClusterDefaults {
+    var bind = BindConfig()
+    var resolver: TypedExtensionConfig?
+
+    init(_ bootstrap: Bootstrap) {
+      bind = bootstrap.clusterManager.upstreamBindConfig
+      resolver = bootstrap.hasTypedDnsResolverConfig ? bootstrap.typedDnsResolverConfig : nil
+    }
+
+    /// Changes whenever they do.
+    var fingerprint: [UInt8] {
+      ((try? bind.serializedBytes()) ?? []) + ((try? (resolver ?? TypedExtensionConfig()).serializedBytes()) ?? [])
+    }
+  }
+
+  mutating func cluster(
+    _ cluster: Cluster, _ path: String, _ defaults: ClusterDefaults
+  ) -> ConfigurationSnapshot.ClusterEntry {
+    let statName = (cluster.altStatName.isEmpty ? cluster.name : cluster.altStatName).replacingColons
+    var connection = ClientConnectionSettings()
+    let common = httpOptions(cluster, path, &connection)
+    limit(&connection, cluster, common)
+    let discovery: ClusterConfiguration.Discovery =
+      switch cluster.type {
+      case .strictDns: .strictDNS
+      case .logicalDns: .logicalDNS
+      default: .staticAddresses
+      }
+    let configuration = ClusterConfiguration(
+      name: cluster.name, statName: statName, discovery: discovery, dns: dns(cluster, path, defaults),
+      endpoints: endpoints(cluster, discovery, path), balancing: balancing(cluster, path),
+      connection: connection, pool: pool(cluster, path, defaults), limits: limits(cluster),
+      maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
+      metadata: cluster.hasMetadata ? cluster.metadata : nil,
+      fingerprint: ((try? cluster.serializedBytes()) ?? []) + defaults.fingerprint)
+    return .init(configuration: configuration, identity: identities.cluster(cluster.name, statName: statName))
+  }
+
+  // MARK: Connections
+
+  /// The options that hold for every HTTP version: the extension's, else those of the deprecated fields.
+  /// - Parameter connection: gets what belongs to HTTP/1.1 alone.
+  private mutating func httpOptions(
+    _ cluster: Cluster, _ path: String, _ connection: inout ClientConnectionSettings
+  ) -> HttpProtocolOptions {
+    var common = cluster.commonHTTPProtocolOptions
+    useHTTP1Options(cluster.httpProtocolOptions, "\(path).http_protocol_options", &connection)
+    for (name, config) in cluster.typedExtensionProtocolOptions {
+      let optionsPath = "\(path).typed_extension_protocol_options[\"\(name)\"]"
+      guard name == UpstreamHttpProtocolOptions.protoMessageName else {
+        report(optionsPath, "unknown protocol options (\(UpstreamHttpProtocolOptions.protoMessageName))")
+        continue
+      }
+      guard let options: UpstreamHttpProtocolOptions = try? config.unpack() else {
+        report(optionsPath, "must hold \(UpstreamHttpProtocolOptions.protoMessageName)")
+        continue
+      }
+      common = options.commonHTTPProtocolOptions
+      useHTTP1Options(options, optionsPath, &connection)
+    }
+    if !common.hasMaxRequestsPerConnection, cluster.hasMaxRequestsPerConnection {
+      common.maxRequestsPerConnection = cluster.maxRequestsPerConnection
+    }
+    return common
+  }
+
+  /// Times and sizes, for every HTTP version.
+  private func limit(_ connection: inout ClientConnectionSettings, _ cluster: Cluster, _ common: HttpProtocolOptions) {
+    if cluster.hasConnectTimeout { connection.connectTimeout = Nanoseconds(cluster.connectTimeout) }
+    // Shorter than any common server's own: a pooled connection should end on our side, never under a request.
+    connection.idleTimeout = .seconds(3)
+    if cluster.hasPerConnectionBufferLimitBytes {
+      connection.highWatermark = Int(cluster.perConnectionBufferLimitBytes.value)
+    }
+    if common.hasIdleTimeout { connection.idleTimeout = Nanoseconds(orNever: common.idleTimeout) }
+    if common.hasMaxConnectionDuration {
+      connection.maximumDuration = Nanoseconds(orNever: common.maxConnectionDuration)
+    }
+    if common.hasMaxRequestsPerConnection { connection.maximumRequests = common.maxRequestsPerConnection.value }
+    if common.hasMaxHeadersCount { connection.limits.maxFields = Int(common.maxHeadersCount.value) }
+    if common.hasMaxResponseHeadersKb {
+      connection.limits.maxResponseHeadBytes = Int(common.maxResponseHeadersKb.value) * 1024
+    }
+  }
+
+  private mutating func pool(_ cluster: Cluster, _ path: String, _ defaults: ClusterDefaults) -> PoolSettings {
+    var pool = PoolSettings()
+    pool.isPerDownstreamConnection = cluster.connectionPoolPerDownstreamConnection
+    if cluster.preconnectPolicy.hasPerUpstreamPreconnectRatio {
+      pool.preconnectRatio = cluster.preconnectPolicy.perUpstreamPreconnectRatio.value
+    }
+    let options = cluster.upstreamConnectionOptions
+    if options.hasTcpKeepalive { pool.options.keepAlive = KeepAlive(options.tcpKeepalive) }
+    if cluster.hasUpstreamBindConfig {
+      bind(cluster.upstreamBindConfig, "\(path).upstream_bind_config", &pool)
+    } else {
+      bind(defaults.bind, "cluster_manager.upstream_bind_config", &pool)
+    }
+    return pool
+  }
+
+  private mutating func bind(_ bind: BindConfig, _ path: String, _ pool: inout PoolSettings) {
+    pool.options.freeBind = bind.freebind.value
+    pool.options.raw = socketOptions(bind.socketOptions, "\(path).socket_options")
+    guard bind.hasSourceAddress else {
+      if !bind.extraSourceAddresses.isEmpty {
+        report("\(path).extra_source_addresses", "needs source_address, for the endpoints of the other IP version")
+      }
+      return
+    }
+    guard let address = ipAddress(bind.sourceAddress, "\(path).source_address", "to bind connections to") else {
+      return
+    }
+    pool.sources = [.init(address: address, options: pool.options)]
+    for (index, extra) in bind.extraSourceAddresses.enumerated() {
+      let extraPath = "\(path).extra_source_addresses[\(index)]"
+      guard let other = ipAddress(extra.address, "\(extraPath).address", "to bind connections to") else { continue }
+      if pool.sources.contains(where: { $0.address.ip.family == other.ip.family }) {
+        report("\(extraPath).address", "there is an address of this IP version already (one for each can be used)")
+      }
+      var options = pool.options
+      if extra.hasSocketOptions {
+        options.raw = socketOptions(extra.socketOptions.socketOptions, "\(extraPath).socket_options.socket_options")
+      }
+      pool.sources.append(.init(address: other, options: options))
+    }
+  }
+
+  private func limits(_ cluster: Cluster) -> ByPriority<CircuitBreaker.Limits> {
+    var result = ByPriority(normal: CircuitBreaker.Limits(), high: CircuitBreaker.Limits())
+    // Of several for one priority the first holds.
+    for threshold in cluster.circuitBreakers.thresholds.reversed() {
+      var limits = CircuitBreaker.Limits()
+      if threshold.hasMaxConnections { limits.connections = Int(threshold.maxConnections.value) }
+      if threshold.hasMaxPendingRequests { limits.pendingRequests = Int(threshold.maxPendingRequests.value) }
+      if threshold.hasMaxRequests { limits.requests = Int(threshold.maxRequests.value) }
+      if threshold.hasMaxRetries { limits.retries = Int(threshold.maxRetries.value) }
+      if threshold.hasMaxConnectionPools { limits.pools = Int(threshold.maxConnectionPools.value) }
+      limits.tracksRemaining = threshold.trackRemaining
+      result[threshold.priority == .high ? .high : .normal] = limits
+    }
+    return result
+  }
+
+  // MARK: Balancing
+
+  private mutating func balancing(_ cluster: Cluster, _ path: String) -> LoadBalancingConfiguration {
+    guard cluster.hasLoadBalancingPolicy else {
+      switch cluster.lbPolicy {
+      case .leastRequest:
+        let settings = cluster.leastRequestLbConfig
+        return leastRequest(
+          choices: settings.hasChoiceCount ? settings.choiceCount.value : nil, comparesAll: false,
+          bias: settings.hasActiveRequestBias ? settings.activeRequestBias : nil,
+          "\(path).least_request_lb_config")
+      case .random: return .random
+      case .loadBalancingPolicyConfig:
+        report("\(path).lb_policy", "LOAD_BALANCING_POLICY_CONFIG needs the field load_balancing_policy")
+        return .roundRobin
+      default: return .roundRobin
+      }
+    }
+    for (index, policy) in cluster.loadBalancingPolicy.policies.enumerated() {
+      let config = policy.typedExtensionConfig.typedConfig
+      if config.holds(RoundRobinPolicy.self) { return .roundRobin }
+      if config.holds(RandomPolicy.self) { return .random }
+      if let settings: LeastRequestPolicy = try? config.unpack() {
+        return leastRequest(
+          choices: settings.hasChoiceCount ? settings.choiceCount.value : nil,
+          comparesAll: settings.selectionMethod == .fullScan,
+          bias: settings.hasActiveRequestBias ? settings.activeRequestBias : nil,
+          "\(path).load_balancing_policy.policies[\(index)].typed_extension_config.typed_config")
+      }
+    }
+    report(
+      "\(path).load_balancing_policy.policies",
+      "needs a policy that is supported (\(RoundRobinPolicy.protoMessageName), "
+        + "\(LeastRequestPolicy.protoMessageName), \(RandomPolicy.protoMessageName))")
+    return .roundRobin
+  }
+
+  private mutating func leastRequest(
+    choices: UInt32?, comparesAll: Bool, bias: RuntimeDouble?, _ path: String
+  ) -> LoadBalancingConfiguration {
+    var settings = LoadBalancingConfiguration.LeastRequest()
+    if let choices { settings.choices = Int(max(2, choices)) }
+    settings.comparesAll = comparesAll
+    if let bias {
+      if !(bias.defaultValue >= 0) {
+        report("\(path).active_request_bias.default_value", "must be 0 or more, not \(bias.defaultValue)")
+      }
+      settings.bias = bias.defaultValue
+      settings.runtimeBias = identities.runtime.value(bias.runtimeKey)
+    }
+    return .leastRequest(settings)
+  }
+}
+
+extension KeepAlive {
+  init(_ settings: TcpKeepalive) {
+    self.init(
+      probes: settings.hasKeepaliveProbes ? Int32(clamping: settings.keepaliveProbes.value) : nil,
+      idleSeconds: settings.hasKeepaliveTime ? Int32(clamping: settings.keepaliveTime.value) : nil,
+      intervalSeconds: settings.hasKeepaliveInterval ? Int32(clamping: settings.keepaliveInterval.value) : nil)
+  }
+}
