@@ -26,8 +26,8 @@ import Testing
         "x.yaml:1:1: [\"a b.c\"]: there is no such field in Node (allowed: id, cluster, metadata, locality)"
       ])
     #expect(
-      problems(Http1ProtocolOptions.self, "foo_bar: 1\n") == [
-        "x.yaml:1:1: foo_bar: there is no such field in Http1ProtocolOptions"
+      problems(Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords.self, "foo_bar: 1\n") == [
+        "x.yaml:1:1: foo_bar: there is no such field in Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords"
           + " (it has none that is supported: write {})"
       ])
     #expect(

@@ -22,6 +22,11 @@ extension MessageRules {
           [.field("scheme_header_transformation"), .field("scheme_to_overwrite")],
           "must be http or https, not \(quoted(scheme))", .value)
       }
+      if manager.commonHTTPProtocolOptions.hasMaxResponseHeadersKb {
+        report(
+          [.field("common_http_protocol_options"), .field("max_response_headers_kb")],
+          "is for clusters (max_request_headers_kb bounds requests)", .value)
+      }
       let options = manager.httpProtocolOptions
       if !options.defaultHostForHTTP10.isEmpty, !options.acceptHTTP10 {
         report(

@@ -376,7 +376,8 @@ struct ConfigDump: AdminReport {
       HttpConnectionManager.self, Router.self, MeshAPI.Buffer.self, BufferPerRoute.self, HTTPFault.self,
       FileAccessLog.self, StdoutAccessLog.self, StderrAccessLog.self, UpstreamHttpProtocolOptions.self,
       RouteFilterConfig.self, DownstreamConnectionsConfig.self, PreserveCaseFormatterConfig.self,
-      CustomHeaderConfig.self, XffConfig.self, UuidRequestIdConfig.self,
+      CustomHeaderConfig.self, XffConfig.self, UuidRequestIdConfig.self, LeastRequestPolicy.self, RandomPolicy.self,
+      RoundRobinPolicy.self, CaresDnsResolverConfig.self,
     ]
     for type in types { Google_Protobuf_Any.register(messageType: type) }
   }()

@@ -16,7 +16,8 @@ extension ConnectionManager {
     if !configuration.edge.path.isIdle {
       switch headers.normalizePath(configuration.edge.path) {
       case .unchanged, .changed: break
-      case .redirect where !Self.isGRPC(headers):
+      // Clients of gRPC follow no redirects.
+      case .redirect where !GRPCStatus.isCall(headers):
         stats.add(.requestRedirectedPath)
         stream.sendLocalReply(.normalizedPath(headers))
         return false
@@ -30,14 +31,5 @@ extension ConnectionManager {
       headers.normalizeHost(configuration.edge.host, localPort: connection.localAddress.port)
     }
     return true
-  }
-
-  /// Clients of gRPC follow no redirects.
-  private static func isGRPC(_ headers: HeaderMap) -> Bool {
-    let grpc: StaticString = "application/grpc"
-    guard let type = headers.value(.contentType), type.count >= grpc.utf8CodeUnitCount else { return false }
-    let rest = type.slice(grpc.utf8CodeUnitCount, type.count - grpc.utf8CodeUnitCount)
-    return type.slice(0, grpc.utf8CodeUnitCount).equalsIgnoringCase(grpc)
-      && (rest.count == 0 || rest[0] == UInt8(ascii: "+") || rest[0] == UInt8(ascii: ";"))
   }
 }

@@ -36,7 +36,7 @@ class Case:
 WORDS = {
     "client": {"opens", "closes", "resets", "half-closes", "closed", "reusable", "pauses", "resumes", "length",
                "complete", "truncated", "trailer", "chunked", "selects", "rejected", "rejected-or", "rejected-late",
-               "rejected-late-or", "skips", "flushed",
+               "rejected-late-or", "skips", "flushed", "version",
                "answered-or"},
     "upstream": {"accepts", "closes", "resets", "half-closes", "closed", "pauses", "resumes", "length", "complete",
                  "truncated", "trailer", "chunked", "nothing", "reused", "fresh", "selects", "stops", "count",

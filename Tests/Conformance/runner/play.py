@@ -146,6 +146,8 @@ class Play:
                 return
         message = await wire.read_response(end, method)
         end.message = message
+        # Only who has spoken HTTP/1.0 is answered like that.
+        expect(message.version == "1.1" or "accept_http_10" in self.case.options, "the response is HTTP/1.0")
         if str(message.start) not in allowed:
             body = b"" if step.head_only else await message.rest()
             raise Failed(f"status {message.start} instead of {step.argument}, body {body[:200]!r}")
@@ -248,6 +250,9 @@ class Play:
 
     async def any_resumes(self, _, end):
         end.reading.set()
+
+    async def client_version(self, step, end):
+        expect(end.message.version == step.argument, f"the response is HTTP/{end.message.version}")
 
     async def client_opens(self, *_):
         await self.open_client()

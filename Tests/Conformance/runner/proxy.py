@@ -22,6 +22,8 @@ def present(options, *names):
 
 
 def value(text):
+    if text in ("true", "false"):
+        return text == "true"
     return int(text) if text.isdigit() else text
 
 
@@ -53,6 +55,7 @@ def listener(case, address):
         drain_timeout="0.1s",
         common_http_protocol_options=present(options, "idle_timeout", "max_headers_count", "max_connection_duration",
                                              "max_requests_per_connection", "max_stream_duration"),
+        http_protocol_options=http1_options(options),
         **present(options, "request_headers_timeout", "request_timeout", "stream_idle_timeout", "max_request_headers_kb",
                   "delayed_close_timeout", "server_name"),
         route_config={
@@ -72,6 +75,13 @@ def listener(case, address):
         "per_connection_buffer_limit_bytes": int(options.get("limit", 1 << 20)),
         "filter_chains": [{"filters": [manager]}],
     }
+
+
+def http1_options(options):
+    fields = present(options, "accept_http_10", "default_host_for_http_10", "allow_absolute_url")
+    if "proper_case_words" in options:
+        fields["header_key_format"] = {"proper_case_words": {}}
+    return fields
 
 
 def cluster(case, address):

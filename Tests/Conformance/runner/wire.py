@@ -17,7 +17,7 @@ class Truncated(Exception):
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t \x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
-STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5]\d\d) [\t \x21-\x7e\x80-\xff]*")
+STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d) [\t \x21-\x7e\x80-\xff]*")
 CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,16}")
 HEAD_LIMIT = 1 << 20
 
@@ -34,6 +34,7 @@ class Message:
         self.start = start  # request: (method, target); response: status
         self.fields = fields  # [(name in lower case, value)]
         self.chunked = chunked
+        self.version = "1.1"
         self.until_close = length is None and not chunked
         self.remaining = length or 0
         self.trailers = []
@@ -143,7 +144,7 @@ async def read_response(source, method):
     match = STATUS_LINE.fullmatch(line)
     if not match:
         raise Malformed(f"status line {line[:200]!r}")
-    status = int(match[1])
+    version, status = f"1.{match[1].decode()}", int(match[2])
     fields = await read_fields(source)
     for name, value in fields:
         if name in HOP_BY_HOP and (name, value.lower()) not in (("connection", "close"), ("connection", "keep-alive")):
@@ -152,6 +153,10 @@ async def read_response(source, method):
     if status < 200 or status == 204:
         if chunked or length is not None:
             raise Malformed(f"a {status} response with framing fields")
+    if version == "1.0" and (chunked or status < 200):
+        raise Malformed(f"HTTP/1.0 has no chunks and no status {status}: {fields}")
     if status < 200 or status in (204, 304) or method == "HEAD":
         length, chunked = 0, False
-    return Message(source, status, fields, length, chunked)
+    message = Message(source, status, fields, length, chunked)
+    message.version = version
+    return message

@@ -30,6 +30,18 @@ private func parse(
     if case .complete = parse(bytes[..<(head.headLength - 1)], &parser, map) { return "complete without its end" }
     parser.reset()
   }
+  // Accepting HTTP/1.0 changes nothing for anybody else.
+  var lenient = HTTP1RequestParser(limits: tightLimits, acceptsHTTP10: true)
+  let lenientVerdict = parse(bytes, &lenient, map)
+  if whole != .invalid(.http10NotAccepted) {
+    if lenientVerdict != whole { return "accepting HTTP/1.0: \(lenientVerdict), else: \(whole)" }
+  } else if case .complete(let head, let fields) = lenientVerdict {
+    if head.minorVersion != 0 || head.framing == .chunked || head.upgrade || head.expectsContinue {
+      return "HTTP/1.0 with \(head)"
+    }
+    if fields.filter({ $0.id == .host }).count > 1 { return "several hosts" }
+    if let violation = map.violation() { return violation }
+  }
   // One more byte at a time, and in a few large pieces.
   var verdict = Outcome.incomplete
   for cut in cuts(bytes.count) + [bytes.count] where verdict == .incomplete {

@@ -238,13 +238,14 @@ private let post = "POST / HTTP/1.1\r\nHost: a\r\n"
     checkSplits(bytes, whole: whole) { parseRequest($0, &parser, map) }
   }
 
-  /// Every rule that a request can break has a case above, but for the limits, which have tests of their own.
+  /// Every rule that a request can break has a case above, but for the limits and what is configured, which have tests of
+  /// their own.
   @Test func everyRuleIsTried() {
     let tried = Set(Self.refusals.map(\.error))
     let elsewhere: Set<HTTP1Error> = [
       .headTooLarge, .tooManyFields, .transferEncodingInHTTP10, .invalidStatusLine, .invalidStatus,
       .informationalWithBody, .invalidChunkSize, .chunkSizeTooLarge, .invalidChunkExtension, .chunkExtensionsTooLarge,
-      .invalidChunkEnd, .trailersTooLarge, .tooManyTrailers, .forbiddenTrailer,
+      .invalidChunkEnd, .trailersTooLarge, .tooManyTrailers, .forbiddenTrailer, .underscoreInFieldName,
     ]
     #expect(tried.union(elsewhere) == Set(HTTP1Error.allCases))
   }

@@ -37,10 +37,10 @@ import Testing
     mutating func appendValue(_ id: HeaderID, _ value: String) {
       wire(value).withUnsafeBufferPointer { map.appendValue(id, separator: ", ", $0) }
       let name = id.name.description
-      let values = fields.filter { $0.name == name }.map(\.value) + [value]
+      let old = fields.filter { $0.name == name }.map(\.value).joined(separator: ", ")
       if let index = fields.firstIndex(where: { $0.name == name }) {
         var kept = false
-        fields[index].value = values.joined(separator: ", ")
+        fields[index].value = old.isEmpty ? value : "\(old), \(value)"
         fields.removeAll {
           guard $0.name == name else { return false }
           defer { kept = true }

@@ -127,7 +127,7 @@ struct EdgeRuleTests {
     #expect(redirect.details == "path_normalization_failed")
     #expect(redirecting.count(.requestRedirectedPath) == 1)
     #expect(try redirecting.request(path: "/a/../c")[":path"] == "/c")
-    for type in ["application/grpc", "Application/gRPC+proto"] {
+    for type in ["application/grpc", "application/grpc+proto"] {
       // A call of gRPC cannot be redirected: it is refused, which its client hears in `grpc-status`.
       let refused = try redirecting.request([("content-type", type)], path: path)
       #expect(refused.response.headers["grpc-status"] == "13")
