@@ -125,6 +125,8 @@ public typealias RoundRobinPolicy = Envoy_Extensions_LoadBalancingPolicies_Round
 public typealias LeastRequestPolicy = Envoy_Extensions_LoadBalancingPolicies_LeastRequest_V3_LeastRequest
 public typealias RandomPolicy = Envoy_Extensions_LoadBalancingPolicies_Random_V3_Random
 public typealias CaresDnsResolverConfig = Envoy_Extensions_Network_DnsResolver_Cares_V3_CaresDnsResolverConfig
+/// A cluster of names as an extension (`cluster_type`).
+public typealias DnsCluster = Envoy_Extensions_Clusters_Dns_V3_DnsCluster
 public typealias DnsResolverOptions = Envoy_Config_Core_V3_DnsResolverOptions
 public typealias DnsResolutionConfig = Envoy_Config_Core_V3_DnsResolutionConfig
 

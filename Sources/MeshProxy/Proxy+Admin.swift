@@ -16,8 +16,7 @@ extension Proxy: AdminContext {
     if resident > 0 { serverStats.set(.memoryPhysicalSize, Int64(clamping: resident)) }
     serverStats.set(.totalConnections, identities.activeConnections)
     for cluster in snapshot?.clusters ?? [] {
-      let identity = cluster.identity
-      identity.breakerGauges.publish(identity.breakers, cluster.configuration.limits, lane: concurrency)
+      cluster.identity.publishBreakers(cluster.configuration.limits, lane: concurrency)
     }
     serverStats.set(.staleEvents, Int64(clamping: loop.staleEvents))
     let states: [State] = [.live, .draining, .preInitializing, .initializing]

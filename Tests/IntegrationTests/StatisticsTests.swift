@@ -74,6 +74,24 @@ struct StatisticsTests {
     #expect((0..<2).allSatisfy { after["\(listener).worker_\($0).downstream_cx_total"] == 0 })
   }
 
+  @Test func livesOfConnectionsAreCounted() async throws {
+    let backend = try ScriptedServer { connection, _ in
+      for _ in 0..<2 {
+        _ = try connection.receiveRequest()
+        try connection.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+      }
+    }
+    let proxy = try await RunningProxy.start(
+      ProxyConfiguration(backend: backend.port), arguments: ["--concurrency", "1"])
+    for _ in 0..<2 { #expect(try await proxy.get().status == 200) }
+    try await eventually("the connection has ended") {
+      try await proxy.admin("/stats?filter=upstream_rq_per_cx&histogram_buckets=detailed").text
+        .contains("cluster.backend.upstream_rq_per_cx:\n  totals=2,1:1\n")
+    }
+    #expect(try await proxy.admin("/stats?filter=upstream_cx_length_ms").text.contains("P50("))
+    #expect(try await proxy.admin("/stats?filter=http.main.downstream_cx_length_ms").text.contains("P50("))
+  }
+
   /// What is answered in an upstream's place is counted as its answer, as in Envoy.
   @Test func failuresAreCounted() async throws {
     let closed = try ListenSocket().port

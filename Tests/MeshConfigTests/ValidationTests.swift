@@ -18,8 +18,7 @@ import Testing
       ])
     #expect(
       problems(WeightedCluster.self, "clusters:\n- {}\n") == [
-        "x.yaml:2:3: clusters[0].name: is required",
-        "x.yaml:2:3: clusters[0].weight: is required",
+        "x.yaml:2:3: clusters[0].weight: is required"
       ])
     #expect(
       problems(VirtualHost.self, "name: a\n") == [

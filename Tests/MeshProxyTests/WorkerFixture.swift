@@ -17,11 +17,14 @@ final class WorkerFixture {
 
   /// - Parameters:
   ///   - routes: the virtual host's routes, as YAML of one line.
+  ///   - host: further fields of the virtual host, as YAML in flow style.
+  ///   - table: further fields of the route table, as YAML of one line.
   ///   - clusters: the clusters, as YAML of one line.
   ///   - manager: further fields of the connection manager.
   ///   - filters: instances before the router, in place of configured ones.
   init(
-    routes: String, clusters: String = "[]", manager fields: String = "", filters: [any FilterConfiguration]? = nil,
+    routes: String, host: String = "", table: String = "", clusters: String = "[]", manager fields: String = "",
+    filters: [any FilterConfiguration]? = nil,
     httpFilters: String = "", bufferLimit: Int = 1 << 20
   ) throws {
     let yaml = """
@@ -39,7 +42,8 @@ final class WorkerFixture {
                 \(fields)
                 route_config:
                   name: test
-                  virtual_hosts: [{name: all, domains: ["*"], routes: \(routes)}]
+                  \(table)
+                  virtual_hosts: [{name: all, domains: ["*"], \(host.isEmpty ? "" : host + ",") routes: \(routes)}]
                 http_filters:
                 \(httpFilters)
                 - name: envoy.filters.http.router
@@ -175,7 +179,7 @@ extension ConnectionManagerConfiguration {
       statPrefix: statPrefix, isOutbound: isOutbound, edge: edge, streamIdleTimeout: streamIdleTimeout,
       requestTimeout: requestTimeout, minimumBodyRate: minimumBodyRate, maximumStreamDuration: maximumStreamDuration,
       bufferLimit: bufferLimit,
-      connection: connection, router: router, filters: filters, routeFilters: routeFilters, routes: routes,
+      connection: connection, router: router, filters: filters, routeFilters: routeFilters, bodyFormats: bodyFormats, routes: routes,
       routeConfigurationName: routeConfigurationName, logging: logging,
       localReplies: localReplies)
   }

@@ -26,6 +26,8 @@ TITLES = [
             "envoy.extensions.load_balancing_policies.least_request.v3",
             "envoy.extensions.load_balancing_policies.random.v3",
             "envoy.extensions.network.dns_resolver.cares.v3",
+            "envoy.extensions.clusters.dns.v3",
+            "envoy.extensions.clusters.common.dns.v3",
         ],
     ),
     (

@@ -57,6 +57,16 @@ public nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable {
     set {_uniqueStorage()._clusterDiscoveryType = .type(newValue)}
   }
 
+  /// How the endpoints are found, by extension.
+  /// Default: none.
+  public var clusterType: Envoy_Config_Cluster_V3_Cluster.CustomClusterType {
+    get {
+      if case .clusterType(let v)? = _storage._clusterDiscoveryType {return v}
+      return Envoy_Config_Cluster_V3_Cluster.CustomClusterType()
+    }
+    set {_uniqueStorage()._clusterDiscoveryType = .clusterType(newValue)}
+  }
+
   /// Time to establish a connection to an endpoint. Unit: duration. Range: more than 0s.
   /// Default: 5s.
   public var connectTimeout: SwiftProtobuf.Google_Protobuf_Duration {
@@ -343,6 +353,9 @@ public nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable {
     /// How the endpoints are found.
     /// Default: STATIC.
     case type(Envoy_Config_Cluster_V3_Cluster.DiscoveryType)
+    /// How the endpoints are found, by extension.
+    /// Default: none.
+    case clusterType(Envoy_Config_Cluster_V3_Cluster.CustomClusterType)
 
   }
 
@@ -537,6 +550,34 @@ public nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable {
 
   }
 
+  /// How the endpoints of a cluster are found, by extension.
+  public nonisolated struct CustomClusterType: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// Name, for people; the type of `typed_config` decides what it is.
+    /// Default: required.
+    public var name: String = String()
+
+    /// The extension: `envoy.extensions.clusters.dns.v3.DnsCluster`.
+    /// Default: required.
+    public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
+      get {_typedConfig ?? SwiftProtobuf.Google_Protobuf_Any()}
+      set {_typedConfig = newValue}
+    }
+    /// Returns true if `typedConfig` has been explicitly set.
+    public var hasTypedConfig: Bool {self._typedConfig != nil}
+    /// Clears the value of `typedConfig`. Subsequent reads from it will return its default value.
+    public mutating func clearTypedConfig() {self._typedConfig = nil}
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+
+    fileprivate var _typedConfig: SwiftProtobuf.Google_Protobuf_Any? = nil
+  }
+
   /// How long to wait between lookups that fail: a random time up to a bound that begins with
   /// `base_interval` and doubles with each failure.
   public nonisolated struct RefreshRate: Sendable {
@@ -712,7 +753,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.cluster.v3"
 
 nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Cluster"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}type\0\u{4}\u{2}connect_timeout\0\u{3}per_connection_buffer_limit_bytes\0\u{3}lb_policy\0\u{4}\u{3}max_requests_per_connection\0\u{3}circuit_breakers\0\u{4}\u{3}http_protocol_options\0\u{4}\u{3}dns_refresh_rate\0\u{3}dns_lookup_family\0\u{3}dns_resolvers\0\u{4}\u{3}upstream_bind_config\0\u{2}\u{4}metadata\0\u{4}\u{3}alt_stat_name\0\u{3}common_http_protocol_options\0\u{3}upstream_connection_options\0\u{4}\u{3}load_assignment\0\u{4}\u{3}typed_extension_protocol_options\0\u{3}least_request_lb_config\0\u{4}\u{2}respect_dns_ttl\0\u{4}\u{2}load_balancing_policy\0\u{4}\u{3}dns_failure_refresh_rate\0\u{3}use_tcp_for_dns_lookups\0\u{4}\u{5}preconnect_policy\0\u{3}connection_pool_per_downstream_connection\0\u{4}\u{2}dns_resolution_config\0\u{4}\u{2}typed_dns_resolver_config\0\u{4}\u{3}dns_jitter\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}type\0\u{4}\u{2}connect_timeout\0\u{3}per_connection_buffer_limit_bytes\0\u{3}lb_policy\0\u{4}\u{3}max_requests_per_connection\0\u{3}circuit_breakers\0\u{4}\u{3}http_protocol_options\0\u{4}\u{3}dns_refresh_rate\0\u{3}dns_lookup_family\0\u{3}dns_resolvers\0\u{4}\u{3}upstream_bind_config\0\u{2}\u{4}metadata\0\u{4}\u{3}alt_stat_name\0\u{3}common_http_protocol_options\0\u{3}upstream_connection_options\0\u{4}\u{3}load_assignment\0\u{4}\u{3}typed_extension_protocol_options\0\u{3}least_request_lb_config\0\u{3}cluster_type\0\u{3}respect_dns_ttl\0\u{4}\u{2}load_balancing_policy\0\u{4}\u{3}dns_failure_refresh_rate\0\u{3}use_tcp_for_dns_lookups\0\u{4}\u{5}preconnect_policy\0\u{3}connection_pool_per_downstream_connection\0\u{4}\u{2}dns_resolution_config\0\u{4}\u{2}typed_dns_resolver_config\0\u{4}\u{3}dns_jitter\0")
 
   fileprivate class _StorageClass {
     var _name: String = String()
@@ -837,6 +878,19 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
             _storage._lbConfig = .leastRequestLbConfig(v)
           }
         }()
+        case 38: try {
+          var v: Envoy_Config_Cluster_V3_Cluster.CustomClusterType?
+          var hadOneofValue = false
+          if let current = _storage._clusterDiscoveryType {
+            hadOneofValue = true
+            if case .clusterType(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._clusterDiscoveryType = .clusterType(v)
+          }
+        }()
         case 39: try { try decoder.decodeSingularBoolField(value: &_storage._respectDnsTtl) }()
         case 41: try { try decoder.decodeSingularMessageField(value: &_storage._loadBalancingPolicy) }()
         case 44: try { try decoder.decodeSingularMessageField(value: &_storage._dnsFailureRefreshRate) }()
@@ -914,6 +968,9 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
       }
       try { if case .leastRequestLbConfig(let v)? = _storage._lbConfig {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 37)
+      } }()
+      try { if case .clusterType(let v)? = _storage._clusterDiscoveryType {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 38)
       } }()
       if _storage._respectDnsTtl != false {
         try visitor.visitSingularBoolField(value: _storage._respectDnsTtl, fieldNumber: 39)
@@ -998,6 +1055,45 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster.LbPolicy: SwiftProtobuf._P
 
 nonisolated extension Envoy_Config_Cluster_V3_Cluster.DnsLookupFamily: SwiftProtobuf._ProtoNameProviding {
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0AUTO\0\u{1}V4_ONLY\0\u{1}V6_ONLY\0\u{1}V4_PREFERRED\0\u{1}ALL\0")
+}
+
+nonisolated extension Envoy_Config_Cluster_V3_Cluster.CustomClusterType: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Cluster_V3_Cluster.protoMessageName + ".CustomClusterType"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}typed_config\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._typedConfig) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    try { if let v = self._typedConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Cluster_V3_Cluster.CustomClusterType, rhs: Envoy_Config_Cluster_V3_Cluster.CustomClusterType) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs._typedConfig != rhs._typedConfig {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
 }
 
 nonisolated extension Envoy_Config_Cluster_V3_Cluster.RefreshRate: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {

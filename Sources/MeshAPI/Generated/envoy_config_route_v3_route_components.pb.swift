@@ -87,7 +87,7 @@ public nonisolated struct Envoy_Config_Route_V3_VirtualHost: Sendable {
   /// Default: false.
   public var includeAttemptCountInResponse: Bool = false
 
-  /// What else is to be known of this virtual host: nothing here depends on it.
+  /// What else is to be known of this virtual host, for `%METADATA(VIRTUAL_HOST:…)%`.
   /// Default: none.
   public var metadata: Envoy_Config_Core_V3_Metadata {
     get {_metadata ?? Envoy_Config_Core_V3_Metadata()}
@@ -246,7 +246,7 @@ public nonisolated struct Envoy_Config_Route_V3_Route: @unchecked Sendable {
     set {_uniqueStorage()._action = .nonForwardingAction(newValue)}
   }
 
-  /// What else is to be known of this route: nothing here depends on it.
+  /// What else is to be known of this route, for `%METADATA(ROUTE:…)%`.
   /// Default: none.
   public var metadata: Envoy_Config_Core_V3_Metadata {
     get {_storage._metadata ?? Envoy_Config_Core_V3_Metadata()}
@@ -1392,11 +1392,23 @@ public nonisolated struct Envoy_Config_Route_V3_DirectResponseAction: Sendable {
   /// Clears the value of `body`. Subsequent reads from it will return its default value.
   public mutating func clearBody() {self._body = nil}
 
+  /// How the body is written: text or JSON with operators, of which `%LOCAL_REPLY_BODY%` is `body`.
+  /// Default: `body` alone, as `text/plain`.
+  public var bodyFormat: Envoy_Config_Core_V3_SubstitutionFormatString {
+    get {_bodyFormat ?? Envoy_Config_Core_V3_SubstitutionFormatString()}
+    set {_bodyFormat = newValue}
+  }
+  /// Returns true if `bodyFormat` has been explicitly set.
+  public var hasBodyFormat: Bool {self._bodyFormat != nil}
+  /// Clears the value of `bodyFormat`. Subsequent reads from it will return its default value.
+  public mutating func clearBodyFormat() {self._bodyFormat = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
   fileprivate var _body: Envoy_Config_Core_V3_DataSource? = nil
+  fileprivate var _bodyFormat: Envoy_Config_Core_V3_SubstitutionFormatString? = nil
 }
 
 /// Leaves a request to the filters before the router.
@@ -2833,7 +2845,7 @@ nonisolated extension Envoy_Config_Route_V3_RedirectAction.RedirectResponseCode:
 
 nonisolated extension Envoy_Config_Route_V3_DirectResponseAction: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".DirectResponseAction"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}status\0\u{1}body\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}status\0\u{1}body\0\u{3}body_format\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2843,6 +2855,7 @@ nonisolated extension Envoy_Config_Route_V3_DirectResponseAction: SwiftProtobuf.
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.status) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._body) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._bodyFormat) }()
       default: break
       }
     }
@@ -2859,12 +2872,16 @@ nonisolated extension Envoy_Config_Route_V3_DirectResponseAction: SwiftProtobuf.
     try { if let v = self._body {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
+    try { if let v = self._bodyFormat {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Route_V3_DirectResponseAction, rhs: Envoy_Config_Route_V3_DirectResponseAction) -> Bool {
     if lhs.status != rhs.status {return false}
     if lhs._body != rhs._body {return false}
+    if lhs._bodyFormat != rhs._bodyFormat {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

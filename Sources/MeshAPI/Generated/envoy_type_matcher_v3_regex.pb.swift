@@ -90,7 +90,8 @@ public nonisolated struct Envoy_Type_Matcher_V3_RegexMatchAndSubstitute: Sendabl
   public mutating func clearPattern() {self._pattern = nil}
 
   /// What takes the place of each match: text with `\0` for the match, `\1` to `\9` for the
-  /// capturing groups, and `\\` for a backslash. Must not hold CR, LF or NUL.
+  /// capturing groups, and `\\` for a backslash. Must not hold control characters. At
+  /// most 1024 bytes.
   /// Default: empty.
   public var substitution: String = String()
 

@@ -110,6 +110,7 @@ oneof lb_config
 1 name string required min_len=1
 28 alt_stat_name string
 2 type enum:envoy.config.cluster.v3.Cluster.DiscoveryType oneof=cluster_discovery_type
+38 cluster_type message:envoy.config.cluster.v3.Cluster.CustomClusterType oneof=cluster_discovery_type
 4 connect_timeout message:google.protobuf.Duration gt=0
 5 per_connection_buffer_limit_bytes message:google.protobuf.UInt32Value
 6 lb_policy enum:envoy.config.cluster.v3.Cluster.LbPolicy
@@ -135,7 +136,10 @@ oneof lb_config
 30 upstream_connection_options message:envoy.config.cluster.v3.UpstreamConnectionOptions
 50 preconnect_policy message:envoy.config.cluster.v3.Cluster.PreconnectPolicy
 51 connection_pool_per_downstream_connection bool
-others 43:transport_socket_matches 59:transport_socket_matcher 38:cluster_type 3:eds_cluster_config 8:health_checks 46:upstream_http_protocol_options 14:http2_protocol_options 54:wait_for_warm_on_init 19:outlier_detection 20:cleanup_interval 22:lb_subset_config 23:ring_hash_lb_config 52:maglev_lb_config 34:original_dst_lb_config 56:round_robin_lb_config 27:common_lb_config 24:transport_socket 26:protocol_selection 31:close_connections_on_host_health_failure 32:ignore_health_on_host_removal 40:filters 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats
+others 43:transport_socket_matches 59:transport_socket_matcher 3:eds_cluster_config 8:health_checks 46:upstream_http_protocol_options 14:http2_protocol_options 54:wait_for_warm_on_init 19:outlier_detection 20:cleanup_interval 22:lb_subset_config 23:ring_hash_lb_config 52:maglev_lb_config 34:original_dst_lb_config 56:round_robin_lb_config 27:common_lb_config 24:transport_socket 26:protocol_selection 31:close_connections_on_host_health_failure 32:ignore_health_on_host_removal 40:filters 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats
+message envoy.config.cluster.v3.Cluster.CustomClusterType
+1 name string required min_len=1
+2 typed_config message:google.protobuf.Any required types=envoy.extensions.clusters.dns.v3.DnsCluster
 message envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
 1 choice_count message:google.protobuf.UInt32Value gte=2
 2 active_request_bias message:envoy.config.core.v3.RuntimeDouble
@@ -362,7 +366,7 @@ message envoy.config.route.v3.Decorator
 message envoy.config.route.v3.DirectResponseAction
 1 status uint32 required lt=600 gte=200
 2 body message:envoy.config.core.v3.DataSource
-others 3:body_format
+3 body_format message:envoy.config.core.v3.SubstitutionFormatString
 message envoy.config.route.v3.FilterConfig
 1 config message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault
 2 is_optional bool
@@ -525,6 +529,17 @@ oneof access_log_format
 message envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
 oneof access_log_format
 1 log_format message:envoy.config.core.v3.SubstitutionFormatString oneof=access_log_format
+message envoy.extensions.clusters.dns.v3.DnsCluster
+3 dns_refresh_rate message:google.protobuf.Duration gt=1000000
+4 dns_failure_refresh_rate message:envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate
+5 respect_dns_ttl bool
+6 dns_jitter message:google.protobuf.Duration gte=0
+7 typed_dns_resolver_config message:envoy.config.core.v3.TypedExtensionConfig
+8 dns_lookup_family enum:envoy.extensions.clusters.common.dns.v3.DnsLookupFamily
+9 all_addresses_in_single_endpoint bool
+message envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate
+1 base_interval message:google.protobuf.Duration required gt=1000000
+2 max_interval message:google.protobuf.Duration gt=1000000
 message envoy.extensions.filters.common.fault.v3.FaultDelay
 oneof fault_delay_secifier required
 3 fixed_delay message:google.protobuf.Duration oneof=fault_delay_secifier gt=0
@@ -823,6 +838,13 @@ enum envoy.data.accesslog.v3.AccessLogType
 11 UdpTunnelUpstreamConnected
 12 UdpPeriodic
 13 UdpSessionEnd
+enum envoy.extensions.clusters.common.dns.v3.DnsLookupFamily
+0 UNSPECIFIED
+1 AUTO
+2 V4_ONLY
+3 V6_ONLY
+4 V4_PREFERRED
+5 ALL
 enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType
 0 AUTO
 1 HTTP1

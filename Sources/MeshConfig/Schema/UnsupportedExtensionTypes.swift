@@ -20,7 +20,6 @@ envoy.extensions.bootstrap.reverse_tunnel.downstream_socket_interface.v3.Downstr
 envoy.extensions.bootstrap.reverse_tunnel.upstream_socket_interface.v3.UpstreamReverseConnectionSocketInterface
 envoy.extensions.clusters.aggregate.v3.AggregateClusterResource
 envoy.extensions.clusters.aggregate.v3.ClusterConfig
-envoy.extensions.clusters.dns.v3.DnsCluster
 envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig
 envoy.extensions.clusters.dynamic_forward_proxy.v3.SubClustersConfig
 envoy.extensions.clusters.redis.v3.RedisClusterConfig

@@ -233,6 +233,7 @@ enum MessageRules {
     if cluster.lbConfig != nil, cluster.hasLoadBalancingPolicy || cluster.lbPolicy != .leastRequest {
       report([.field("least_request_lb_config")], "has no effect without lb_policy: LEAST_REQUEST", .doubtful)
     }
+    if case .clusterType? = cluster.clusterDiscoveryType { return }
     guard cluster.type == .static else { return }
     for (group, locality) in cluster.loadAssignment.endpoints.enumerated() {
       for (index, endpoint) in locality.lbEndpoints.enumerated() {

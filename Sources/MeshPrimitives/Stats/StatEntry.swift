@@ -42,15 +42,31 @@ final class StatEntry: Sendable {
   /// A histogram's bounds where it is shown by buckets, ascending, in the shown unit.
   let bounds: [Double]
 
+  /// - Parameter neighbour: an entry of the same prefix and scope, whose texts are shared: there are several for each of
+  ///   ten thousand clusters.
   init(
-    prefix: String, prometheus: PrometheusScope, source: Source, bounds: [Double] = HistogramSnapshot.defaultBounds
+    prefix: String, prometheus: PrometheusScope, source: Source, bounds: [Double] = HistogramSnapshot.defaultBounds,
+    neighbour: StatEntry? = nil
   ) {
+    if let neighbour, neighbour.isNamed(prometheus) {
+      self.prefix = neighbour.prefix
+      self.bounds = bounds
+      dottedPrefix = neighbour.dottedPrefix
+      metricPrefix = neighbour.metricPrefix
+      labels = neighbour.labels
+      self.source = source
+      return
+    }
     self.prefix = prefix
     self.bounds = bounds
     dottedPrefix = prefix.isEmpty ? [] : Array(prefix.utf8) + [0x2e]
+    (metricPrefix, labels) = Self.texts(prometheus)
+    self.source = source
+  }
+
+  private static func texts(_ prometheus: PrometheusScope) -> (metricPrefix: [UInt8], labels: [UInt8]) {
     var metric: [UInt8] = []
     metric.append(metricName: prometheus.metricPrefix.utf8)
-    metricPrefix = metric
     var labels: [UInt8] = []
     for (name, value) in prometheus.labels {
       if !labels.isEmpty { labels.append(0x2c) }
@@ -58,8 +74,12 @@ final class StatEntry: Sendable {
       labels.append(0x3d)
       labels.append(labelValue: value.utf8)
     }
-    self.labels = labels
-    self.source = source
+    return (metric, labels)
+  }
+
+  private func isNamed(_ prometheus: PrometheusScope) -> Bool {
+    let texts = Self.texts(prometheus)
+    return texts.metricPrefix == metricPrefix && texts.labels == labels
   }
 
   /// Entries of one scope follow each other in this order.

@@ -68,10 +68,23 @@ public final class StatsStore: Sendable {
     var sorted: [StatEntry]?
     /// The same by what Prometheus has together.
     var families: [[StatEntry]]?
+    /// Of histograms and response codes.
+    var names: Set<String> = []
 
     mutating func add(_ key: Key, _ entry: StatEntry) {
       if entries.updateValue(entry, forKey: key) == nil { keys[entry.prefix, default: []].append(key) }
       changed()
+    }
+
+    /// An entry with this prefix, if there is one.
+    func neighbour(_ prefix: String) -> StatEntry? { keys[prefix]?.first.flatMap { entries[$0] } }
+
+    /// A name that many keys have, once.
+    mutating func shared(_ name: StaticString) -> String {
+      let name = name.description
+      if let known = names.firstIndex(of: name) { return names[known] }
+      names.insert(name)
+      return name
     }
 
     mutating func changed() {
@@ -115,7 +128,11 @@ public final class StatsStore: Sendable {
       let table = registry.tables[identity] ?? StatTable(definitions: Set.allCases.map(\.definition))
       registry.tables[identity] = table
       let block = StatBlock<Set>(lanes: lanes)
-      registry.add(key, StatEntry(prefix: prefix, prometheus: prometheus, source: .block(block, table)))
+      registry.add(
+        key,
+        StatEntry(
+          prefix: prefix, prometheus: prometheus, source: .block(block, table),
+          neighbour: registry.neighbour(prefix)))
       return block
     }
   }
@@ -142,12 +159,14 @@ public final class StatsStore: Sendable {
     _ prefix: String, stem: StaticString, prometheus: PrometheusScope, detail: ResponseCodeDetail
   ) -> ResponseCodeCounters {
     registry.withLock { registry in
-      let key = Key.codes(prefix, stem.description)
+      let key = Key.codes(prefix, registry.shared(stem))
       if case .codes(let counters, _, _)? = registry.entries[key]?.source { return counters }
       let counters = ResponseCodeCounters(lanes: lanes)
       registry.add(
         key,
-        StatEntry(prefix: prefix, prometheus: prometheus, source: .codes(counters, stem: Array(Bytes(stem)), detail)))
+        StatEntry(
+          prefix: prefix, prometheus: prometheus, source: .codes(counters, stem: Array(Bytes(stem)), detail),
+          neighbour: registry.neighbour(prefix)))
       return counters
     }
   }
@@ -157,7 +176,7 @@ public final class StatsStore: Sendable {
     _ prefix: String, _ definition: HistogramDefinition, prometheus: PrometheusScope
   ) -> LatencyHistogram {
     registry.withLock { registry in
-      let key = Key.histogram(prefix, definition.name.description)
+      let key = Key.histogram(prefix, registry.shared(definition.name))
       if case .histogram(let histogram, _)? = registry.entries[key]?.source { return histogram }
       let histogram = LatencyHistogram(lanes: lanes)
       let name = Array("\(prefix).\(definition.name)".utf8)
@@ -165,7 +184,8 @@ public final class StatsStore: Sendable {
         key,
         StatEntry(
           prefix: prefix, prometheus: prometheus, source: .histogram(histogram, definition),
-          bounds: name.withUnsafeBufferPointer { rules.bounds?($0) } ?? HistogramSnapshot.defaultBounds))
+          bounds: name.withUnsafeBufferPointer { rules.bounds?($0) } ?? HistogramSnapshot.defaultBounds,
+          neighbour: registry.neighbour(prefix)))
       return histogram
     }
   }

@@ -374,10 +374,11 @@ struct ConfigDump: AdminReport {
   private static let registerTypes: Void = {
     let types: [any Message.Type] = [
       HttpConnectionManager.self, Router.self, MeshAPI.Buffer.self, BufferPerRoute.self, HTTPFault.self,
+      RouteFilterConfig.self,
       FileAccessLog.self, StdoutAccessLog.self, StderrAccessLog.self, UpstreamHttpProtocolOptions.self,
       RouteFilterConfig.self, DownstreamConnectionsConfig.self, PreserveCaseFormatterConfig.self,
-      CustomHeaderConfig.self, XffConfig.self, UuidRequestIdConfig.self, LeastRequestPolicy.self, RandomPolicy.self,
-      RoundRobinPolicy.self, CaresDnsResolverConfig.self,
+      CustomHeaderConfig.self, XffConfig.self, UuidRequestIdConfig.self, CaresDnsResolverConfig.self, DnsCluster.self,
+      RoundRobinPolicy.self, LeastRequestPolicy.self, RandomPolicy.self,
     ]
     for type in types { Google_Protobuf_Any.register(messageType: type) }
   }()
@@ -386,6 +387,10 @@ struct ConfigDump: AdminReport {
 extension Address {
   fileprivate init(_ address: MeshPrimitives.SocketAddress) {
     self.init()
+    if let path = address.unixPath {
+      pipe.path = path
+      return
+    }
     socketAddress.address = address.ipText
     socketAddress.portValue = UInt32(address.port)
   }

@@ -28,14 +28,9 @@ extension SnapshotBuilder {
     var connection = ClientConnectionSettings()
     let common = httpOptions(cluster, path, &connection)
     limit(&connection, cluster, common)
-    let discovery: ClusterConfiguration.Discovery =
-      switch cluster.type {
-      case .strictDns: .strictDNS
-      case .logicalDns: .logicalDNS
-      default: .staticAddresses
-      }
+    let (discovery, dns) = discovery(cluster, path, defaults)
     let configuration = ClusterConfiguration(
-      name: cluster.name, statName: statName, discovery: discovery, dns: dns(cluster, path, defaults),
+      name: cluster.name, statName: statName, discovery: discovery, dns: dns,
       endpoints: endpoints(cluster, discovery, path), balancing: balancing(cluster, path),
       connection: connection, pool: pool(cluster, path, defaults), limits: limits(cluster),
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,

@@ -60,7 +60,46 @@ extension SnapshotBuilder {
 
   // MARK: DNS
 
-  mutating func dns(_ cluster: Cluster, _ path: String, _ defaults: ClusterDefaults) -> DNSSettings {
+  /// How a cluster's endpoints are found, and how its names are resolved.
+  mutating func discovery(
+    _ cluster: Cluster, _ path: String, _ defaults: ClusterDefaults
+  ) -> (ClusterConfiguration.Discovery, DNSSettings) {
+    guard case .clusterType(let custom) = cluster.clusterDiscoveryType else {
+      let dns = dns(cluster, path, defaults)
+      switch cluster.type {
+      case .strictDns: return (.strictDNS, dns)
+      case .logicalDns: return (.logicalDNS, dns)
+      default: return (.staticAddresses, dns)
+      }
+    }
+    guard let config: DnsCluster = try? custom.typedConfig.unpack() else {
+      report("\(path).cluster_type.typed_config", "must hold \(DnsCluster.protoMessageName)")
+      return (.staticAddresses, DNSSettings())
+    }
+    let dns = dns(config, "\(path).cluster_type.typed_config", defaults)
+    return (config.allAddressesInSingleEndpoint ? .logicalDNS : .strictDNS, dns)
+  }
+
+  /// The extension's settings; the cluster's own fields do not count then, as in Envoy.
+  private mutating func dns(_ config: DnsCluster, _ path: String, _ defaults: ClusterDefaults) -> DNSSettings {
+    var dns = DNSSettings()
+    dns.family = LookupFamily(config.dnsLookupFamily)
+    if config.hasDnsRefreshRate { dns.refreshRate = Nanoseconds(config.dnsRefreshRate) }
+    if config.hasDnsJitter { dns.jitter = Nanoseconds(config.dnsJitter) }
+    dns.respectsTimeToLive = config.respectDnsTtl
+    if config.hasDnsFailureRefreshRate {
+      let rate = config.dnsFailureRefreshRate
+      dns.failure = backoff(rate.baseInterval, rate.hasMaxInterval ? rate.maxInterval : nil, path)
+    }
+    if config.hasTypedDnsResolverConfig {
+      dns.resolver = resolver(config.typedDnsResolverConfig, "\(path).typed_dns_resolver_config")
+    } else if let shared = defaults.resolver {
+      dns.resolver = resolver(shared, "typed_dns_resolver_config")
+    }
+    return dns
+  }
+
+  private mutating func dns(_ cluster: Cluster, _ path: String, _ defaults: ClusterDefaults) -> DNSSettings {
     var dns = DNSSettings()
     dns.family = LookupFamily(cluster.dnsLookupFamily)
     if cluster.hasDnsRefreshRate { dns.refreshRate = Nanoseconds(cluster.dnsRefreshRate) }
@@ -68,17 +107,21 @@ extension SnapshotBuilder {
     dns.respectsTimeToLive = cluster.respectDnsTtl
     if cluster.hasDnsFailureRefreshRate {
       let rate = cluster.dnsFailureRefreshRate
-      let base = Nanoseconds(rate.baseInterval)
-      let maximum =
-        rate.hasMaxInterval
-        ? Nanoseconds(rate.maxInterval) : Nanoseconds(rawValue: base.rawValue.multipliedClamped(by: 10))
-      if maximum < base {
-        report("\(path).dns_failure_refresh_rate.max_interval", "must not be less than base_interval")
-      }
-      dns.failure = .init(base: base, maximum: maximum)
+      dns.failure = backoff(rate.baseInterval, rate.hasMaxInterval ? rate.maxInterval : nil, path)
     }
     dns.resolver = resolver(cluster, path, defaults)
     return dns
+  }
+
+  private mutating func backoff(
+    _ base: DurationValue, _ maximum: DurationValue?, _ path: String
+  ) -> DNSSettings.Backoff {
+    let base = Nanoseconds(base)
+    let maximum = maximum.map { Nanoseconds($0) } ?? Nanoseconds(rawValue: base.rawValue.multipliedClamped(by: 10))
+    if maximum < base {
+      report("\(path).dns_failure_refresh_rate.max_interval", "must not be less than base_interval")
+    }
+    return .init(base: base, maximum: maximum)
   }
 
   private mutating func resolver(_ cluster: Cluster, _ path: String, _ defaults: ClusterDefaults) -> ResolverOptions {
@@ -133,6 +176,18 @@ extension SnapshotBuilder {
       result.append(server.port == 0 ? server.with(port: 53) : server)
     }
     return result
+  }
+}
+
+extension LookupFamily {
+  init(_ family: Envoy_Extensions_Clusters_Common_Dns_V3_DnsLookupFamily) {
+    switch family {
+    case .v4Only: self = .v4Only
+    case .v6Only: self = .v6Only
+    case .v4Preferred: self = .v4Preferred
+    case .all: self = .all
+    default: self = .auto
+    }
   }
 }
 

@@ -47,7 +47,8 @@ extension SnapshotBuilder {
       additions: additions)
   }
 
-  private mutating func bodyFormat(
+  /// Compiles the format of a body; reports what is wrong with it and returns nil.
+  mutating func bodyFormat(
     _ message: SubstitutionFormatString, _ path: String
   ) -> LocalReplyMapping.BodyFormat? {
     guard let format = substitutionFormat(message, path, for: .body) else { return nil }

@@ -16,6 +16,19 @@ extension SnapshotBuilder {
     return table
   }
 
+  /// How the bodies of direct responses are written, by response.
+  mutating func bodyFormats(
+    _ table: RouteTable, _ path: String
+  ) -> [ObjectIdentifier: LocalReplyMapping.BodyFormat] {
+    var result: [ObjectIdentifier: LocalReplyMapping.BodyFormat] = [:]
+    for entry in table.entries {
+      guard case .directResponse(let response) = entry.action, let format = response.bodyFormat else { continue }
+      let route = "\(path).virtual_hosts[\(entry.virtualHostIndex)].routes[\(entry.routeIndex)]"
+      result[ObjectIdentifier(response)] = bodyFormat(format, "\(route).direct_response.body_format")
+    }
+    return result
+  }
+
   /// A filter of the chain under the name the configuration gives it, by which routes speak to it.
   struct NamedFilter {
     let name: String

@@ -129,6 +129,7 @@ struct SnapshotBuilder {
     }
     let statistics = virtualHostStatistics(manager.routeConfig, "\(path).route_config")
     let routeFilters = routeFilters(table, chain.filters, filterContext(manager))
+    let bodyFormats = bodyFormats(table, "\(path).route_config")
     guard problems.count == before else { return nil }
     let common = manager.commonHTTPProtocolOptions
     return ConnectionManagerConfiguration(
@@ -139,7 +140,7 @@ struct SnapshotBuilder {
       minimumBodyRate: MinimumBodyRate(identities.runtime),
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
       bufferLimit: bufferLimit, connection: connection, router: chain.router,
-      filters: chain.filters.map(\.configuration), routeFilters: routeFilters, routes: table,
+      filters: chain.filters.map(\.configuration), routeFilters: routeFilters, bodyFormats: bodyFormats, routes: table,
       routeConfigurationName: manager.routeConfig.name, logging: logging, localReplies: localReplies,
       virtualHostStatistics: statistics)
   }

@@ -41,7 +41,10 @@ struct ClientAddressRules: Sendable {
   var unixSocketsAreInternal = false
 
   /// Whether, at the edge, the client may be somebody else than the peer, or one of our own.
-  var looksFurther: Bool { trustedHops > 0 || unixSocketsAreInternal || !internalRanges.isEmpty }
+  private(set) var looksFurther = false
+
+  /// To be called when all rules are set.
+  mutating func seal() { looksFurther = trustedHops > 0 || unixSocketsAreInternal || !internalRanges.isEmpty }
 
   /// The ranges of an `internal_address_config` that names none.
   static let privateRanges = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.1/32", "fd00::/8", "::1/128"]

@@ -43,7 +43,7 @@ extension ConnectionManager {
       }
       if !agent.node.isEmpty { agent.node.withUnsafeBufferPointer { headers.set(.xEnvoyDownstreamServiceNode, $0) } }
     }
-    if !configuration.edge.via.isEmpty { appendVia(headers) }
+    if configuration.edge.appendsVia { appendVia(headers) }
   }
 
   private func appendVia(_ headers: HeaderMap) {
@@ -58,7 +58,7 @@ extension ConnectionManager {
     case .passThrough: break
     }
     if !headers.has(.date) { headers.add(.date, worker.date) }
-    if !configuration.edge.via.isEmpty { appendVia(headers) }
+    if configuration.edge.appendsVia { appendVia(headers) }
     // A client that asks for a trace is told where to find it; only an internal one can ask.
     if configuration.edge.requestID.returnsAlways || stream.requestHeaders.has(.xEnvoyForceTrace),
       let identifier = stream.requestHeaders.value(.xRequestID)

@@ -22,6 +22,8 @@ public final class ConnectionManagerConfiguration: Sendable {
   public let filters: [any FilterConfiguration]
   /// What routes say to filters, by the filter's place in `filters`.
   public let routeFilters: RouteFilters
+  /// How the bodies of direct responses are written, where their routes say so.
+  let bodyFormats: [ObjectIdentifier: LocalReplyMapping.BodyFormat]
   public let routes: RouteTable
   public let routeConfigurationName: String
   public let logging: LoggingConfiguration
@@ -36,7 +38,8 @@ public final class ConnectionManagerConfiguration: Sendable {
     maximumStreamDuration: Nanoseconds?,
     bufferLimit: Int, connection: ServerConnectionSettings, router: RouterFilter.Configuration,
     filters: [any FilterConfiguration],
-    routeFilters: RouteFilters, routes: RouteTable,
+    routeFilters: RouteFilters,
+    bodyFormats: [ObjectIdentifier: LocalReplyMapping.BodyFormat], routes: RouteTable,
     routeConfigurationName: String, logging: LoggingConfiguration, localReplies: LocalReplyMapping?,
     virtualHostStatistics: [VirtualHostStatistics?] = []
   ) {
@@ -52,6 +55,7 @@ public final class ConnectionManagerConfiguration: Sendable {
     self.router = router
     self.filters = filters
     self.routeFilters = routeFilters
+    self.bodyFormats = bodyFormats
     self.routes = routes
     self.routeConfigurationName = routeConfigurationName
     self.logging = logging

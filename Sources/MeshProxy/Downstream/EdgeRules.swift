@@ -41,17 +41,22 @@ struct EdgeRules: Sendable {
   var setsForwardedPort = false
   var serverName: [UInt8] = Array("envoy".utf8)
   var serverHeader = ServerHeader.overwrite
-  /// Whether the target of a request may be changed or refused: one test for the rules that most do without.
+  // One test each for rules that most do without.
+  /// Whether the target of a request may be changed or refused.
   private(set) var checksTarget = false
-  /// The same for what is added to requests.
+  /// Whether something is said in every request.
   private(set) var addsToRequest = false
+  /// Whether `via` is not empty.
+  private(set) var appendsVia = false
 
   init() {}
 
   /// To be called when all rules are set.
   mutating func seal() {
+    client.seal()
+    appendsVia = !via.isEmpty
     checksTarget = !path.isIdle || !host.isIdle || !allowsAbsoluteTarget
-    addsToRequest = userAgent != nil || !via.isEmpty || scheme != .asForwarded
+    addsToRequest = userAgent != nil || appendsVia || scheme != .asForwarded
   }
 }
 

@@ -19,10 +19,9 @@ extension RouterFilter {
   func count(_ status: Int, _ stream: Stream, _ cluster: ActiveCluster) {
     guard configuration.countsResponses else { return }
     cluster.stats.add(.requestCompleted)
-    let lane = stream.worker.index
     cluster.responseCodes.add(status)
-    cluster.parts.origin(isInternal: isInternal, cluster.identity).add(status, lane: lane)
-    if let scopes { scopes.add(status: status, lane: lane) }
+    cluster.parts.add(status, isInternal: isInternal, cluster)
+    if let scopes { scopes.add(status: status, lane: stream.worker.index) }
   }
 
   /// Counts the time that a response took.
@@ -30,10 +29,9 @@ extension RouterFilter {
   func countTime(_ microseconds: UInt64, _ stream: Stream, _ cluster: ActiveCluster) {
     cluster.requestTime.record(microseconds)
     guard configuration.countsResponses else { return }
-    let lane = stream.worker.index
-    cluster.parts.origin(isInternal: isInternal, cluster.identity).record(microseconds, lane: lane)
-    if isCanary { cluster.parts.canary(cluster.identity).record(microseconds, lane: lane) }
-    if let scopes { scopes.record(microseconds, lane: lane) }
+    cluster.parts.record(microseconds, isInternal: isInternal)
+    if isCanary { cluster.parts.recordCanary(microseconds) }
+    if let scopes { scopes.record(microseconds, lane: stream.worker.index) }
   }
 
   /// The upstream says that it is a new version on trial.
@@ -42,7 +40,7 @@ extension RouterFilter {
     guard configuration.countsResponses, headers.value(.xEnvoyUpstreamCanary)?.elementsEqual("true".utf8) == true
     else { return }
     isCanary = true
-    cluster.parts.canary(cluster.identity).add(status, lane: stream.worker.index)
+    cluster.parts.addCanary(status, cluster)
   }
 
   /// There is no response to come: answers in its place.

@@ -100,8 +100,12 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       stream.sendLocalReply(.noCluster)
     case .directResponse(let response):
       stream.count(.routerDirectResponse)
-      stream.sendLocalReply(
-        LocalReply(status: response.status, body: response.body, details: .init("direct_response")))
+      var reply = LocalReply(status: response.status, body: response.body, details: .init("direct_response"))
+      if response.bodyFormat != nil, let format = stream.manager?.configuration.bodyFormats[ObjectIdentifier(response)] {
+        reply.body = LocalReplyMapping.write(format.format, stream, response.body)
+        reply.contentType = format.contentType
+      }
+      stream.sendLocalReply(reply)
     case .forward(let action):
       forward(stream, headers, route, action)
     }
@@ -130,9 +134,11 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     }
     isCounted = true
     cluster.stats.add(.requestActive)
-    RequestRewrite.apply(
-      to: headers, of: stream, route: route, action: action, timeout: timeout,
-      announcesTimeout: !configuration.suppressesEnvoyHeaders)
+    guard
+      RequestRewrite.apply(
+        to: headers, of: stream, route: route, action: action, timeout: timeout,
+        announcesTimeout: !configuration.suppressesEnvoyHeaders)
+    else { return stream.sendLocalReply(.rewrittenPathTooLong) }
     preparesAttempts = action.takesEndpointHost || route.attemptCount.contains(.inRequest)
     if let decorator = route.decorator { name(stream, headers, decorator) }
     if !action.mirrors.isEmpty { mirror(stream, headers, action) }

@@ -114,6 +114,10 @@ public enum ClusterStat: Int, StatSet {
   case flowControlPaused, flowControlResumed, flowControlBackedUp, flowControlDrained
   case membershipTotal, membershipHealthy, membershipDegraded, membershipExcluded, membershipChange
   case updateAttempt, updateSuccess, updateFailure, updateNoRebuild
+  // Read off the circuit breakers when statistics are asked for.
+  case breakerConnectionsOpen, breakerPoolsOpen, breakerRequestsOpen, breakerPendingOpen, breakerRetriesOpen
+  case highBreakerConnectionsOpen, highBreakerPoolsOpen, highBreakerRequestsOpen, highBreakerPendingOpen
+  case highBreakerRetriesOpen
 
   public var definition: StatDefinition {
     switch self {
@@ -167,6 +171,16 @@ public enum ClusterStat: Int, StatSet {
     case .updateSuccess: .init(name: "update_success", kind: .counter)
     case .updateFailure: .init(name: "update_failure", kind: .counter)
     case .updateNoRebuild: .init(name: "update_no_rebuild", kind: .counter)
+    case .breakerConnectionsOpen: .init(name: "circuit_breakers.default.cx_open", kind: .gauge)
+    case .breakerPoolsOpen: .init(name: "circuit_breakers.default.cx_pool_open", kind: .gauge)
+    case .breakerRequestsOpen: .init(name: "circuit_breakers.default.rq_open", kind: .gauge)
+    case .breakerPendingOpen: .init(name: "circuit_breakers.default.rq_pending_open", kind: .gauge)
+    case .breakerRetriesOpen: .init(name: "circuit_breakers.default.rq_retry_open", kind: .gauge)
+    case .highBreakerConnectionsOpen: .init(name: "circuit_breakers.high.cx_open", kind: .gauge)
+    case .highBreakerPoolsOpen: .init(name: "circuit_breakers.high.cx_pool_open", kind: .gauge)
+    case .highBreakerRequestsOpen: .init(name: "circuit_breakers.high.rq_open", kind: .gauge)
+    case .highBreakerPendingOpen: .init(name: "circuit_breakers.high.rq_pending_open", kind: .gauge)
+    case .highBreakerRetriesOpen: .init(name: "circuit_breakers.high.rq_retry_open", kind: .gauge)
     }
   }
 }

@@ -3,8 +3,8 @@ import MeshPrimitives
 /// What upstreams answered, by status and by time, under one prefix: `upstream_rq_200`, `upstream_rq_2xx`,
 /// `upstream_rq_completed`, `upstream_rq_time`. Shared by all threads; shown while it lives and once it was used.
 final class UpstreamResponses: Sendable {
-  private let codes: ResponseCodeCounters
-  private let time: LatencyHistogram
+  let codes: ResponseCodeCounters
+  let time: LatencyHistogram
   private let lease: StatsLease
 
   init(_ prefix: String, prometheus: PrometheusScope, store: StatsStore) {
@@ -22,27 +22,71 @@ final class UpstreamResponses: Sendable {
   func record(_ microseconds: UInt64, lane: Int) { time.lane(lane).record(microseconds) }
 }
 
-/// The parts of a cluster's responses that Envoy shows by themselves. Each exists from its first response on.
+/// The parts of a cluster's responses that Envoy shows by themselves, as one worker counts them. Each exists from its
+/// first response on.
 struct ClusterResponseParts {
-  /// `cluster.<name>.external`: requests of clients that are not trusted (no `x-envoy-internal`).
-  private(set) var external: UpstreamResponses?
-  /// `cluster.<name>.internal`.
-  private(set) var `internal`: UpstreamResponses?
-  /// `cluster.<name>.canary`: the upstream says `x-envoy-upstream-canary: true`.
-  private(set) var canary: UpstreamResponses?
-
-  @inline(__always)
-  mutating func origin(isInternal: Bool, _ identity: ClusterIdentity) -> UpstreamResponses {
-    if let known = isInternal ? self.internal : external { return known }
-    let made = identity.responses(isInternal ? "internal" : "external")
-    if isInternal { self.internal = made } else { external = made }
-    return made
+  /// Bare lanes: nothing is retained while requests run.
+  private struct Lane {
+    let codes: ResponseCodeLane
+    let time: HistogramLane
   }
 
-  mutating func canary(_ identity: ClusterIdentity) -> UpstreamResponses {
-    if let canary { return canary }
-    let made = identity.responses("canary")
-    canary = made
-    return made
+  /// `cluster.<name>.external`: requests of clients that are not trusted (no `x-envoy-internal`).
+  private var external: Lane?
+  /// `cluster.<name>.internal`.
+  private var `internal`: Lane?
+  /// `cluster.<name>.canary`: the upstream says `x-envoy-upstream-canary: true`.
+  private var canary: Lane?
+  /// What the lanes belong to.
+  private var owners: [UpstreamResponses] = []
+
+  /// Counts a response.
+  @inline(__always)
+  mutating func add(_ status: Int, isInternal: Bool, _ cluster: ActiveCluster) {
+    if isInternal {
+      if self.internal == nil { self.internal = makeLane("internal", cluster) }
+      self.internal?.codes.add(status)
+    } else {
+      if external == nil { external = makeLane("external", cluster) }
+      external?.codes.add(status)
+    }
+  }
+
+  /// Its response is complete.
+  @inline(__always)
+  func record(_ microseconds: UInt64, isInternal: Bool) {
+    if isInternal { self.internal?.time.record(microseconds) } else { external?.time.record(microseconds) }
+  }
+
+  mutating func addCanary(_ status: Int, _ cluster: ActiveCluster) {
+    if canary == nil { canary = makeLane("canary", cluster) }
+    canary?.codes.add(status)
+  }
+
+  func recordCanary(_ microseconds: UInt64) { canary?.time.record(microseconds) }
+
+  @inline(never)
+  private mutating func makeLane(_ part: String, _ cluster: ActiveCluster) -> Lane {
+    let responses = cluster.identity.responses(part)
+    owners.append(responses)
+    return Lane(codes: responses.codes.lane(cluster.lane), time: responses.time.lane(cluster.lane))
+  }
+}
+
+/// How long a cluster's connections lived and how many requests each had: `upstream_cx_length_ms`,
+/// `upstream_rq_per_cx`. Shared by all threads.
+final class ConnectionLifetimes: Sendable {
+  private let length: LatencyHistogram
+  private let requests: LatencyHistogram
+
+  init(_ prefix: String, prometheus: PrometheusScope, store: StatsStore) {
+    length = store.histogram(prefix, HistogramDefinition(name: "upstream_cx_length_ms"), prometheus: prometheus)
+    requests = store.histogram(
+      prefix, HistogramDefinition(name: "upstream_rq_per_cx", scale: 1), prometheus: prometheus)
+  }
+
+  func add(microseconds: UInt64, requests count: UInt64, lane: Int) {
+    length.lane(lane).record(microseconds)
+    requests.lane(lane).record(count)
   }
 }

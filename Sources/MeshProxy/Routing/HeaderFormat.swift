@@ -15,9 +15,12 @@ final class HeaderFormat: HeaderValueFormat {
     }
   }
 
+  /// More than this is not taken of what a format makes.
+  private static let maximumLength = 65_536
+
   /// Appends what `format` makes of the stream as it is now.
   static func write(_ format: any HeaderValueFormat, of stream: Stream, into buffer: inout [UInt8]) {
     guard let format = format as? HeaderFormat else { return }
-    stream.worker.withSubstitution(format.format, stream) { buffer += $0 }
+    stream.worker.withSubstitution(format.format, stream) { buffer += $0.prefix(maximumLength) }
   }
 }

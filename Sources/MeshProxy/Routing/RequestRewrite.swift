@@ -6,13 +6,17 @@ import MeshRouting
 enum RequestRewrite {
   private static let originalHost = HeaderName("x-envoy-original-host")
 
+  /// A path that a rewrite makes longer than this is not sent: many a match of many bytes can make much of a little.
+  static let maximumPath = 65_536
+
   /// Changes a request's headers for its upstream: the expected timeout, then the route's own changes, then host and path
   /// (what they were is kept in `x-envoy-original-host` and `x-envoy-original-path`).
+  /// - Returns: false if the path has become too long to be sent.
   @inline(__always)
   static func apply(
     to headers: HeaderMap, of stream: Stream, route: RouteEntry, action: ForwardAction, timeout: UpstreamTimeout,
     announcesTimeout: Bool
-  ) {
+  ) -> Bool {
     if announcesTimeout, timeout.response != .zero {
       if timeout.isFromHeader {
         headers.set(.xEnvoyExpectedRequestTimeout, number: timeout.response.wholeMilliseconds)
@@ -21,7 +25,7 @@ enum RequestRewrite {
       }
     }
     if !route.requestHeaders.isEmpty { mutate(headers, of: stream, route.requestHeaders) }
-    if !action.isPlain { rewrite(headers, of: stream, action) }
+    return action.isPlain || rewrite(headers, of: stream, action)
   }
 
   /// Changes a response's headers for the client. They are the stream's.
@@ -59,18 +63,20 @@ enum RequestRewrite {
   // MARK: Host and path
 
   @inline(never)
-  private static func rewrite(_ headers: HeaderMap, of stream: Stream, _ action: ForwardAction) {
+  private static func rewrite(_ headers: HeaderMap, of stream: Stream, _ action: ForwardAction) -> Bool {
     if let host = action.clusterHost { host.withUnsafeBufferPointer { headers.set(.host, $0) } }
     let write: (any HeaderValueFormat, inout [UInt8]) -> Void = { HeaderFormat.write($0, of: stream, into: &$1) }
-    guard let path = headers.value(.path) else { return }
+    guard let path = headers.value(.path) else { return true }
     if let rewrite = action.hostRewrite {
       let host = rewrite.apply(path: path, header: { headers.value($0) }, write: write)
       if HeaderMap.isAuthority(host) { replaceHost(headers, host, action, isRetry: false) }
     }
     // The path lies in the map's own memory, which the changes above may have moved.
-    guard let path = headers.value(.path), let new = action.rewrittenPath(path, write: write) else { return }
+    guard let path = headers.value(.path), let new = action.rewrittenPath(path, write: write) else { return true }
+    guard new.count <= maximumPath else { return false }
     Array(path).withUnsafeBufferPointer { headers.set(.xEnvoyOriginalPath, $0) }
     new.withUnsafeBufferPointer { headers.set(.path, $0) }
+    return true
   }
 
   private static func replaceHost(_ headers: HeaderMap, _ host: [UInt8], _ action: ForwardAction, isRetry: Bool) {

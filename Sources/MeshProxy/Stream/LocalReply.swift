@@ -9,6 +9,8 @@ public struct LocalReply: Sendable {
   public var body: [UInt8]
   public var flags: ResponseFlags
   public var details: ResponseCodeDetails
+  /// What the body is; empty: plain text.
+  public var contentType: [UInt8] = []
   /// Where the client is sent (`location`); empty if nowhere.
   public var location: [UInt8] = []
   /// Further headers of the response.
@@ -42,6 +44,8 @@ public struct LocalReply: Sendable {
 extension LocalReply {
   static let noRoute = LocalReply(status: 404, flags: .noRouteFound, details: .init("route_not_found"))
   static let noCluster = LocalReply(status: 503, flags: .noClusterFound, details: .init("cluster_not_found"))
+  static let rewrittenPathTooLong = LocalReply(
+    status: 414, text: "URI Too Long", details: .init("rewritten_path_too_long"))
   static let noHealthyUpstream = LocalReply(
     status: 503, text: "no healthy upstream", flags: .noHealthyUpstream, details: .init("no_healthy_upstream"))
   static let upgradeRefused = LocalReply(status: 403, details: .init("upgrade_failed"), closesConnection: true)

@@ -68,7 +68,8 @@ public final class LocalReplyMapping: Sendable {
     }
   }
 
-  private static func write(_ format: SubstitutionFormat, _ stream: Stream, _ body: [UInt8]) -> [UInt8] {
+  /// What a format makes of a stream and a body.
+  static func write(_ format: SubstitutionFormat, _ stream: Stream, _ body: [UInt8]) -> [UInt8] {
     stream.localReplyBody = body
     defer { stream.localReplyBody = [] }
     return stream.worker.withSubstitution(format, stream) { Array($0) }

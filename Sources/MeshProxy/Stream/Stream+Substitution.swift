@@ -16,9 +16,11 @@ extension Stream: SubstitutionSource {
     switch source {
     case .route: info.route?.metadata
     case .virtualHost: info.route?.virtualHostMetadata
+    case .cluster: info.cluster?.configuration.metadata
+    case .upstreamHost: info.endpoint?.metadata
     case .listener: manager?.configuration.logging.listenerMetadata
     case .listenerFilterChain: manager?.configuration.logging.filterChainMetadata
-    case .dynamic, .cluster, .upstreamHost: nil
+    case .dynamic: nil
     }
   }
 }

@@ -299,6 +299,9 @@ public final class Stream: RequestReceiver, TimerTarget {
     if hasFilters || isRouteResolved, let route { RequestRewrite.applyToResponse(headers, of: self, route: route) }
     if info.cluster == nil { noteClusterOfRoute() }
     info.responseCode = reply.status
+    if !reply.contentType.isEmpty, !headers.has(.contentType) {
+      reply.contentType.withUnsafeBufferPointer { headers.set(.contentType, $0) }
+    }
     for (name, value) in reply.headers { headers.set(name, value) }
     if reply.closesConnection { sender?.closeAfterResponse() }
     let body = describe(reply.body, headers)

@@ -11,6 +11,8 @@ public final class ActiveCluster {
   let responseCodes: ResponseCodeLane
   let requestTime: HistogramLane
   let connectTime: HistogramLane
+  /// How long connections lived, and how many requests each had; made when the first one ends.
+  private var lifetimes: ConnectionLifetimes?
   /// What Envoy shows of the responses by itself.
   var parts = ClusterResponseParts()
   /// No configuration has it any more.
@@ -44,6 +46,18 @@ public final class ActiveCluster {
     isLogical = configuration.discovery == .logicalDNS
     maximumStreamDuration = configuration.maximumStreamDuration
   }
+
+  /// A connection has ended.
+  func countLifetime(of connection: ClientConnection) {
+    let lifetimes = lifetimes ?? identity.lifetimes()
+    self.lifetimes = lifetimes
+    lifetimes.add(
+      microseconds: worker.loop.now.since(connection.openedAt).rawValue / 1000,
+      requests: UInt64(connection.requestCount), lane: worker.index)
+  }
+
+  /// The worker's lane of statistics.
+  var lane: Int { worker.index }
 
   /// Takes new endpoints. Connections to those that stay are kept; those to the others end when their request does.
   func update(endpoints new: [WeightedEndpoint]) {

@@ -1,84 +1,69 @@
 import MeshPrimitives
 import MeshRouting
 
-/// `cluster.<name>.circuit_breakers.<priority>.…`: whether a limit is reached.
-public enum CircuitBreakerStat: Int, StatSet {
-  case connectionsOpen, poolsOpen, requestsOpen, pendingOpen, retriesOpen
-
-  public var definition: StatDefinition {
-    switch self {
-    case .connectionsOpen: .gauge("cx_open")
-    case .poolsOpen: .gauge("cx_pool_open")
-    case .requestsOpen: .gauge("rq_open")
-    case .pendingOpen: .gauge("rq_pending_open")
-    case .retriesOpen: .gauge("rq_retry_open")
-    }
-  }
-}
-
-/// The same, with `track_remaining`: what is left.
-public enum CircuitBreakerRemainder: Int, StatSet {
+/// `cluster.<name>.circuit_breakers.<priority>.remaining_…`: what is left of the limits; with `track_remaining`.
+enum CircuitBreakerRemainder: Int, StatSet {
   case connections, pools, pending, requests, retries
+  case highConnections, highPools, highPending, highRequests, highRetries
 
-  public var definition: StatDefinition {
+  var definition: StatDefinition {
     switch self {
-    case .connections: .gauge("remaining_cx")
-    case .pools: .gauge("remaining_cx_pools")
-    case .pending: .gauge("remaining_pending")
-    case .requests: .gauge("remaining_rq")
-    case .retries: .gauge("remaining_retries")
+    case .connections: .gauge("circuit_breakers.default.remaining_cx")
+    case .pools: .gauge("circuit_breakers.default.remaining_cx_pools")
+    case .pending: .gauge("circuit_breakers.default.remaining_pending")
+    case .requests: .gauge("circuit_breakers.default.remaining_rq")
+    case .retries: .gauge("circuit_breakers.default.remaining_retries")
+    case .highConnections: .gauge("circuit_breakers.high.remaining_cx")
+    case .highPools: .gauge("circuit_breakers.high.remaining_cx_pools")
+    case .highPending: .gauge("circuit_breakers.high.remaining_pending")
+    case .highRequests: .gauge("circuit_breakers.high.remaining_rq")
+    case .highRetries: .gauge("circuit_breakers.high.remaining_retries")
     }
   }
 }
 
-/// The statistics of a cluster's circuit breakers. Nobody counts them while requests run: they are read off the breakers
-/// when statistics are asked for. On the main thread.
-struct CircuitBreakerGauges: Sendable {
-  private let open: ByPriority<StatBlock<CircuitBreakerStat>>
-  private let store: StatsStore
-  private let statName: String
-  private let leases: [StatsLease]
-
-  init(statName: String, store: StatsStore) {
-    self.statName = statName
-    self.store = store
-    leases = RoutePriority.allCases.map { store.lease(Self.scope(statName, $0)) }
-    func block(_ priority: RoutePriority) -> StatBlock<CircuitBreakerStat> {
-      store.scope(Self.scope(statName, priority), prometheus: Self.prometheus(statName, priority))
+extension ClusterIdentity {
+  /// Brings the statistics of the circuit breakers up to date. Nobody counts them while requests run: they are read off
+  /// the breakers when statistics are asked for.
+  /// - Parameter lane: the caller's.
+  func publishBreakers(_ limits: ByPriority<CircuitBreaker.Limits>, lane: Int) {
+    let stats = stats.lane(lane)
+    func show(_ stat: ClusterStat, _ gate: CircuitBreaker.Gate, _ limit: Int) {
+      stats.set(stat, gate.current >= limit ? 1 : 0)
     }
-    open = ByPriority(normal: block(.normal), high: block(.high))
+    let (normal, high) = (breakers.normal, breakers.high)
+    show(.breakerConnectionsOpen, normal.connections, limits.normal.connections)
+    show(.breakerPoolsOpen, normal.pools, limits.normal.pools)
+    show(.breakerRequestsOpen, normal.requests, limits.normal.requests)
+    show(.breakerPendingOpen, normal.pendingRequests, limits.normal.pendingRequests)
+    show(.breakerRetriesOpen, normal.retries, limits.normal.retries)
+    show(.highBreakerConnectionsOpen, high.connections, limits.high.connections)
+    show(.highBreakerPoolsOpen, high.pools, limits.high.pools)
+    show(.highBreakerRequestsOpen, high.requests, limits.high.requests)
+    show(.highBreakerPendingOpen, high.pendingRequests, limits.high.pendingRequests)
+    show(.highBreakerRetriesOpen, high.retries, limits.high.retries)
+    if limits.normal.tracksRemaining || limits.high.tracksRemaining { publishRemainders(limits, lane) }
   }
 
-  /// Brings them up to date. - Parameter lane: the caller's.
-  func publish(_ breakers: ByPriority<CircuitBreaker>, _ limits: ByPriority<CircuitBreaker.Limits>, lane: Int) {
-    for priority in RoutePriority.allCases {
-      let breaker = breakers[priority]
-      let limit = limits[priority]
-      let counts: [(gate: CircuitBreaker.Gate, limit: Int, CircuitBreakerStat, CircuitBreakerRemainder)] = [
-        (breaker.connections, limit.connections, .connectionsOpen, .connections),
-        (breaker.pools, limit.pools, .poolsOpen, .pools),
-        (breaker.requests, limit.requests, .requestsOpen, .requests),
-        (breaker.pendingRequests, limit.pendingRequests, .pendingOpen, .pending),
-        (breaker.retries, limit.retries, .retriesOpen, .retries),
-      ]
-      let gauges = open[priority].lane(lane)
-      for (gate, limit, stat, _) in counts { gauges.set(stat, gate.current >= limit ? 1 : 0) }
-      guard limit.tracksRemaining else { continue }
-      let block: StatBlock<CircuitBreakerRemainder> = store.scope(
-        Self.scope(statName, priority), prometheus: Self.prometheus(statName, priority))
-      let remainders = block.lane(lane)
-      for (gate, limit, _, remainder) in counts { remainders.set(remainder, Int64(max(0, limit - gate.current))) }
+  private func publishRemainders(_ limits: ByPriority<CircuitBreaker.Limits>, _ lane: Int) {
+    let remainders = remainders.lane(lane)
+    func show(_ stat: CircuitBreakerRemainder, _ gate: CircuitBreaker.Gate, _ limit: Int) {
+      remainders.set(stat, Int64(max(0, limit - gate.current)))
     }
-  }
-
-  private static func name(_ priority: RoutePriority) -> String { priority == .normal ? "default" : "high" }
-
-  private static func scope(_ statName: String, _ priority: RoutePriority) -> String {
-    "cluster.\(statName).circuit_breakers.\(name(priority))"
-  }
-
-  private static func prometheus(_ statName: String, _ priority: RoutePriority) -> PrometheusScope {
-    PrometheusScope(
-      "envoy_cluster_circuit_breakers_\(name(priority))", labels: [("envoy_cluster_name", statName)])
+    let (normal, high) = (breakers.normal, breakers.high)
+    if limits.normal.tracksRemaining {
+      show(.connections, normal.connections, limits.normal.connections)
+      show(.pools, normal.pools, limits.normal.pools)
+      show(.pending, normal.pendingRequests, limits.normal.pendingRequests)
+      show(.requests, normal.requests, limits.normal.requests)
+      show(.retries, normal.retries, limits.normal.retries)
+    }
+    if limits.high.tracksRemaining {
+      show(.highConnections, high.connections, limits.high.connections)
+      show(.highPools, high.pools, limits.high.pools)
+      show(.highPending, high.pendingRequests, limits.high.pendingRequests)
+      show(.highRequests, high.requests, limits.high.requests)
+      show(.highRetries, high.retries, limits.high.retries)
+    }
   }
 }

@@ -82,7 +82,6 @@ public final class ClusterIdentity: Sendable {
   public let requestTime: LatencyHistogram
   public let connectTime: LatencyHistogram
   public let breakers = ByPriority(normal: CircuitBreaker(), high: CircuitBreaker())
-  let breakerGauges: CircuitBreakerGauges
   private let store: StatsStore
   private let lease: StatsLease
 
@@ -98,7 +97,19 @@ public final class ClusterIdentity: Sendable {
       scope, stem: "upstream_rq", prometheus: prometheus, detail: .classesAndCodes)
     requestTime = store.histogram(scope, HistogramDefinition(name: "upstream_rq_time"), prometheus: prometheus)
     connectTime = store.histogram(scope, HistogramDefinition(name: "upstream_cx_connect_ms"), prometheus: prometheus)
-    breakerGauges = CircuitBreakerGauges(statName: statName, store: store)
+  }
+
+  /// What is left of the limits; shown from the first call on.
+  var remainders: StatBlock<CircuitBreakerRemainder> {
+    store.scope(
+      "cluster.\(statName)", prometheus: PrometheusScope("envoy_cluster", labels: [("envoy_cluster_name", statName)]))
+  }
+
+  /// The lives of its connections.
+  func lifetimes() -> ConnectionLifetimes {
+    ConnectionLifetimes(
+      "cluster.\(statName)",
+      prometheus: PrometheusScope("envoy_cluster", labels: [("envoy_cluster_name", statName)]), store: store)
   }
 
   /// A part of its responses that is shown by itself: `cluster.<name>.<part>`.

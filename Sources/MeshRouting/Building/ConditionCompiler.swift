@@ -107,6 +107,10 @@ struct ConditionCompiler {
   /// A search and what takes the place of what it finds.
   mutating func substitution(_ message: RegexMatchAndSubstitute, _ path: String) -> Substitution? {
     guard let pattern = expression(message.pattern, path + ".pattern") else { return nil }
+    guard message.substitution.utf8.count <= 1_024 else {
+      problem(path + ".substitution", "has \(message.substitution.utf8.count) bytes; at most 1024 are allowed")
+      return nil
+    }
     guard message.substitution.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else {
       problem(path + ".substitution", "holds a control character")
       return nil

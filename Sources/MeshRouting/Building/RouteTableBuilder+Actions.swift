@@ -310,7 +310,8 @@ extension RouteTableBuilder {
           "has \(body.count) bytes; at most \(bodyLimit) are allowed (max_direct_response_body_size_bytes)")
         valid = false
       }
-      return valid ? DirectResponse(status: Int(response.status), body: body) : nil
+      let format = response.hasBodyFormat ? response.bodyFormat : nil
+      return valid ? DirectResponse(status: Int(response.status), body: body, bodyFormat: format) : nil
     }
   }
 }

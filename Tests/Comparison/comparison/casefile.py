@@ -78,6 +78,11 @@ class Case:
         return any(least != most for step in self.steps if isinstance(step, Exchange) for least, most in step.shares.values())
 
     @property
+    def repeats(self):
+        """Whether there are exchanges that take as many requests as they take."""
+        return any("until" in step.options for step in self.steps if isinstance(step, Exchange))
+
+    @property
     def alone(self):
         """Whether it changes what belongs to the whole process."""
         return bool(self.own) or "bootstrap" in self.sections

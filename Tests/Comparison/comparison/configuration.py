@@ -64,7 +64,8 @@ class Names:
         self.folder = folder
         self.backend = backend
         self.clusters = {name: f"{case.id}_{name}" for name in case.upstreams}
-        self.places = {"folder": str(folder), "host": listener[0], "port": str(listener[1]), "log": str(folder / "log")}
+        self.places = {"folder": str(folder), "host": listener[0], "port": str(listener[1]),
+                       "admin.port": str(admin[1]), "log": str(folder / "log")}
         for name, endpoints in backend.endpoints.items():
             self.places[f"{name}.host"], self.places[f"{name}.port"] = endpoints[0].host or "", str(endpoints[0].port)
             self.places[f"{name}.socket"] = endpoints[0].path

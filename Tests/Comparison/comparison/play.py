@@ -289,6 +289,10 @@ class Play:
         elif how == "names":
             for line in response.body.splitlines():
                 self.note(f"name.{self.normal.text(line.rpartition(': ')[0] or line)}", "yes")
+        elif how == "buckets":
+            for line in response.body.splitlines():
+                if "_bucket{" in line:
+                    self.note("bucket." + line.partition('le="')[2].partition('"')[0], "yes")
         elif how == "lines":
             for line in response.body.splitlines():
                 name, _, value = self.normal.text(line).rpartition("::" if "::" in line else ": ")

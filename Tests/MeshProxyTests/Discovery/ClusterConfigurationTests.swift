@@ -122,6 +122,30 @@ struct ClusterConfigurationTests {
       ])
   }
 
+  @Test("a cluster of names as an extension; the cluster's own fields do not count then")
+  func dnsCluster() throws {
+    func custom(_ fields: String) -> String {
+      "cluster_type: {name: envoy.cluster.dns, typed_config: {\"@type\": "
+        + "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster, \(fields)}}, dns_lookup_family: V6_ONLY,"
+    }
+    let strict = try configuration(
+      cluster(
+        custom(
+          "dns_refresh_rate: 2s, dns_jitter: 1s, respect_dns_ttl: true, dns_failure_refresh_rate: {base_interval: 1s}"),
+        endpoint: "a.test"))
+    #expect(strict.discovery == .strictDNS && strict.names == ["a.test"])
+    #expect(strict.dns.refreshRate == .seconds(2) && strict.dns.jitter == .seconds(1) && strict.dns.respectsTimeToLive)
+    #expect(strict.dns.failure == .init(base: .seconds(1), maximum: .seconds(10)) && strict.dns.family == .auto)
+    let logical = try configuration(
+      cluster(
+        custom(
+          "all_addresses_in_single_endpoint: true, dns_lookup_family: ALL, typed_dns_resolver_config: {name: r, "
+            + "typed_config: {\(cares), query_tries: 7}}"), endpoint: "a.test"))
+    #expect(logical.discovery == .logicalDNS && logical.dns.family == .all && logical.dns.resolver.tries == 7)
+    #expect(
+      cluster("type: STRICT_DNS, \(custom(""))").problems.first?.contains("two members of oneof") == true)
+  }
+
   // MARK: Balancing
 
   @Test("what is wrong with a load balancing policy")

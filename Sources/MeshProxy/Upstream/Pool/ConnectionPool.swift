@@ -248,6 +248,7 @@ final class ConnectionPool: ClientConnectionOwner {
     breaker.connections.leave()
     stats.subtract(.connectionActive)
     stats.add(.connectionDestroy)
+    cluster.countLifetime(of: connection)
     endpointStats.subtract(.connectionActive)
     switch reason {
     case .remote: stats.add(.connectionDestroyRemote)
