@@ -101,16 +101,22 @@ struct AccessLogTests {
     let sizes =
       "%DOWNSTREAM_WIRE_BYTES_RECEIVED% %DOWNSTREAM_HEADER_BYTES_RECEIVED% %DOWNSTREAM_WIRE_BYTES_SENT% "
       + "%DOWNSTREAM_HEADER_BYTES_SENT% %UPSTREAM_WIRE_BYTES_SENT% %UPSTREAM_HEADER_BYTES_SENT% "
-      + "%UPSTREAM_WIRE_BYTES_RECEIVED% %UPSTREAM_HEADER_BYTES_RECEIVED%"
+      + "%UPSTREAM_WIRE_BYTES_RECEIVED% %UPSTREAM_HEADER_BYTES_RECEIVED% "
+      + ["LISTENER", "LISTENER_FILTER_CHAIN", "VIRTUAL_HOST", "ROUTE", "CLUSTER", "UPSTREAM_HOST"].map {
+        "%METADATA(\($0):ns:of)%"
+      }.joined(separator: " ")
+    let metadata = { (of: String) in "metadata: {filter_metadata: {ns: {of: \(of)}}}" }
     try directory.write(
       "proxy.yaml",
       """
       static_resources:
         listeners:
         - name: main
+          \(metadata("listener"))
           address: {socket_address: {address: 127.0.0.1, port_value: 0}}
           filter_chains:
           - name: plain
+            \(metadata("chain"))
             filters:
             - name: hcm
               typed_config:
@@ -130,9 +136,10 @@ struct AccessLogTests {
                   name: r
                   virtual_hosts:
                   - name: v
+                    \(metadata("host"))
                     domains: ["*"]
                     routes:
-                    - {name: up, match: {prefix: /up}, route: {cluster: c}}
+                    - {name: up, match: {prefix: /up}, route: {cluster: c}, \(metadata("route"))}
                     - {name: slow, match: {prefix: /slow}, route: {cluster: c}}
                 http_filters:
                 - name: envoy.filters.http.router
@@ -140,9 +147,10 @@ struct AccessLogTests {
         clusters:
         - name: c
           type: STATIC
+          \(metadata("cluster"))
           load_assignment:
             cluster_name: c
-            endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: \(backend.port)}}}}]}]
+            endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: \(backend.port)}}}, \(metadata("endpoint"))}]}]
       """)
     let proxy = try RunningProxy(directory)
     try await proxy.waitUntilReady()
@@ -172,6 +180,7 @@ struct AccessLogTests {
     let numbers =
       directory.read("sizes").split(separator: "\n").first?.split(separator: " ").compactMap { Int($0) } ?? []
     try #require(numbers.count == 8)
+    #expect(directory.read("sizes").hasSuffix(" listener chain host route cluster endpoint\n"))
     // Three lines of the request: 5 + 8 + 15 bytes of names and values, and three for each line, as in Envoy.
     #expect(numbers[0] == request.utf8.count)
     #expect(numbers[1] == (4 + 1) + (7 + 1) + (14 + 1) + 3 * 3)

@@ -216,7 +216,7 @@ struct EdgeTests {
         #expect(response.value("connection") == "close")
       }
     }
-    #expect(try await proxy.stat("http1.requests_rejected_with_underscores_in_headers") == 1)
+    #expect(try await proxy.stat("http1.requests_rejected_with_underscores_in_headers") == 2)
   }
 
   // MARK: Clients and targets

@@ -175,7 +175,8 @@ struct ResourceTests {
     #expect(response.text.contains("local connection failure"), "\(response.text)")
     try await eventually("the log has it") {
       directory.read("log").contains(
-        "503 UF upstream_reset_before_response_started{local_connection_failure|connect_error:_Too_many_open_files}")
+        "503 UF upstream_reset_before_response_started{local_connection_failure|immediate_connect_error:_Too_many_open_files}"
+      )
     }
     for _ in 0..<10 {
       #expect(try await proxy.admin("/ready").status == 200)

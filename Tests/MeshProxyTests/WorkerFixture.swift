@@ -179,7 +179,8 @@ extension ConnectionManagerConfiguration {
       statPrefix: statPrefix, isOutbound: isOutbound, edge: edge, streamIdleTimeout: streamIdleTimeout,
       requestTimeout: requestTimeout, minimumBodyRate: minimumBodyRate, maximumStreamDuration: maximumStreamDuration,
       bufferLimit: bufferLimit,
-      connection: connection, router: router, filters: filters, routeFilters: routeFilters, bodyFormats: bodyFormats, routes: routes,
+      connection: connection, router: router, filters: filters, routeFilters: routeFilters, bodyFormats: bodyFormats,
+      routes: routes,
       routeConfigurationName: routeConfigurationName, logging: logging,
       localReplies: localReplies)
   }

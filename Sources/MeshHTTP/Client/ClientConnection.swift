@@ -43,6 +43,8 @@ public protocol ClientConnectionOwner: AnyObject {
 public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   public enum CloseReason: UInt8, Sendable {
     case remote, local, idleTimeout, maximumRequests, maximumDuration, protocolError
+    /// The peer had said that its response is the last (`connection: close`).
+    case announced
   }
   enum Phase: UInt8 { case connecting, idle, busy, closed }
 
@@ -79,6 +81,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   private var responseBegan = false
   private var responseDone = false
   private var keepAlive = true
+  private var isCloseAnnounced = false
   private var isBlocked = false
   private var isProcessing = false
   /// The exchange is over; the owner hears of it when everything that was read has been looked at.
@@ -415,7 +418,10 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     }
     responseBegan = true
     responseFieldBytes = head.fieldBytes
-    if !head.keepAlive { keepAlive = false }
+    if !head.keepAlive {
+      keepAlive = false
+      isCloseAnnounced = true
+    }
     if let seconds = head.keepAliveTimeout {
       // One second less than the upstream's own clock, so that we let go first.
       let announced = Nanoseconds.seconds(UInt64(max(seconds, 1) - 1))
@@ -475,7 +481,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     let isOld = loop.now >= expiresAt
     let isLast = settings.maximumRequests > 0 && requestCount >= settings.maximumRequests
     guard keepAlive, !isOld, !isLast, !transport.peerClosed, transport.output.isEmpty else {
-      return close(isLast ? .maximumRequests : isOld ? .maximumDuration : .local)
+      return close(isLast ? .maximumRequests : isOld ? .maximumDuration : isCloseAnnounced ? .announced : .local)
     }
     becomeIdle()
     // Bytes behind the response would otherwise be taken for the next request's answer: look at all that was read first.

@@ -20,7 +20,10 @@ extension ServerConnection {
   /// Removes fields whose names have an underscore, or says that the message is refused for it.
   func checkUnderscores(_ fields: HeaderMap) -> HTTP1Error? {
     guard fields.hasUnderscores else { return nil }
-    if settings.underscores == .refuse { return .underscoreInFieldName }
+    if settings.underscores == .refuse {
+      handler.refusedField()
+      return .underscoreInFieldName
+    }
     handler.droppedFields(fields.removeUnderscores())
     return nil
   }

@@ -56,12 +56,15 @@ public protocol ServerConnectionHandler: AnyObject {
   func reached(_ limit: ServerConnection.Limit)
   /// Bytes that crossed the wire, for statistics.
   func connectionTransferred(received: Int, sent: Int)
-  /// So many fields of a request were left out for the underscores in their names.
+  /// So many fields of a request or its trailers were left out for the underscores in their names.
   func droppedFields(_ count: Int)
+  /// A request is refused for an underscore in the name of a field or trailer.
+  func refusedField()
 }
 
 extension ServerConnectionHandler {
   public func droppedFields(_ count: Int) {}
+  public func refusedField() {}
 }
 
 /// One HTTP/1.1 connection from a client (RFC 9112): reads requests one after the other, hands each to a stream, writes

@@ -104,7 +104,7 @@ final class AdminStream: RequestReceiver {
       return send(.text("cross-site request refused\n", status: 403))
     }
     if !server.allowedPaths.isEmpty, !isAllowed(request.target) {
-      return send(.text("request to path \(request.target) not allowed\n", status: 403))
+      return send(.text("request to path \(request.target) not allowed", status: 403))
     }
     if request.method == .post {
       Log.admin.info("POST \(request.path) from \(connection.info.remoteAddress)")

@@ -81,6 +81,7 @@ final class NameWatch {
     private var random: Random
     private var timer: Timer?
     private var isDistrusted = false
+    private var isAsking = false
 
     init(_ watch: NameWatch, _ name: String, _ settings: DNSSettings, _ loop: EventLoop, _ random: Random) {
       self.watch = watch
@@ -96,7 +97,9 @@ final class NameWatch {
     func timerFired(_ tag: UInt8) { ask() }
 
     func ask() {
-      watch.listener.lookupBegan()
+      // Asked again for want of room, it is the same lookup.
+      if !isAsking { watch.listener.lookupBegan() }
+      isAsking = true
       do {
         try watch.resolvers.resolver(settings.resolver).resolve(name, family: settings.family) { [weak self] in
           self?.answered($0)
@@ -108,6 +111,12 @@ final class NameWatch {
     }
 
     private func answered(_ result: Result<ResolvedAddresses, ResolveError>) {
+      // Nobody was asked: too many others are being asked for. That is no answer, and it passes.
+      if case .failure(let error) = result, error.kind == .overloaded {
+        timer?.arm(after: .milliseconds(5 + random.below(20)))
+        return
+      }
+      isAsking = false
       isDistrusted = false
       watch.ended(name, result)
       let wait: Nanoseconds

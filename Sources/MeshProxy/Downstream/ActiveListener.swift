@@ -183,7 +183,6 @@ final class ActiveListener: ServerConnectionHandler {
 
   func refuse(_ connection: ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error) {
     manager.stats.add(.connectionProtocolError)
-    if error == .underscoreInFieldName { manager.codecStats.add(.rejectedUnderscores) }
     manager.refuse(connection, connection.info, headers, .codecError(status: error.status, error.details))
   }
 
@@ -195,6 +194,8 @@ final class ActiveListener: ServerConnectionHandler {
   func reached(_ limit: ServerConnection.Limit) {
     manager.stats.add(limit == .duration ? .connectionMaximumDuration : .connectionMaximumRequests)
   }
+
+  func refusedField() { manager.codecStats.add(.rejectedUnderscores) }
 
   func droppedFields(_ count: Int) { manager.codecStats.add(.droppedUnderscores, Int64(count)) }
 

@@ -101,7 +101,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     case .directResponse(let response):
       stream.count(.routerDirectResponse)
       var reply = LocalReply(status: response.status, body: response.body, details: .init("direct_response"))
-      if response.bodyFormat != nil, let format = stream.manager?.configuration.bodyFormats[ObjectIdentifier(response)] {
+      if response.bodyFormat != nil, let format = stream.manager?.configuration.bodyFormats[ObjectIdentifier(response)]
+      {
         reply.body = LocalReplyMapping.write(format.format, stream, response.body)
         reply.contentType = format.contentType
       }
@@ -416,7 +417,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       stream.info.details = .init("upstream_max_stream_duration_reached")
       stream.reset()
     } else {
-      fail(stream, stream.isRequestComplete ? .attemptTimeout : .attemptTimeoutBeforeRequestEnd)
+      stream.sendLocalReply(stream.isRequestComplete ? .attemptTimeout : .attemptTimeoutBeforeRequestEnd)
     }
   }
 

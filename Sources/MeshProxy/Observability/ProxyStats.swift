@@ -101,7 +101,7 @@ public enum ConnectionManagerStat: Int, StatSet {
 public enum ClusterStat: Int, StatSet {
   case connectionTotal, connectionActive, connectionHTTP1Total, connectionFail, connectionTimeout
   case connectionIdleTimeout, connectionOverflow, connectionPoolOverflow
-  case connectionMaximumRequests, connectionMaximumDuration, connectionProtocolError
+  case connectionMaximumRequests, connectionMaximumDuration, connectionCloseNotify, connectionProtocolError
   case connectionDestroy, connectionDestroyLocal, connectionDestroyRemote
   case connectionDestroyWithActiveRequest, connectionDestroyLocalWithActiveRequest
   case connectionDestroyRemoteWithActiveRequest
@@ -130,6 +130,7 @@ public enum ClusterStat: Int, StatSet {
     case .connectionOverflow: .init(name: "upstream_cx_overflow", kind: .counter)
     case .connectionPoolOverflow: .init(name: "upstream_cx_pool_overflow", kind: .counter)
     case .connectionMaximumRequests: .init(name: "upstream_cx_max_requests", kind: .counter)
+    case .connectionCloseNotify: .init(name: "upstream_cx_close_notify", kind: .counter)
     case .connectionMaximumDuration: .init(name: "upstream_cx_max_duration_reached", kind: .counter)
     case .connectionProtocolError: .init(name: "upstream_cx_protocol_error", kind: .counter)
     case .connectionDestroy: .init(name: "upstream_cx_destroy", kind: .counter)

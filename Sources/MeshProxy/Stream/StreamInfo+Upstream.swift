@@ -38,6 +38,8 @@ extension StreamInfo {
     earlier.append(endpoint, connection: upstreamConnectionIdentifier)
     earlierAttempts = earlier
     upstreamConnectionIdentifier = 0
+    upstreamLocalAddress = nil
+    upstreamFailure = nil
     upstreamTiming = UpstreamTiming()
   }
 

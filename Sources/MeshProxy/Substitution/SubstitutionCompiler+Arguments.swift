@@ -132,7 +132,7 @@ extension SubstitutionCompiler {
     _ step: inout SubstitutionFormat.Step
   ) throws(FormatProblem) {
     let source = try choice(part, ["ORIG_OR_\(current)", "ORIG", current], name) ?? 0
-    let headers = [(original), (header)].map { Array($0.utf8)[...] }
+    let headers = [original, header].map { Array($0.utf8)[...] }
     (step.name, step.index) = try addHeader(source == 2 ? headers[1] : headers[0], name)
     if source == 0 { (step.alternative, step.alternativeIndex) = try addHeader(headers[1], name) }
   }

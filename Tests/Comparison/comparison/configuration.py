@@ -57,7 +57,7 @@ def typed(name, **fields):
 class Names:
     """What the texts of one case stand for in one proxy: `@one` is a cluster, `$(…)` a place."""
 
-    def __init__(self, case, listener, admin, folder, backend):
+    def __init__(self, case, listener, other_port, admin, folder, backend):
         self.case = case
         self.listener = listener
         self.admin = admin
@@ -65,7 +65,7 @@ class Names:
         self.backend = backend
         self.clusters = {name: f"{case.id}_{name}" for name in case.upstreams}
         self.places = {"folder": str(folder), "host": listener[0], "port": str(listener[1]),
-                       "admin.port": str(admin[1]), "log": str(folder / "log")}
+                       "other.port": str(other_port), "admin.port": str(admin[1]), "log": str(folder / "log")}
         for name, endpoints in backend.endpoints.items():
             self.places[f"{name}.host"], self.places[f"{name}.port"] = endpoints[0].host or "", str(endpoints[0].port)
             self.places[f"{name}.socket"] = endpoints[0].path
@@ -97,16 +97,17 @@ def cluster(case, name, names):
     # A connection stays open while its case runs.
     options = typed("upstreams.http.v3.HttpProtocolOptions", explicit_http_config="{http_protocol_options: {}}",
                     common_http_protocol_options="{idle_timeout: 60s}")
+    extra = case.clusters.get(name, "")
     return mapping({
         "name": f"@{name}",
-        "type": "STATIC",
+        **({} if extra.startswith("cluster_type:") else {"type": "STATIC"}),
         "connect_timeout": "5s",
         "load_assignment": mapping({
             "cluster_name": f"@{name}",
             "endpoints": item(mapping({"lb_endpoints": endpoints})),
         }),
         "typed_extension_protocol_options": mapping({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}),
-    }, case.clusters.get(name, ""))
+    }, extra)
 
 
 def listener(case, names):

@@ -239,7 +239,9 @@ import Testing
     let local = ["START_TIME_LOCAL", "EMIT_TIME_LOCAL"]
     #expect(Set(SubstitutionName.known.map(\.name)).subtracting(tried).subtracting(local) == [])
     #expect(
-      Set(SubstitutionName.known.map(\.operation)).union([.unknown, .requestScheme, .pathWithoutQuery, .decodedQuery, .grpcStatusSnake])
+      Set(SubstitutionName.known.map(\.operation)).union([
+        .unknown, .requestScheme, .pathWithoutQuery, .decodedQuery, .grpcStatusSnake,
+      ])
         == Set(SubstitutionOperator.allCases))
   }
 

@@ -177,7 +177,7 @@ final class ConnectionPool: ClientConnectionOwner {
       endpointStats.add(.connectionConnectFail)
       failWaiting(
         ConnectFailure.isRemote(errno: error.errno) ? .remoteConnectionFailure : .localConnectionFailure,
-        ConnectFailure.detail(errno: error.errno))
+        ConnectFailure.detail(immediate: error.errno))
     case .success(let descriptor):
       let connection = ClientConnection(
         loop: worker.loop, descriptor: descriptor, address: endpoint.address,
@@ -238,7 +238,7 @@ final class ConnectionPool: ClientConnectionOwner {
     stats.add(.connectionFail)
     if reason == .connectionTimeout { stats.add(.connectionTimeout) }
     endpointStats.add(.connectionConnectFail)
-    failWaiting(reason, ConnectFailure.detail(errno: errno))
+    failWaiting(reason, ConnectFailure.detail(delayed: errno))
   }
 
   func connectionIdle(_ connection: ClientConnection) { offer(connection) }
@@ -262,6 +262,9 @@ final class ConnectionPool: ClientConnectionOwner {
     case .maximumDuration:
       stats.add(.connectionDestroyLocal)
       stats.add(.connectionMaximumDuration)
+    case .announced:
+      stats.add(.connectionDestroyLocal)
+      stats.add(.connectionCloseNotify)
     case .protocolError:
       stats.add(.connectionDestroyLocal)
       stats.add(.connectionProtocolError)
@@ -301,21 +304,33 @@ enum ConnectFailure {
     }
   }
 
-  static func detail(errno: Int32) -> StaticString {
+  /// The kernel refused at once.
+  static func detail(immediate errno: Int32) -> StaticString {
     switch errno {
     case 0: ""
-    case 2: "connect_error:_No_such_file_or_directory"
-    case 11: "connect_error:_Resource_temporarily_unavailable"
-    case 13: "connect_error:_Permission_denied"
-    case 22: "connect_error:_Invalid_argument"
-    case 101: "connect_error:_Network_is_unreachable"
-    case 104: "connect_error:_Connection_reset_by_peer"
-    case 110: "connect_error:_Connection_timed_out"
-    case 111: "connect_error:_Connection_refused"
-    case 113: "connect_error:_No_route_to_host"
-    case 24: "connect_error:_Too_many_open_files"
-    case 99: "connect_error:_Cannot_assign_requested_address"
-    default: "connect_error"
+    case 2: "immediate_connect_error:_No_such_file_or_directory"
+    case 11: "immediate_connect_error:_Resource_temporarily_unavailable"
+    case 13: "immediate_connect_error:_Permission_denied"
+    case 22: "immediate_connect_error:_Invalid_argument"
+    case 24: "immediate_connect_error:_Too_many_open_files"
+    case 99: "immediate_connect_error:_Cannot_assign_requested_address"
+    case 101: "immediate_connect_error:_Network_is_unreachable"
+    case 111: "immediate_connect_error:_Connection_refused"
+    case 113: "immediate_connect_error:_No_route_to_host"
+    default: "immediate_connect_error"
+    }
+  }
+
+  /// The attempt was on its way.
+  static func detail(delayed errno: Int32) -> StaticString {
+    switch errno {
+    case 0: ""
+    case 101: "delayed_connect_error:_Network_is_unreachable"
+    case 104: "delayed_connect_error:_Connection_reset_by_peer"
+    case 110: "delayed_connect_error:_Connection_timed_out"
+    case 111: "delayed_connect_error:_Connection_refused"
+    case 113: "delayed_connect_error:_No_route_to_host"
+    default: "delayed_connect_error"
     }
   }
 }
