@@ -89,19 +89,4 @@ import Testing
         "x.yaml:1:1: dynamic_resources: Envoy has this field, but it is not supported yet"
       ])
   }
-
-  /// The rest of the configuration serves without it.
-  @Test func optionalFilterIsLeftOut() throws {
-    let filter = """
-      - name: envoy.filters.http.cors
-        is_optional: true
-        typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors}
-      """
-    let loaded = try ConfigurationReader.read(Bootstrap.self, bytes: Array(filtered(filter).utf8), file: "x.yaml")
-    #expect(loaded.warnings.count == 1)
-    let listener = try #require(loaded.message.staticResources.listeners.first)
-    let manager: HttpConnectionManager = try listener.filterChains[0].filters[0].typedConfig.unpack()
-    #expect(manager.httpFilters.count == 2)
-    #expect(manager.httpFilters[0].isOptional && manager.httpFilters[0].typedConfig.typeURL.isEmpty)
-  }
 }

@@ -65,7 +65,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   /// Trailers that have begun to arrive.
   private var trailers: HeaderMap?
   private var receiver: (any ResponseReceiver)?
-  private var timer: Timer?
+  private let timer: Timer
   private var idleSince: MonotonicTime = .never
   private var idleLimit: Nanoseconds?
   /// When `connect` was called.
@@ -124,14 +124,15 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     parser = HTTP1ResponseParser(limits: settings.limits)
     body = HTTP1BodyDecoder(framing: .none, limits: settings.limits)
     idleLimit = settings.idleTimeout
+    timer = Timer(loop)
     openedAt = loop.now
   }
 
   /// Waits for the connection to be established. Call once, after the owner has stored this.
   public func start() throws(SystemError) {
-    timer = Timer(loop, self, tag: 0)
+    timer.aim(at: self)
     try loop.register(transport.descriptor, self)
-    timer?.arm(at: loop.now + settings.connectTimeout)
+    timer.arm(at: loop.now + settings.connectTimeout)
   }
 
   public var isClosed: Bool { phase == .closed }
@@ -282,7 +283,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     case .idle:
       if loop.now >= expiresAt { return close(.maximumDuration) }
       let idleEnd = idleLimit.map { idleSince + $0 } ?? .never
-      loop.now >= idleEnd ? close(.idleTimeout) : timer?.arm(at: min(idleEnd, expiresAt))
+      loop.now >= idleEnd ? close(.idleTimeout) : timer.arm(at: min(idleEnd, expiresAt))
     case .busy, .closed: break
     }
   }
@@ -492,7 +493,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   private func becomeIdle() {
     phase = .idle
     idleSince = loop.now
-    timer?.arm(at: min(idleLimit.map { idleSince + $0 } ?? .never, expiresAt))
+    timer.arm(at: min(idleLimit.map { idleSince + $0 } ?? .never, expiresAt))
   }
 
   private func release() {
@@ -529,7 +530,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     wasBusy = phase == .busy
     wasConnecting = phase == .connecting
     phase = .closed
-    timer = nil
+    timer.disarm()
     transport.close(loop)
     input.clear(loop.bufferPool)
     owner.connectionClosed(self, reason)

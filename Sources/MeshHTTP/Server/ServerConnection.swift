@@ -106,7 +106,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   /// Trailers that have begun to arrive.
   var trailers: HeaderMap?
   var receiver: (any RequestReceiver)?
-  var timer: Timer?
+  let timer: Timer
   public let openedAt: MonotonicTime
   /// Whether the settings have something to do for every request.
   let hasRequestRules: Bool
@@ -146,13 +146,14 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     parser = HTTP1RequestParser(limits: settings.limits, acceptsHTTP10: settings.acceptsHTTP10)
     body = HTTP1BodyDecoder(framing: .none, limits: settings.limits)
     hasRequestRules = settings.underscores != .keep || settings.spelling != nil
+    timer = Timer(loop)
     openedAt = loop.now
     phaseStartedAt = loop.now
   }
 
   /// Begins to serve. Call once, after the owner has stored the connection.
   public func start() throws(SystemError) {
-    timer = Timer(loop, self, tag: 0)
+    timer.aim(at: self)
     try loop.register(transport.descriptor, self)
     becomeIdle()
   }
@@ -207,7 +208,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
       // What the stream itself may take is not the connection's to know.
       guard endsAfterFlush else { return endWhenOld(now) }
       guard let limit = settings.flushTimeout else { return }
-      now >= phaseStartedAt + limit ? close(.local) : timer?.arm(at: phaseStartedAt + limit)
+      now >= phaseStartedAt + limit ? close(.local) : timer.arm(at: phaseStartedAt + limit)
     case .closed: break
     }
   }
@@ -224,7 +225,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
   private func endWhenOld(_ now: MonotonicTime) {
     guard keepAlive, let maximum = settings.maximumDuration else { return }
     guard now >= openedAt + maximum else {
-      timer?.arm(at: openedAt + maximum)
+      timer.arm(at: openedAt + maximum)
       return
     }
     handler.reached(.duration)
@@ -252,7 +253,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     } else if let maximum = settings.maximumDuration {
       deadline = min(deadline, openedAt + maximum)
     }
-    timer?.arm(at: deadline)
+    timer.arm(at: deadline)
   }
 
   /// A head that never comes to an end is an idle connection too.
@@ -261,7 +262,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     if let limit = settings.headersTimeout { deadline = min(deadline, phaseStartedAt + limit) }
     // The timer stays as it is when the head is complete: for the age of a connection that is busy, too.
     if keepAlive, let maximum = settings.maximumDuration { deadline = min(deadline, openedAt + maximum) }
-    if deadline != .never { timer?.arm(at: deadline) }
+    if deadline != .never { timer.arm(at: deadline) }
   }
 
   /// The connection ends when the kernel has the rest of the output, or takes nothing of it for the flush timeout.
@@ -269,7 +270,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     keepAlive = false
     endsAfterFlush = true
     phaseStartedAt = loop.now
-    timer?.arm(at: settings.flushTimeout.map { phaseStartedAt + $0 } ?? .never)
+    timer.arm(at: settings.flushTimeout.map { phaseStartedAt + $0 } ?? .never)
     scheduleFlush()
   }
 
@@ -325,7 +326,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     transport.shutdownWrite()
     phase = .lingering
     input.clear(loop.bufferPool)
-    timer?.arm(at: loop.now + limit)
+    timer.arm(at: loop.now + limit)
     if transport.isReadable { scheduleFlush() }
   }
 
@@ -334,7 +335,7 @@ public final class ServerConnection: IOHandler, Flushable, TimerTarget, Response
     guard phase != .closed else { return }
     hadRequest = receiver != nil
     phase = .closed
-    timer = nil
+    timer.disarm()
     transport.close(loop, reset: reset)
     input.clear(loop.bufferPool)
     if let stream = receiver {

@@ -73,12 +73,16 @@ public final class EventLoop {
   }
 
   /// Nanoseconds since 1970 (UTC) at `now`. Follows a step of the system's clock within 100 ms.
+  @inline(__always)
   public var wallClock: UInt64 {
-    if now >= wallOffsetUntil {
-      wallOffset = clinux_wall_ns() &- clinux_monotonic_ns()
-      wallOffsetUntil = now + .milliseconds(100)
-    }
+    if now >= wallOffsetUntil { readWallClock() }
     return now.nanoseconds &+ wallOffset
+  }
+
+  @inline(never)
+  private func readWallClock() {
+    wallOffset = clinux_wall_ns() &- clinux_monotonic_ns()
+    wallOffsetUntil = now + .milliseconds(100)
   }
 
   /// The number of descriptors registered.

@@ -13,7 +13,7 @@ public protocol TimerTarget: AnyObject {
 /// inside `arm`.
 public final class Timer: TimerEntry {
   private let loop: EventLoop
-  private unowned(unsafe) let target: any TimerTarget
+  private unowned(unsafe) var target: (any TimerTarget)?
   private let tag: UInt8
 
   /// - Parameter tag: passed to `timerFired`, so that one target can have several timers.
@@ -22,6 +22,16 @@ public final class Timer: TimerEntry {
     self.target = target
     self.tag = tag
   }
+
+  /// A timer that is a constant of its target, which is named by `aim(at:)` when it is there: what is used for every
+  /// request needs no counted reference then.
+  public init(_ loop: EventLoop, tag: UInt8 = 0) {
+    self.loop = loop
+    self.tag = tag
+  }
+
+  /// Names the target, once.
+  public func aim(at target: any TimerTarget) { self.target = target }
 
   deinit { if isLinked { loop.wheel.remove(self) } }
 
@@ -39,7 +49,7 @@ public final class Timer: TimerEntry {
 
   func fire() {
     // The target may let go of itself meanwhile.
-    let target = self.target
+    guard let target = self.target else { return }
     withExtendedLifetime(target) { target.timerFired(tag) }
   }
 }

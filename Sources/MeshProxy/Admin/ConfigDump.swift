@@ -374,7 +374,6 @@ struct ConfigDump: AdminReport {
   private static let registerTypes: Void = {
     let types: [any Message.Type] = [
       HttpConnectionManager.self, Router.self, MeshAPI.Buffer.self, BufferPerRoute.self, HTTPFault.self,
-      RouteFilterConfig.self,
       FileAccessLog.self, StdoutAccessLog.self, StderrAccessLog.self, UpstreamHttpProtocolOptions.self,
       RouteFilterConfig.self, DownstreamConnectionsConfig.self, PreserveCaseFormatterConfig.self,
       CustomHeaderConfig.self, XffConfig.self, UuidRequestIdConfig.self, CaresDnsResolverConfig.self, DnsCluster.self,

@@ -193,8 +193,6 @@ struct SnapshotBuilder {
         report(filterPath, "comes after the router, which must be the last filter")
         continue
       }
-      // An optional filter of a type we do not have: the reader has warned of it and left it empty.
-      if filter.isOptional, filter.typedConfig.typeURL.isEmpty { continue }
       if let message: Router = try? filter.typedConfig.unpack() {
         router = .init(
           suppressesEnvoyHeaders: message.suppressEnvoyHeaders,
@@ -212,7 +210,8 @@ struct SnapshotBuilder {
           let below = error.path.isEmpty ? "" : ".\(error.path)"
           report("\(filterPath).typed_config\(below)", error.message)
         }
-      } else {
+      } else if !filter.isOptional {
+        // Of an optional filter of a type that we do not have the reader has warned.
         report(
           "\(filterPath).typed_config",
           "\(filter.typedConfig.messageName) is no HTTP filter "

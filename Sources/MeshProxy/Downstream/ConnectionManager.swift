@@ -99,6 +99,7 @@ final class ConnectionManager {
     // The proxy says 100 itself: the upstream gets the body without having been asked (RFC 9110 §10.1.1).
     if start.expectsContinue { sender.sendInformational(status: 100, worker.noHeaders) }
     if configuration.logging.logsNewRequests { stream.logStart() }
+    if configuration.filters.isEmpty { stream.resolveRoute(routes, headers) }
     stream.makeFilters()
     stream.requestPath.headers(stream, endStream: start.endStream)
   }

@@ -32,6 +32,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private var responseDeadline: MonotonicTime = .never
   private var attemptDeadline: MonotonicTime = .never
   private var answersNoContent = false
+  private var isDecorated = false
   /// The request said itself what its operation is called.
   private var isNamedByCaller = false
   /// Copies of the request that still get what comes of it.
@@ -142,6 +143,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     else { return stream.sendLocalReply(.rewrittenPathTooLong) }
     preparesAttempts = action.takesEndpointHost || route.attemptCount.contains(.inRequest)
     if let decorator = route.decorator { name(stream, headers, decorator) }
+    isDecorated = route.decorator != nil
     if !action.mirrors.isEmpty { mirror(stream, headers, action) }
     attempt(stream, cluster, fresh: false)
     if requestEnded { startResponseTimer(stream) }
@@ -319,8 +321,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if !configuration.suppressesEnvoyHeaders, let began = stream.info.upstreamRequestStartedAt {
       headers.set(.xEnvoyUpstreamServiceTime, number: now.since(began).wholeMilliseconds)
     }
-    if let decorator = stream.info.route?.decorator { nameResponse(stream, headers, decorator) }
-    if endStream { exchangeEnded(now) }
+    if isDecorated, let decorator = stream.info.route?.decorator { nameResponse(stream, headers, decorator) }
+    if endStream { exchangeEnded(stream, now) }
     stream.respond(status: status, headers, endStream: endStream)
   }
 
@@ -328,13 +330,13 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard let stream else { return }
     let now = stream.worker.loop.now
     if stream.info.upstreamTiming.bodyStartedAt == .never { stream.info.upstreamTiming.bodyStartedAt = now }
-    if endStream { exchangeEnded(now) }
+    if endStream { exchangeEnded(stream, now) }
     stream.respondData(bytes, endStream: endStream)
   }
 
   func receiveTrailers(_ trailers: HeaderMap) {
     guard let stream else { return }
-    exchangeEnded(stream.worker.loop.now)
+    exchangeEnded(stream, stream.worker.loop.now)
     stream.respondTrailers(trailers)
   }
 
@@ -382,15 +384,13 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   /// The last byte of the response is here.
-  private func exchangeEnded(_ now: MonotonicTime) {
-    if let stream, let cluster { countTime(now.since(attemptStartedAt).rawValue / 1000, stream, cluster) }
+  private func exchangeEnded(_ stream: Stream, _ now: MonotonicTime) {
+    if let cluster { countTime(now.since(attemptStartedAt).rawValue / 1000, stream, cluster) }
     releaseEndpoint()
     guard let connection else { return }
     self.connection = nil
-    if let stream {
-      stream.info.upstreamTiming.responseCompleteAt = now
-      stream.info.endExchange(connection)
-    }
+    stream.info.upstreamTiming.responseCompleteAt = now
+    stream.info.endExchange(connection)
     // A response that came before the request was complete leaves the connection in the middle of a body.
     if !requestEnded { connection.cancel() }
   }

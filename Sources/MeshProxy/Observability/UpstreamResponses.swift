@@ -54,7 +54,7 @@ struct ClusterResponseParts {
 
   /// Its response is complete.
   @inline(__always)
-  func record(_ microseconds: UInt64, isInternal: Bool) {
+  mutating func record(_ microseconds: UInt64, isInternal: Bool) {
     if isInternal { self.internal?.time.record(microseconds) } else { external?.time.record(microseconds) }
   }
 
@@ -63,7 +63,7 @@ struct ClusterResponseParts {
     canary?.codes.add(status)
   }
 
-  func recordCanary(_ microseconds: UInt64) { canary?.time.record(microseconds) }
+  mutating func recordCanary(_ microseconds: UInt64) { canary?.time.record(microseconds) }
 
   @inline(never)
   private mutating func makeLane(_ part: String, _ cluster: ActiveCluster) -> Lane {

@@ -30,7 +30,7 @@ public final class Stream: RequestReceiver, TimerTarget {
   let responsePath = FilterPath<ResponseDirection>()
   let router = RouterFilter()
 
-  private var timer: Timer?
+  private let timer: Timer
   /// Only where lines are written at intervals.
   private var logTimer: Timer?
   private var idleDeadline: MonotonicTime = .never
@@ -51,8 +51,9 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   init(worker: Worker) {
     self.worker = worker
+    timer = Timer(worker.loop)
     requestHeaders = worker.noHeaders
-    timer = Timer(worker.loop, self, tag: 0)
+    timer.aim(at: self)
     router.stream = self
   }
 
@@ -126,7 +127,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     guard !isOver else { return }
     isOver = true
     info.endedAt = worker.loop.now
-    timer?.disarm()
+    timer.disarm()
     if let logTimer { logTimer.disarm() }
     if bodyClock.deadline != .never { bodyClock = RequestBodyClock() }
     if !filters.isEmpty {
@@ -235,6 +236,14 @@ public final class Stream: RequestReceiver, TimerTarget {
     isRouteResolved = true
     if routeRandom == 0 { routeRandom = worker.random.next() | 1 }
     info.route = manager?.routes.match(requestHeaders, random: routeRandom)
+  }
+
+  /// The same where nothing can change the choice any more: no filter comes before the router.
+  @inline(__always)
+  func resolveRoute(_ routes: RouteBinding, _ headers: HeaderMap) {
+    isRouteResolved = true
+    routeRandom = worker.random.next() | 1
+    info.route = routes.match(headers, random: routeRandom)
   }
 
   func clearRoute() {
@@ -382,7 +391,7 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   @inline(__always)
   private func rearm() {
-    timer?.arm(at: min(min(idleDeadline, bodyClock.deadline), min(responseDeadline, durationDeadline)))
+    timer.arm(at: min(min(idleDeadline, bodyClock.deadline), min(responseDeadline, durationDeadline)))
   }
 
   public func timerFired(_ tag: UInt8) {

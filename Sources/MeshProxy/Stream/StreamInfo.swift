@@ -72,7 +72,11 @@ public struct StreamInfo {
   public var connection: ConnectionInfo?
   public var trace = TraceContext()
   /// What filters tell each other and the log: `namespace.key` → text. Empty costs nothing.
-  public var metadata: [String: String] = [:]
+  public var metadata: [String: String] {
+    get { notes ?? [:] }
+    set { notes = newValue }
+  }
+  private var notes: [String: String]?
   /// On what occasion a line of the access log is being written.
   public var logType = AccessLogType.notSet
 

@@ -86,10 +86,6 @@ class Play:
                     what = "nothing happened in time" if isinstance(error, TimeoutError) else repr(error)
                     self.problems.append((f"{self.number}.failed", f"{self.case.name}:{step.line}: {what}"))
                     return
-            self.number += 1
-            lines = self.unread + self.new_log_lines()
-            if lines:
-                self.note("log.more", " // ".join(lines))
         finally:
             for running in self.running.values():
                 running.task.cancel()
@@ -97,6 +93,13 @@ class Play:
             for connection in self.connections.values():
                 connection.close()
             await self.backend.stop()
+
+    def end(self):
+        """Notes what is left in the log. The proxy has ended, so that all is there."""
+        self.number += 1
+        lines = self.unread + self.new_log_lines()
+        if lines:
+            self.note("log.more", " // ".join(lines))
 
     def note(self, key, value):
         self.record[f"{self.number}.{key}"] = self.normal.value(key, value)

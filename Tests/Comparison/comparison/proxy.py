@@ -100,13 +100,20 @@ class Proxy:
 
     async def stop(self):
         if self.process and self.process.returncode is None:
-            # Not the process object's own methods: they may take the exit status from the task that waits for it.
-            os.kill(self.process.pid, signal.SIGTERM)
+            # Without the time in which others are told of the end.
+            self.signal(signal.SIGINT)
             try:
-                await asyncio.wait_for(self.ended.wait(), 5)
+                await asyncio.wait_for(self.ended.wait(), 10)
             except TimeoutError:
-                os.kill(self.process.pid, signal.SIGKILL)
+                self.signal(signal.SIGKILL)
                 await self.ended.wait()
+
+    def signal(self, number):
+        """Not by the process object's own methods: they may take the exit status from the task that waits for it."""
+        try:
+            os.kill(self.process.pid, number)
+        except ProcessLookupError:
+            pass  # it has ended, and the task does not know it yet
 
     def log(self, lines=40):
         path = self.folder / "proxy.log"

@@ -40,7 +40,7 @@ struct ConnectionPoolTests {
   private static func backend() throws -> ScriptedServer {
     try ScriptedServer { connection, _ in
       while let request = try connection.receiveRequest() {
-        if request.target == "/hang" { _ = try connection.receiveToEnd() }
+        if request.target.hasSuffix("/hang") { _ = try connection.receiveToEnd() }
         try connection.sendResponse(body: Array("ok".utf8))
       }
     }
@@ -70,6 +70,28 @@ struct ConnectionPoolTests {
     #expect(!cluster.admitRequest(.high))
     #expect(cluster.admitRequest(.normal))
     #expect(endpoint.pool(.high, downstream: 1) === endpoint.pool(.high, downstream: 2))
+  }
+
+  @Test("a route's priority chooses the limits")
+  func routePriority() throws {
+    let server = try Self.backend()
+    let fixture = try WorkerFixture(
+      routes: "[{match: {prefix: /high}, route: {cluster: up, priority: HIGH}}, "
+        + "{match: {prefix: /}, route: {cluster: up}}]",
+      clusters:
+        "[\(cluster("up", server.port, more: "circuit_breakers: {thresholds: [{priority: HIGH, max_requests: 1}]},"))]"
+    )
+    let hanging = fixture.open("GET", "/high/hang")
+    let refused = fixture.open("GET", "/high")
+    #expect(refused.status == 503 && refused.headers["x-envoy-overloaded"] == "true")
+    let normal = fixture.open()
+    #expect(fixture.turn { normal.isEnded })
+    #expect(normal.status == 200)
+    hanging.stream?.requestReset(.connectionTermination)
+    #expect(try up(fixture).breakers.high.requests.current == 0)
+    let high = fixture.open("GET", "/high")
+    #expect(fixture.turn { high.isEnded })
+    #expect(high.status == 200)
   }
 
   @Test("more pools than may be: requests of the others are answered by 503, until a pool is empty")
