@@ -16,7 +16,7 @@ struct AdminTests {
     let established = try RawConnection(port: port)
     #expect(try await established.exchange(Self.request).status == 200)
     #expect(try await proxy.admin("/drain_listeners", method: "POST").status == 200)
-    try await eventually("connections are refused") { (try? RawConnection(port: port)) == nil }
+    try await eventually("connections are refused", within: Deadline(.seconds(60))) { (try? RawConnection(port: port)) == nil }
     let last = try await established.exchange(Self.request)
     #expect(last.status == 200)
     #expect(last.value("connection") == "close")
@@ -30,7 +30,8 @@ struct AdminTests {
 
   @Test func listenersAreDrainedGracefully() async throws {
     let backend = try EchoBackend()
-    let proxy = try await RunningProxy.start(ProxyConfiguration(backend: backend.port), drain: 1)
+    // Long enough for what comes before its end, however busy the machine is.
+    let proxy = try await RunningProxy.start(ProxyConfiguration(backend: backend.port), drain: 6)
     let port = try proxy.port()
     let established = try RawConnection(port: port)
     #expect(try await established.exchange(Self.request).value("connection") == nil)
@@ -40,7 +41,7 @@ struct AdminTests {
       #expect(response.status == 200)
       #expect(response.value("connection") == "close")
     }
-    try await eventually("connections are refused") { (try? RawConnection(port: port)) == nil }
+    try await eventually("connections are refused", within: Deadline(.seconds(60))) { (try? RawConnection(port: port)) == nil }
     #expect(try await proxy.admin("/ready").status == 200)
   }
 
