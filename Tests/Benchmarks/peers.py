@@ -247,7 +247,8 @@ class Martlet(Peer):
         return self.command_line(self.write("proxy.yaml", envoy_configuration(self.port, self.admin, self.backend)))
 
     def command_line(self, file):
-        return [self.program(), "-c", file, "--concurrency", "1", "--disable-hot-restart", "--drain-time-s", "1", "-l", "warning"]
+        return [self.program(), "-c", file, "--concurrency", "1", "--disable-hot-restart", "--drain-time-s", "1",
+                "-l", "warning"]
 
 
 class ManyRoutes(Martlet):

@@ -75,7 +75,8 @@ class Case:
     @property
     def chance(self):
         """Whether it is left to chance which upstream gets a request."""
-        return any(least != most for step in self.steps if isinstance(step, Exchange) for least, most in step.shares.values())
+        shares = [share for step in self.steps if isinstance(step, Exchange) for share in step.shares.values()]
+        return any(least != most for least, most in shares)
 
     @property
     def repeats(self):
@@ -88,7 +89,8 @@ class Case:
         return bool(self.own) or "bootstrap" in self.sections
 
 
-STEPS = {"stats": 0, "release": 1, "finish": 1, "await": 2, "link": 2, "write": 2, "open": 1, "closed": 1, "close": 1, "drained": 0}
+# How many words follow each.
+STEPS = {"stats": 0, "release": 1, "finish": 1, "await": 2, "link": 2, "write": 2, "open": 1, "closed": 1, "close": 1}
 
 
 def unescape(text, where=""):

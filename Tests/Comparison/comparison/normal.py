@@ -18,7 +18,8 @@ VOLATILE = [
     "*.downstream_cx_destroy*", "*.upstream_cx_destroy*", "*.upstream_cx_active", "*.downstream_cx_length_ms",
     "listener.*.worker_*", "*.bind_errors", "*.assignment_*", "*.original_dst_*",
     "*.zone.*", "*.upstream_cx_http1_total", "*.upstream_cx_max_requests", "*.upstream_cx_none_healthy",
-    "*downstream_cx_http1_*", "*.default.total_match_count", "listener.*.http.*", "*_flow_control_*", "*_max_duration_reached",
+    "*downstream_cx_http1_*", "*.default.total_match_count", "listener.*.http.*", "*_flow_control_*",
+    "*_max_duration_reached",
 ]
 
 

@@ -365,7 +365,8 @@ class Play:
             seen = record.get(key)
             holds = seen is None if wanted is None else seen is not None if wanted == "*" else seen == wanted
             if not holds:
-                self.problems.append((key, f"{self.case.name}:{expectation.line}: {key} is {show(seen)}, not {show(wanted)}"))
+                text = f"{self.case.name}:{expectation.line}: {key} is {show(seen)}, not {show(wanted)}"
+                self.problems.append((key, text))
 
     # Steps
 
