@@ -293,6 +293,7 @@ public final class Proxy {
       serverStats.set(.live, 1)
       configurationStats.finished(workers: concurrency)
       startupTime.lane(concurrency).record(loop.now.since(startedAt).rawValue / 1000)
+      CurrentProcess.releaseUnusedMemory()
       log.info("all workers are serving; ready after \(loop.now.since(startedAt).wholeMilliseconds) ms")
       reloadIfWanted()
     }
@@ -487,6 +488,7 @@ public final class Proxy {
       discovery.forgetOldEndpoints()
       serverStats.add(.reloadSuccess)
       configurationStats.finished(workers: concurrency)
+      CurrentProcess.releaseUnusedMemory()
       log.info("the new configuration is in use")
       isReloading = false
       reloadIfWanted()

@@ -118,4 +118,97 @@ struct LimitTests {
       #expect(try client.receiveToEnd(within: Deadline(.seconds(10))).isEmpty)
     }
   }
+
+  private static func runtime(_ values: String) -> String {
+    "layered_runtime: {layers: [{name: fixed, static_layer: {\(values)}}, {name: admin, admin_layer: {}}]}"
+  }
+
+  /// The limit of one listener follows the runtime while connections are open.
+  @Test func aListenersLimitFollowsTheRuntime() async throws {
+    var configuration = Self.answering([
+      Self.runtime("envoy.resource_limits.listener.main.connection_limit: 1")
+    ])
+    configuration.listeners[0].fields = ["stat_prefix: main"]
+    let proxy = try await RunningProxy.start(configuration)
+    let port = try proxy.port()
+    let first = try await blocking {
+      let first = try RawConnection(port: port)
+      try first.send(Self.request)
+      #expect(try first.receiveResponse().status == 200)
+      let refused = try RawConnection(port: port)
+      #expect(try refused.receiveToEnd(within: Deadline(.seconds(10))).isEmpty)
+      return first
+    }
+    #expect(try await proxy.stat("listener.main.downstream_cx_overflow") == 1)
+    let change = "/runtime_modify?envoy.resource_limits.listener.main.connection_limit=2"
+    #expect(try await proxy.admin(change, method: "POST").status == 200)
+    #expect(try await proxy.get().status == 200)
+    withExtendedLifetime(first) {}
+  }
+
+  /// A client that sends its body a byte at a time is let go; one that is held up by the upstream is not.
+  @Test func aBodyThatTricklesIsRefused() async throws {
+    let upstreamReads = Gate()
+    defer { upstreamReads.open() }
+    let server = try ScriptedServer { connection, _ in
+      try upstreamReads.wait()
+      while let request = try connection.receiveRequest(within: Deadline(.seconds(60))) {
+        try connection.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-length: \(request.body.count)\r\n\r\n")
+      }
+    }
+    var configuration = ProxyConfiguration(backend: server.port)
+    configuration.fields = [
+      Self.runtime("martlet.http.min_request_body_rate: 1000000, martlet.http.min_request_body_window_ms: 200")
+    ]
+    configuration.listeners[0].fields = ["per_connection_buffer_limit_bytes: 65536"]
+    configuration.clusters[0].fields = ["per_connection_buffer_limit_bytes: 65536"]
+    let proxy = try await RunningProxy.start(configuration)
+    let port = try proxy.port()
+    // The upstream reads nothing at first; that is not this client's fault.
+    let body = [UInt8](repeating: 120, count: 20_000_000)
+    async let length = blocking {
+      let patient = try RawConnection(port: port)
+      try patient.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: \(body.count)\r\n\r\n")
+      try patient.send(body, within: Deadline(.seconds(60)))
+      return try patient.receiveResponse(within: Deadline(.seconds(60))).value("x-length")
+    }
+    try await eventually("the client is held up") {
+      try await proxy.stat("http.main.downstream_flow_control_paused_reading_total") > 0
+    }
+    // Each takes a window, so that several pass for the first client too.
+    try await blocking {
+      for _ in 0..<3 {
+        let slow = try RawConnection(port: port)
+        try slow.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 1000\r\n\r\nx")
+        let refused = try slow.receiveResponse()
+        #expect(refused.status == 408)
+        #expect(refused.text == "request body too slow")
+        #expect(refused.value("connection") == "close")
+      }
+    }
+    upstreamReads.open()
+    #expect(try await length == "20000000")
+    #expect(try await proxy.stat("http.main.downstream_rq_body_too_slow") == 3)
+  }
+
+  /// What a span would be called is told to whoever is on the other side.
+  @Test(arguments: ["INBOUND", "OUTBOUND"])
+  func theOtherSideHearsOfTheOperation(_ direction: String) async throws {
+    let server = try ScriptedServer { connection, _ in
+      while let request = try connection.receiveRequest(within: Deadline(.seconds(60))) {
+        let name = request.value("x-envoy-decorator-operation") ?? "none"
+        try connection.send(
+          "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-heard: \(name)\r\nx-envoy-decorator-operation: theirs\r\n\r\n")
+      }
+    }
+    var configuration = ProxyConfiguration(backend: server.port)
+    configuration.listeners[0].fields = ["traffic_direction: \(direction)"]
+    configuration.listeners[0].routes = [
+      "{match: {prefix: /}, decorator: {operation: checkout}, route: {cluster: backend}}"
+    ]
+    let proxy = try await RunningProxy.start(configuration)
+    let response = try await proxy.get()
+    #expect(response.value("x-heard") == (direction == "OUTBOUND" ? "checkout" : "none"))
+    #expect(response.value("x-envoy-decorator-operation") == (direction == "OUTBOUND" ? nil : "checkout"))
+  }
 }

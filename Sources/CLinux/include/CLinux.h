@@ -186,4 +186,8 @@ int clinux_inotify_watch(int fd, const char *_Nonnull path);
 // with a NUL at its end, each. The bytes written, at most 8 KiB; -EAGAIN if there are none.
 int64_t clinux_inotify_read(int fd, char *_Nonnull names);
 #define CLINUX_INOTIFY_ROOM 8192
+/// Gives the system back what only the start needed: free pages of the heap, and the pages of code, which come back from
+/// the page cache one by one as they are used again.
+void clinux_release_memory(void);
+
 #endif

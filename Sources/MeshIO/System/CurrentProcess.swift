@@ -82,6 +82,10 @@ public enum CurrentProcess {
     return heap
   }
 
+  /// Gives the system back what only the reading of a configuration needed: free pages of the heap, and the pages of code
+  /// (clean ones, which come back from the page cache as they are used again). Takes about a millisecond. Any thread.
+  public static func releaseUnusedMemory() { clinux_release_memory() }
+
   /// Reads `/proc/self/smaps_rollup`. Takes about a millisecond: for people who ask, not for every event.
   public static var memory: Memory {
     guard let text = try? FileContents.text("/proc/self/smaps_rollup", limit: 1 << 16) else { return Memory() }
