@@ -16,7 +16,9 @@ struct AdminTests {
     let established = try RawConnection(port: port)
     #expect(try await established.exchange(Self.request).status == 200)
     #expect(try await proxy.admin("/drain_listeners", method: "POST").status == 200)
-    try await eventually("connections are refused", within: Deadline(.seconds(60))) { (try? RawConnection(port: port)) == nil }
+    try await eventually("connections are refused", within: Deadline(.seconds(60))) {
+      (try? RawConnection(port: port)) == nil
+    }
     let last = try await established.exchange(Self.request)
     #expect(last.status == 200)
     #expect(last.value("connection") == "close")
@@ -41,7 +43,9 @@ struct AdminTests {
       #expect(response.status == 200)
       #expect(response.value("connection") == "close")
     }
-    try await eventually("connections are refused", within: Deadline(.seconds(60))) { (try? RawConnection(port: port)) == nil }
+    try await eventually("connections are refused", within: Deadline(.seconds(60))) {
+      (try? RawConnection(port: port)) == nil
+    }
     #expect(try await proxy.admin("/ready").status == 200)
   }
 
