@@ -14,7 +14,7 @@ extension SnapshotBuilder {
     case .traceableFilter?: return .traceable
     case .runtimeFilter(let condition)?:
       let share = RuntimeFraction(
-        identities.runtime.value(condition.runtimeKey), or: Fraction(message: condition.percentSampled))
+        identities.runtime.value(condition.runtimeKey), or: Fraction(condition.percentSampled))
       return .share(share, isIndependent: condition.useIndependentRandomness)
     case .andFilter(let condition)?: return filters(condition.filters, "\(path).and_filter.filters").map { .all($0) }
     case .orFilter(let condition)?: return filters(condition.filters, "\(path).or_filter.filters").map { .any($0) }
@@ -105,17 +105,5 @@ extension SnapshotBuilder {
       return nil
     }
     return .metadata(.init(key: key, test: test, isInverted: matcher.invert, otherwise: otherwise))
-  }
-}
-
-extension Fraction {
-  fileprivate init(message: FractionalPercent) {
-    let denominator: Denominator =
-      switch message.denominator {
-      case .tenThousand: .tenThousand
-      case .million: .million
-      default: .hundred
-      }
-    self.init(message.numerator, of: denominator)
   }
 }

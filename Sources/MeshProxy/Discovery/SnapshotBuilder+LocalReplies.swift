@@ -1,11 +1,10 @@
 import MeshAPI
 import MeshConfig
 import MeshPrimitives
+import MeshRouting
 
 /// The answers that the proxy makes itself.
 extension SnapshotBuilder {
-  private static let maximumAdditions = 64
-
   /// Compiles `local_reply_config`; nil if there is none, or if something is wrong with it, which is reported.
   mutating func localReplies(_ manager: HttpConnectionManager, _ path: String) -> LocalReplyMapping? {
     guard manager.hasLocalReplyConfig else { return nil }
@@ -33,14 +32,12 @@ extension SnapshotBuilder {
       format = bodyFormat(message.bodyFormatOverride, "\(path).body_format_override")
       if format == nil { return nil }
     }
-    let additionsPath = "\(path).headers_to_add"
-    if message.headersToAdd.count > Self.maximumAdditions {
-      report(
-        additionsPath, "has \(message.headersToAdd.count) elements; at most \(Self.maximumAdditions) are supported")
-    }
-    var additions: [LocalReplyMapping.Addition] = []
-    for (index, option) in message.headersToAdd.prefix(Self.maximumAdditions).enumerated() {
-      if let addition = addition(option, "\(additionsPath)[\(index)]") { additions.append(addition) }
+    var additions = HeaderMutations()
+    switch HeaderMutations.build(
+      adding: message.headersToAdd, path: "\(path).headers_to_add", formats: HeaderFormat.compile)
+    {
+    case .success(let compiled): additions = compiled
+    case .failure(let failure): for problem in failure.problems { report(problem.path, problem.message) }
     }
     return .init(
       filter: filter, status: message.hasStatusCode ? Int(message.statusCode.value) : nil, body: body, format: format,
@@ -59,29 +56,5 @@ extension SnapshotBuilder {
     let isJSON = if case .jsonFormat = message.format { true } else { false }
     let usual = isJSON ? "application/json" : "text/plain"
     return .init(format: format, contentType: Array((message.contentType.isEmpty ? usual : message.contentType).utf8))
-  }
-
-  private mutating func addition(_ option: HeaderValueOption, _ path: String) -> LocalReplyMapping.Addition? {
-    let name = HeaderName(option.header.key)
-    switch name.id {
-    case .method, .path, .scheme, .status, .host, .connection, .keepAlive, .proxyConnection, .te, .trailer,
-      .transferEncoding, .upgrade, .http2Settings, .contentLength:
-      report("\(path).header.key", "\"\(option.header.key)\" cannot be added to a local reply")
-      return nil
-    default: break
-    }
-    let action: LocalReplyMapping.Addition.Action
-    switch option.appendAction {
-    case .addIfAbsent: action = .addIfAbsent
-    case .overwriteIfExistsOrAdd: action = .overwriteOrAdd
-    case .overwriteIfExists: action = .overwriteIfPresent
-    default: action = option.hasAppend && !option.append.value ? .overwriteOrAdd : .append
-    }
-    switch SubstitutionFormat.compile(option.header.value, for: .headerValue) {
-    case .success(let value): return .init(name: name, value: value, action: action, keepsEmpty: option.keepEmptyValue)
-    case .failure(let problem):
-      report("\(path).header.value", problem.description)
-      return nil
-    }
   }
 }

@@ -96,7 +96,7 @@ final class FaultSettings: Sendable {
     switch delay {
     case .fixed(let milliseconds): configured = milliseconds
     case .header:
-      guard let asked = request.value(Self.delayRequest)?.decimal else { return nil }
+      guard let asked = request.value(Self.delayRequest).flatMap({ DecimalNumber.parse($0) }) else { return nil }
       configured = asked
     }
     var milliseconds = delayDuration.integer(or: configured)
@@ -113,7 +113,9 @@ final class FaultSettings: Sendable {
     switch abort {
     case .fixed(let status): configured = status
     case .header:
-      guard let asked = request.value(Self.abortRequest)?.decimal, Self.statuses.contains(asked) else { return nil }
+      guard let asked = request.value(Self.abortRequest).flatMap({ DecimalNumber.parse($0) }),
+        Self.statuses.contains(asked)
+      else { return nil }
       configured = asked
     }
     var status = abortStatus.integer(or: configured)
@@ -127,7 +129,7 @@ final class FaultSettings: Sendable {
     _ random: UInt64
   ) -> Bool {
     var configured = share.fallback
-    if case .header = amount, let asked = request.value(header)?.decimal {
+    if case .header = amount, let asked = request.value(header).flatMap({ DecimalNumber.parse($0) }) {
       // A request may ask for less than the configuration allows, not for more.
       configured = Fraction(min(UInt32(clamping: asked), configured.numerator), of: configured.denominator)
     }
@@ -151,34 +153,4 @@ final class FaultSettings: Sendable {
   private static let abortPercentage = HeaderName("x-envoy-fault-abort-request-percentage")
   private static let delayRequest = HeaderName("x-envoy-fault-delay-request")
   private static let delayPercentage = HeaderName("x-envoy-fault-delay-request-percentage")
-}
-
-extension Fraction {
-  /// Proto3's default: no percentage is 0 %.
-  init(_ percent: FractionalPercent) {
-    let denominator: Denominator =
-      switch percent.denominator {
-      case .tenThousand: .tenThousand
-      case .million: .million
-      default: .hundred
-      }
-    self.init(percent.numerator, of: denominator)
-  }
-}
-
-extension Bytes {
-  /// The number that these digits are; nil for anything else, or more than 64 bits.
-  fileprivate var decimal: UInt64? {
-    guard count > 0, count <= 20 else { return nil }
-    var result: UInt64 = 0
-    for byte in self {
-      let digit = byte &- 0x30
-      guard digit < 10 else { return nil }
-      let (product, overflow) = result.multipliedReportingOverflow(by: 10)
-      let (sum, carry) = product.addingReportingOverflow(UInt64(digit))
-      guard !overflow, !carry else { return nil }
-      result = sum
-    }
-    return result
-  }
 }

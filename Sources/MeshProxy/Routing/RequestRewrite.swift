@@ -105,8 +105,9 @@ enum RequestRewrite {
 
   // MARK: Headers
 
+  /// Makes changes whose formats see the stream as it is now.
   @inline(never)
-  private static func mutate(_ headers: HeaderMap, of stream: Stream, _ mutations: HeaderMutations) {
+  static func mutate(_ headers: HeaderMap, of stream: Stream, _ mutations: HeaderMutations) {
     var target = Target(headers: headers, stream: stream)
     mutations.apply(to: &target)
   }

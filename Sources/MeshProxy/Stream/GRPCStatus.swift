@@ -16,7 +16,7 @@ struct GRPCStatus: Equatable {
   /// What a stream's response says, whatever the request was.
   static func ofAnyResponse<Source: SubstitutionSource>(_ source: Source) -> GRPCStatus {
     if let field = source.responseTrailers?.value(name) ?? source.responseHeaders?.value(name) {
-      return GRPCStatus(code: number(field) ?? -1)
+      return GRPCStatus(code: DecimalNumber.parse(field).flatMap { Int(exactly: $0) } ?? -1)
     }
     return GRPCStatus(http: source.info.responseCode)
   }
@@ -37,16 +37,6 @@ struct GRPCStatus: Equatable {
   static func isCall(_ headers: HeaderMap) -> Bool {
     guard let type = headers.value(.contentType), type.starts(with: Bytes("application/grpc")) else { return false }
     return type.count == 16 || type[16] == UInt8(ascii: "+")
-  }
-
-  private static func number(_ field: Bytes) -> Int? {
-    guard field.count > 0, field.count <= 9 else { return nil }
-    var value = 0
-    for byte in field {
-      guard byte &- 0x30 < 10 else { return nil }
-      value = value * 10 + Int(byte &- 0x30)
-    }
-    return value
   }
 
   init(code: Int) { self.code = code }

@@ -1,5 +1,6 @@
 import MeshHTTP
 import MeshPrimitives
+import MeshRouting
 
 /// What becomes of the answers that the proxy makes itself (`local_reply_config`), checked and compiled. Immutable;
 /// shared by all threads.
@@ -13,24 +14,13 @@ public final class LocalReplyMapping: Sendable {
     var isPlainText: Bool { contentType == Array("text/plain".utf8) }
   }
 
-  /// A header to add; its value may be made from the stream.
-  struct Addition: Sendable {
-    enum Action: Sendable { case append, addIfAbsent, overwriteOrAdd, overwriteIfPresent }
-
-    let name: HeaderName
-    let value: SubstitutionFormat
-    let action: Action
-    /// Whether an empty value is added too.
-    let keepsEmpty: Bool
-  }
-
   /// A change for some of the answers.
   struct Mapper: Sendable {
     let filter: AccessLogFilter
     let status: Int?
     let body: [UInt8]?
     let format: BodyFormat?
-    let additions: [Addition]
+    let additions: HeaderMutations
   }
 
   /// The first whose filter holds is applied.
@@ -54,7 +44,7 @@ public final class LocalReplyMapping: Sendable {
     var format = self.format
     if let mapper = mappers.first(where: { $0.filter.includes(stream) }) {
       if let text = mapper.body { body = text }
-      for addition in mapper.additions { add(addition, to: headers, stream) }
+      if !mapper.additions.isEmpty { RequestRewrite.mutate(headers, of: stream, mapper.additions) }
       if let status = mapper.status { stream.info.responseCode = status }
       format = mapper.format ?? format
     }
@@ -73,22 +63,6 @@ public final class LocalReplyMapping: Sendable {
     stream.localReplyBody = body
     defer { stream.localReplyBody = [] }
     return stream.worker.withSubstitution(format, stream) { Array($0) }
-  }
-
-  private func add(_ addition: Addition, to headers: HeaderMap, _ stream: Stream) {
-    let isThere = headers.value(addition.name) != nil
-    switch addition.action {
-    case .addIfAbsent where isThere: return
-    case .overwriteIfPresent where !isThere: return
-    default: break
-    }
-    stream.worker.withSubstitution(addition.value, stream) { value in
-      guard !value.isEmpty || addition.keepsEmpty else { return }
-      switch addition.action {
-      case .append, .addIfAbsent: headers.add(addition.name, value)
-      case .overwriteOrAdd, .overwriteIfPresent: headers.set(addition.name, value)
-      }
-    }
   }
 }
 

@@ -18,8 +18,12 @@ struct HeaderCompiler {
       let path = "\(pathPrefix)\(kind)_headers_to_remove[\(position)]"
       if let name = changeable(name, path) { removals.append(name) }
     }
+    return HeaderMutations.Level(removals: removals, additions: additions(add, "\(pathPrefix)\(kind)_headers_to_add"))
+  }
+
+  /// The headers to add, those that overwrite first.
+  mutating func additions(_ add: [HeaderValueOption], _ path: String) -> [HeaderAddition] {
     var additions: [HeaderAddition] = []
-    let path = "\(pathPrefix)\(kind)_headers_to_add"
     if add.count > HeaderMutations.Level.maximumAdditions {
       problem(path, "has \(add.count) elements; at most \(HeaderMutations.Level.maximumAdditions) are supported")
     }
@@ -27,8 +31,7 @@ struct HeaderCompiler {
       if let addition = addition(option, "\(path)[\(position)]") { additions.append(addition) }
     }
     let ordered = additions.filter(\.action.overwrites) + additions.filter { !$0.action.overwrites }
-    return HeaderMutations.Level(
-      removals: removals, additions: Array(ordered.prefix(HeaderMutations.Level.maximumAdditions)))
+    return Array(ordered.prefix(HeaderMutations.Level.maximumAdditions))
   }
 
   private mutating func addition(_ option: HeaderValueOption, _ path: String) -> HeaderAddition? {

@@ -122,17 +122,11 @@ extension RouteTableBuilder {
       problem(path + ".default_value", "is required")
       return nil
     }
-    let denominator: Fraction.Denominator
-    switch message.defaultValue.denominator {
-    case .hundred: denominator = .hundred
-    case .tenThousand: denominator = .tenThousand
-    case .million: denominator = .million
-    case .UNRECOGNIZED(let number):
+    if case .UNRECOGNIZED(let number) = message.defaultValue.denominator {
       problem(path + ".default_value.denominator", "unknown value \(number)")
       return nil
     }
     return RuntimeFraction(
-      message.runtimeKey.isEmpty ? nil : runtime.value(message.runtimeKey),
-      or: Fraction(message.defaultValue.numerator, of: denominator))
+      message.runtimeKey.isEmpty ? nil : runtime.value(message.runtimeKey), or: Fraction(message.defaultValue))
   }
 }

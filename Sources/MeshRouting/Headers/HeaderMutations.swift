@@ -1,3 +1,4 @@
+import MeshAPI
 import MeshPrimitives
 
 /// What header mutations are applied to.
@@ -69,6 +70,19 @@ public struct HeaderMutations: Sendable {
   public let levels: [Level]
 
   public init() { levels = [] }
+
+  /// Compiles headers to add, for whoever adds some beside routes: local replies.
+  /// - Parameters:
+  ///   - path: where the list stands; the problems' paths begin with it.
+  ///   - formats: as `RouteTable.build` takes it.
+  public static func build(
+    adding options: [HeaderValueOption], path: String, formats: @escaping RouteTable.FormatCompiler
+  ) -> Result<HeaderMutations, RouteProblems> {
+    var compiler = HeaderCompiler(formats: formats)
+    let level = Level(removals: [], additions: compiler.additions(options, path))
+    guard compiler.problems.isEmpty else { return .failure(RouteProblems(problems: compiler.problems)) }
+    return .success(HeaderMutations(levels: [level]))
+  }
 
   init(levels: [Level]) { self.levels = levels.filter { !$0.isEmpty } }
 

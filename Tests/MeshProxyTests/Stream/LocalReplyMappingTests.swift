@@ -65,7 +65,6 @@ import Testing
       {header: {key: x-m, value: "%RESPONSE_CODE%-%REQ(x-a)%"}}, {header: {key: x-e, value: "%REQ(x-none)%"}}, \
       {header: {key: x-k, value: "%REQ(x-none)%"}, keep_empty_value: true}, \
       {header: {key: content-type, value: text/foo}, append_action: OVERWRITE_IF_EXISTS_OR_ADD}, \
-      {header: {key: x-m, value: again}, append_action: ADD_IF_ABSENT}, \
       {header: {key: x-o, value: "no"}, append_action: OVERWRITE_IF_EXISTS}]}, \
       {\(Self.status(404)), status_code: 500}, \
       {filter: {response_flag_filter: {flags: [UH]}}, body_format_override: {text_format: "%LOCAL_REPLY_BODY%! %RESPONSE_CODE%", \
