@@ -143,6 +143,18 @@ public final class RawConnection: @unchecked Sendable {
     return taken
   }
 
+  /// The first of these that bytes, the end or an error arrive for.
+  public static func firstToHear(
+    _ connections: [RawConnection], within deadline: Deadline = Deadline()
+  ) throws -> RawConnection {
+    if let connection = connections.first(where: { !$0.received.isEmpty || $0.peerHasEnded }) { return connection }
+    var entries = connections.map { pollfd(fd: $0.fd, events: Int16(POLLIN), revents: 0) }
+    guard poll(&entries, nfds_t(entries.count), deadline.milliseconds) > 0,
+      let index = entries.firstIndex(where: { $0.revents != 0 })
+    else { throw TestFailure("deadline passed waiting for any of \(connections.count) connections") }
+    return connections[index]
+  }
+
   /// Whether bytes, the end or an error arrive within `span`. For proving that nothing comes.
   public func hasSomething(within span: Duration) -> Bool {
     if !received.isEmpty || peerHasEnded { return true }
