@@ -6,7 +6,7 @@ import MeshPrimitives
 /// cut: there are few connections, and whoever wants to know whether the proxy is ready must get one.
 final class AdminConnection: ServerConnectionHandler, TimerTarget {
   unowned let server: AdminServer
-  private(set) var http: ServerConnection?
+  private(set) var http: HTTP1ServerConnection?
   /// Where the server keeps this connection in its list.
   var listIndex = 0
   /// When bytes last crossed the wire.
@@ -21,7 +21,7 @@ final class AdminConnection: ServerConnectionHandler, TimerTarget {
   }
 
   func start(_ accepted: Accepted, identifier: UInt64) throws(SystemError) {
-    let http = ServerConnection(
+    let http = HTTP1ServerConnection(
       loop: server.loop, descriptor: accepted.fd, settings: server.limits.connection, headerMaps: server.headerMaps,
       handler: self,
       info: ConnectionInfo(
@@ -50,9 +50,9 @@ final class AdminConnection: ServerConnectionHandler, TimerTarget {
 
   // MARK: ServerConnectionHandler
 
-  func reached(_ limit: ServerConnection.Limit) {}
+  func reached(_ limit: HTTP1ServerConnection.Limit) {}
 
-  func openStream(_ connection: ServerConnection, _ headers: HeaderMap, _ start: RequestStart) {
+  func openStream(_ connection: HTTP1ServerConnection, _ headers: HeaderMap, _ start: RequestStart) {
     let stream = AdminStream(server, connection)
     self.stream = stream
     connection.attach(stream)
@@ -60,24 +60,24 @@ final class AdminConnection: ServerConnectionHandler, TimerTarget {
     if let deadline = stream.bodyDeadline { timer?.arm(at: min(deadline, server.loop.now + server.limits.stall)) }
   }
 
-  func refuse(_ connection: ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error) {
+  func refuse(_ connection: HTTP1ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error) {
     server.headerMaps.recycle(headers)
     refuse(connection, status: error.status)
   }
 
-  func headersTimedOut(_ connection: ServerConnection, _ headers: HeaderMap) {
+  func headersTimedOut(_ connection: HTTP1ServerConnection, _ headers: HeaderMap) {
     server.headerMaps.recycle(headers)
     refuse(connection, status: 408)
   }
 
-  private func refuse(_ connection: ServerConnection, status: Int) {
+  private func refuse(_ connection: HTTP1ServerConnection, status: Int) {
     let stream = AdminStream(server, connection)
     self.stream = stream
     connection.attach(stream)
     stream.refuse(status: status)
   }
 
-  func connectionClosed(_ connection: ServerConnection, _ reason: ServerConnection.CloseReason) {
+  func connectionClosed(_ connection: HTTP1ServerConnection, _ reason: HTTP1ServerConnection.CloseReason) {
     timer = nil
     stream = nil
     server.closed(self)

@@ -5,7 +5,7 @@ import MeshPrimitives
 /// One request to the admin interface and its answer: collects the body, asks the endpoint, sends what it says.
 final class AdminStream: RequestReceiver {
   private unowned let server: AdminServer
-  private unowned let connection: ServerConnection
+  private unowned let connection: HTTP1ServerConnection
   private var request: AdminRequest?
   private var body: [UInt8] = []
   /// When the request's body must be complete; nil once it is.
@@ -17,7 +17,7 @@ final class AdminStream: RequestReceiver {
   /// What the access log is told; nil without one.
   private var record: AdminStreamRecord?
 
-  init(_ server: AdminServer, _ connection: ServerConnection) {
+  init(_ server: AdminServer, _ connection: HTTP1ServerConnection) {
     self.server = server
     self.connection = connection
   }

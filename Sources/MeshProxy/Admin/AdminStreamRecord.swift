@@ -7,9 +7,9 @@ import MeshPrimitives
 final class AdminStreamRecord: SubstitutionSource {
   var info = StreamInfo()
   let requestHeaders: HeaderMap
-  private weak var connection: ServerConnection?
+  private weak var connection: HTTP1ServerConnection?
 
-  init(_ server: AdminServer, _ connection: ServerConnection, _ headers: HeaderMap) {
+  init(_ server: AdminServer, _ connection: HTTP1ServerConnection, _ headers: HeaderMap) {
     requestHeaders = headers
     self.connection = connection
     info.startedAt = server.loop.now

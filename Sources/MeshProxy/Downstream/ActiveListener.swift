@@ -14,7 +14,7 @@ final class ActiveListener: ServerConnectionHandler {
   private let sockets: [ListeningSocket]
   /// What the loop knows of the sockets, while connections are accepted.
   private var acceptors: [Acceptor] = []
-  private var connections: [ServerConnection] = []
+  private var connections: [HTTP1ServerConnection] = []
   private var isAccepting = false
   /// Accepting stopped for want of descriptors or memory; see `resumeAccepting`.
   private var isStarved = false
@@ -161,7 +161,7 @@ final class ActiveListener: ServerConnectionHandler {
     let remote = address.isUnix ? address : accepted.peer.unmapped
     let info = ConnectionInfo(
       remoteAddress: remote, localAddress: local, identifier: worker.nextConnectionIdentifier())
-    let connection = ServerConnection(
+    let connection = HTTP1ServerConnection(
       loop: worker.loop, descriptor: accepted.fd, settings: configuration.manager.connection,
       headerMaps: worker.headerMaps, handler: self, info: info)
     connection.listIndex = connections.count
@@ -177,21 +177,21 @@ final class ActiveListener: ServerConnectionHandler {
 
   // MARK: ServerConnectionHandler
 
-  func openStream(_ connection: ServerConnection, _ headers: HeaderMap, _ start: RequestStart) {
+  func openStream(_ connection: HTTP1ServerConnection, _ headers: HeaderMap, _ start: RequestStart) {
     manager.open(connection, connection.info, headers, start)
   }
 
-  func refuse(_ connection: ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error) {
+  func refuse(_ connection: HTTP1ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error) {
     manager.stats.add(.connectionProtocolError)
     manager.refuse(connection, connection.info, headers, .codecError(status: error.status, error.details))
   }
 
-  func headersTimedOut(_ connection: ServerConnection, _ headers: HeaderMap) {
+  func headersTimedOut(_ connection: HTTP1ServerConnection, _ headers: HeaderMap) {
     manager.stats.add(.requestHeaderTimeout)
     manager.refuse(connection, connection.info, headers, .headersTimeout)
   }
 
-  func reached(_ limit: ServerConnection.Limit) {
+  func reached(_ limit: HTTP1ServerConnection.Limit) {
     manager.stats.add(limit == .duration ? .connectionMaximumDuration : .connectionMaximumRequests)
   }
 
@@ -204,7 +204,7 @@ final class ActiveListener: ServerConnectionHandler {
     if sent > 0 { manager.stats.add(.connectionSentBytes, Int64(sent)) }
   }
 
-  func connectionClosed(_ connection: ServerConnection, _ reason: ServerConnection.CloseReason) {
+  func connectionClosed(_ connection: HTTP1ServerConnection, _ reason: HTTP1ServerConnection.CloseReason) {
     let last = connections.count - 1
     let index = connection.listIndex
     if index < last {

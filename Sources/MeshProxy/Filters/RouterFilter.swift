@@ -24,7 +24,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private(set) var configuration = Configuration()
   private(set) var cluster: ActiveCluster?
   private var endpoint: ActiveEndpoint?
-  private var connection: ClientConnection?
+  private var connection: HTTP1ClientConnection?
   private var ticket: ConnectionPool.Ticket?
   private var timeout = Nanoseconds.zero
   /// Bounds one attempt, from its connection to the end of its response.
@@ -205,7 +205,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     ticket = pool.acquire(self, fresh: fresh)
   }
 
-  func poolReady(_ connection: ClientConnection) {
+  func poolReady(_ connection: HTTP1ClientConnection) {
     guard let stream else { return }
     ticket = nil
     self.connection = connection
@@ -223,7 +223,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   @inline(never)
-  private func sendPending(_ stream: Stream, _ connection: ClientConnection) {
+  private func sendPending(_ stream: Stream, _ connection: HTTP1ClientConnection) {
     let trailers = pendingTrailers
     pendingTrailers = nil
     if !pendingBody.isEmpty || (requestEnded && trailers == nil) {
@@ -281,7 +281,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     startResponseTimer(stream)
   }
 
-  private func send(_ trailers: HeaderMap, on connection: ClientConnection, _ stream: Stream) {
+  private func send(_ trailers: HeaderMap, on connection: HTTP1ClientConnection, _ stream: Stream) {
     connection.sendTrailers(trailers)
     stream.info.upstreamTiming.requestSentAt = stream.worker.loop.now
     stream.worker.headerMaps.recycle(trailers)
@@ -369,14 +369,14 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   /// The endpoint's address may have changed since this connection was made.
   @inline(never)
-  private func noteAddress(of connection: ClientConnection, _ stream: Stream) {
+  private func noteAddress(of connection: HTTP1ClientConnection, _ stream: Stream) {
     guard let endpoint = endpoint?.endpoint, endpoint.address != connection.address else { return }
     stream.info.endpoint = Endpoint(
       address: connection.address, hostname: endpoint.hostname, metadata: endpoint.metadata,
       localityMetadata: endpoint.localityMetadata, stats: endpoint.stats)
   }
 
-  private func mayReplay(_ lost: ClientConnection, _ reason: StreamResetReason, _ method: HTTPMethod) -> Bool {
+  private func mayReplay(_ lost: HTTP1ClientConnection, _ reason: StreamResetReason, _ method: HTTPMethod) -> Bool {
     guard reason == .connectionTermination, lost.isReused, !retried, !hasBody, lost.responseBytesReceived == 0 else {
       return false
     }

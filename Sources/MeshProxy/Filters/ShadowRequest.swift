@@ -19,7 +19,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   private let timeout: Nanoseconds
   private var endpoint: ActiveEndpoint?
   private var ticket: ConnectionPool.Ticket?
-  private var connection: ClientConnection?
+  private var connection: HTTP1ClientConnection?
   private var pending = ByteQueue()
   private var pendingTrailers: HeaderMap?
   private var timer: Timer?
@@ -140,7 +140,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
 
   // MARK: PoolClient
 
-  func poolReady(_ connection: ClientConnection) {
+  func poolReady(_ connection: HTTP1ClientConnection) {
     ticket = nil
     self.connection = connection
     cluster.stats.add(.requestTotal)

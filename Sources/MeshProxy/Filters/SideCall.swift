@@ -47,7 +47,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
   private var cluster: ActiveCluster?
   private var endpoint: ActiveEndpoint?
   private var ticket: ConnectionPool.Ticket?
-  private var connection: ClientConnection?
+  private var connection: HTTP1ClientConnection?
   private var timer: Timer?
   private var response: Response?
   private var isCounted = false
@@ -132,7 +132,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     if let response { finish(.response(response)) }
   }
 
-  func poolReady(_ connection: ClientConnection) {
+  func poolReady(_ connection: HTTP1ClientConnection) {
     ticket = nil
     self.connection = connection
     connection.send(headers, method: method, endStream: request.body.isEmpty, receiver: self)

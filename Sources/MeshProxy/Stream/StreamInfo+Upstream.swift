@@ -49,7 +49,7 @@ extension StreamInfo {
 
   /// The pool gave a connection for the attempt.
   @inline(__always)
-  mutating func beginExchange(_ connection: ClientConnection, _ now: MonotonicTime) {
+  mutating func beginExchange(_ connection: HTTP1ClientConnection, _ now: MonotonicTime) {
     upstreamLocalAddress = connection.localAddress
     upstreamConnectionIdentifier = connection.identifier
     upstreamTiming.connectStartedAt = connection.openedAt
@@ -59,5 +59,5 @@ extension StreamInfo {
 
   /// The connection is given back or lost: what crossed it for this stream is known.
   @inline(__always)
-  mutating func endExchange(_ connection: ClientConnection) { upstreamWire.add(connection.wire) }
+  mutating func endExchange(_ connection: HTTP1ClientConnection) { upstreamWire.add(connection.wire) }
 }

@@ -48,7 +48,7 @@ public final class ActiveCluster {
   }
 
   /// A connection has ended.
-  func countLifetime(of connection: ClientConnection) {
+  func countLifetime(of connection: HTTP1ClientConnection) {
     let lifetimes = lifetimes ?? identity.lifetimes()
     self.lifetimes = lifetimes
     lifetimes.add(

@@ -12,11 +12,11 @@ struct ConnectionPoolTests {
 
   /// Someone who wants a connection.
   private final class Client: PoolClient, ResponseReceiver {
-    private(set) var connection: ClientConnection?
+    private(set) var connection: HTTP1ClientConnection?
     private(set) var failure: StreamResetReason?
     private(set) var isRefused = false
 
-    func poolReady(_ connection: ClientConnection) { self.connection = connection }
+    func poolReady(_ connection: HTTP1ClientConnection) { self.connection = connection }
     func poolFailed(_ reason: StreamResetReason, _ detail: StaticString) { failure = reason }
     func poolUnavailable() { isRefused = true }
     func receiveInformational(status: Int, _ headers: HeaderMap) {}

@@ -6,7 +6,7 @@ import MeshRouting
 /// A request that waits for a connection, or has one.
 protocol PoolClient: AnyObject {
   /// A connection is free for this request. Called at once from `ConnectionPool.acquire`, or later.
-  func poolReady(_ connection: ClientConnection)
+  func poolReady(_ connection: HTTP1ClientConnection)
   /// There will be none.
   func poolFailed(_ reason: StreamResetReason, _ detail: StaticString)
   /// There are as many pools as the cluster may have, and this is none of them: the endpoint is as good as not there.
@@ -41,8 +41,8 @@ final class ConnectionPool: ClientConnectionOwner {
   private let endpointStats: StatLane<EndpointStat>
   private let breaker: CircuitBreaker
 
-  private var connections: [ClientConnection] = []
-  private var idle: [ClientConnection] = []
+  private var connections: [HTTP1ClientConnection] = []
+  private var idle: [HTTP1ClientConnection] = []
   private var waiting: [Ticket] = []
   private var connecting = 0
   private var isDraining = false
@@ -179,7 +179,7 @@ final class ConnectionPool: ClientConnectionOwner {
         ConnectFailure.isRemote(errno: error.errno) ? .remoteConnectionFailure : .localConnectionFailure,
         ConnectFailure.detail(immediate: error.errno))
     case .success(let descriptor):
-      let connection = ClientConnection(
+      let connection = HTTP1ClientConnection(
         loop: worker.loop, descriptor: descriptor, address: endpoint.address,
         settings: cluster.configuration.connection, headerMaps: worker.headerMaps, owner: self)
       connection.listIndex = connections.count
@@ -214,7 +214,7 @@ final class ConnectionPool: ClientConnectionOwner {
     noteIfEmpty()
   }
 
-  private func offer(_ connection: ClientConnection) {
+  private func offer(_ connection: HTTP1ClientConnection) {
     guard !waiting.isEmpty else {
       if isDraining { connection.drain() } else { idle.append(connection) }
       return
@@ -228,22 +228,22 @@ final class ConnectionPool: ClientConnectionOwner {
 
   // MARK: ClientConnectionOwner
 
-  func connectionEstablished(_ connection: ClientConnection) {
+  func connectionEstablished(_ connection: HTTP1ClientConnection) {
     connecting -= 1
     cluster.connectTime.record(worker.loop.now.since(connection.openedAt).rawValue / 1000)
     offer(connection)
   }
 
-  func connectionFailed(_ connection: ClientConnection, _ reason: StreamResetReason, errno: Int32) {
+  func connectionFailed(_ connection: HTTP1ClientConnection, _ reason: StreamResetReason, errno: Int32) {
     stats.add(.connectionFail)
     if reason == .connectionTimeout { stats.add(.connectionTimeout) }
     endpointStats.add(.connectionConnectFail)
     failWaiting(reason, ConnectFailure.detail(delayed: errno))
   }
 
-  func connectionIdle(_ connection: ClientConnection) { offer(connection) }
+  func connectionIdle(_ connection: HTTP1ClientConnection) { offer(connection) }
 
-  func connectionClosed(_ connection: ClientConnection, _ reason: ClientConnection.CloseReason) {
+  func connectionClosed(_ connection: HTTP1ClientConnection, _ reason: HTTP1ClientConnection.CloseReason) {
     if connection.wasConnecting { connecting -= 1 }
     breaker.connections.leave()
     stats.subtract(.connectionActive)

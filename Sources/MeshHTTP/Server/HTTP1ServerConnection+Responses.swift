@@ -2,7 +2,7 @@ import MeshIO
 import MeshPrimitives
 
 /// Writing: what the stream says becomes bytes, in the framing that HTTP/1.1 wants (RFC 9112 §6.3).
-extension ServerConnection {
+extension HTTP1ServerConnection {
   /// Body runs of at least this size go to the kernel without being copied first.
   static let directWriteSize = 4096
 

@@ -44,16 +44,16 @@ public struct ServerConnectionSettings: Sendable {
 public protocol ServerConnectionHandler: AnyObject {
   /// A complete head arrived. The map now belongs to the handler, which attaches a stream to the connection before it
   /// lets the stream begin.
-  func openStream(_ connection: ServerConnection, _ headers: HeaderMap, _ start: RequestStart)
+  func openStream(_ connection: HTTP1ServerConnection, _ headers: HeaderMap, _ start: RequestStart)
   /// The bytes are no HTTP that we accept. The handler answers through the connection as for a stream; the connection
   /// closes after the answer.
-  func refuse(_ connection: ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error)
+  func refuse(_ connection: HTTP1ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error)
   /// The head did not arrive within `request_headers_timeout`. Answers as `refuse` does.
-  func headersTimedOut(_ connection: ServerConnection, _ headers: HeaderMap)
+  func headersTimedOut(_ connection: HTTP1ServerConnection, _ headers: HeaderMap)
   /// The connection is gone. The last call.
-  func connectionClosed(_ connection: ServerConnection, _ reason: ServerConnection.CloseReason)
+  func connectionClosed(_ connection: HTTP1ServerConnection, _ reason: HTTP1ServerConnection.CloseReason)
   /// The connection is to end because of its age or of how much it has served. Once for a connection.
-  func reached(_ limit: ServerConnection.Limit)
+  func reached(_ limit: HTTP1ServerConnection.Limit)
   /// Bytes that crossed the wire, for statistics.
   func connectionTransferred(received: Int, sent: Int)
   /// So many fields of a request or its trailers were left out for the underscores in their names.
@@ -69,7 +69,7 @@ extension ServerConnectionHandler {
 
 /// One HTTP/1.1 connection from a client (RFC 9112): reads requests one after the other, hands each to a stream, writes
 /// the responses in order. An idle connection owns no buffer.
-public final class ServerConnection: IOHandler, Flushable, TimerTarget, ResponseSender {
+public final class HTTP1ServerConnection: IOHandler, Flushable, TimerTarget, ResponseSender {
   /// Why a connection ended, for statistics.
   public enum CloseReason: UInt8, Sendable { case remote, local, idleTimeout, protocolError }
 

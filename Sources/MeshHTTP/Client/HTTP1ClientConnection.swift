@@ -28,19 +28,19 @@ public struct ClientConnectionSettings: Sendable {
 
 /// Who keeps client connections: the pool. Called on the loop's thread.
 public protocol ClientConnectionOwner: AnyObject {
-  func connectionEstablished(_ connection: ClientConnection)
+  func connectionEstablished(_ connection: HTTP1ClientConnection)
   /// No connection came about. `errno` is the kernel's reason, 0 for a timeout. `connectionClosed` follows.
-  func connectionFailed(_ connection: ClientConnection, _ reason: StreamResetReason, errno: Int32)
+  func connectionFailed(_ connection: HTTP1ClientConnection, _ reason: StreamResetReason, errno: Int32)
   /// A request is done and another may follow.
-  func connectionIdle(_ connection: ClientConnection)
+  func connectionIdle(_ connection: HTTP1ClientConnection)
   /// The connection is gone. The last call (also after `connectionFailed`).
-  func connectionClosed(_ connection: ClientConnection, _ reason: ClientConnection.CloseReason)
+  func connectionClosed(_ connection: HTTP1ClientConnection, _ reason: HTTP1ClientConnection.CloseReason)
   /// Bytes that crossed the wire, for statistics.
   func connectionTransferred(received: Int, sent: Int)
 }
 
 /// One HTTP/1.1 connection to an upstream: sends one request at a time, reads its response.
-public final class ClientConnection: IOHandler, Flushable, TimerTarget {
+public final class HTTP1ClientConnection: IOHandler, Flushable, TimerTarget {
   public enum CloseReason: UInt8, Sendable {
     case remote, local, idleTimeout, maximumRequests, maximumDuration, protocolError
     /// The peer had said that its response is the last (`connection: close`).
@@ -229,7 +229,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
   }
 
   private func write(_ bytes: Bytes) {
-    guard bytes.count >= ServerConnection.directWriteSize, transport.isWritable else {
+    guard bytes.count >= HTTP1ServerConnection.directWriteSize, transport.isWritable else {
       transport.output.append(bytes, loop.bufferPool)
       return
     }
@@ -340,7 +340,7 @@ public final class ClientConnection: IOHandler, Flushable, TimerTarget {
     while phase != .closed, transport.isReadable, pauses == 0 {
       // A fast sender does not keep the loop from the others: the rest comes after them.
       turns += 1
-      if turns > ServerConnection.readsPerTurn { return loop.defer { [self] in flush() } }
+      if turns > HTTP1ServerConnection.readsPerTurn { return loop.defer { [self] in flush() } }
       let isDirect = input.isEmpty
       let count: Int
       if isDirect {

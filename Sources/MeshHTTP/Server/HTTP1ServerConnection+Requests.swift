@@ -2,7 +2,7 @@ import MeshIO
 import MeshPrimitives
 
 /// Reading: bytes from the socket become heads, body runs and trailers.
-extension ServerConnection {
+extension HTTP1ServerConnection {
   /// Reads in one turn of the loop, each of up to 64 KiB.
   static let readsPerTurn = 16
 

@@ -1,7 +1,7 @@
 import MeshPrimitives
 
 /// What is configured beyond HTTP's own rules for the heads of requests.
-extension ServerConnection {
+extension HTTP1ServerConnection {
   /// Applies the settings to a request whose head the parser has accepted. `bytes` begins with the head.
   /// - Returns: why the request is refused, if it is.
   @inline(never)
