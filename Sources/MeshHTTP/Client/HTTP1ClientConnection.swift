@@ -1,52 +1,9 @@
 import MeshIO
 import MeshPrimitives
 
-/// What is the same for all connections to one cluster.
-public struct ClientConnectionSettings: Sendable {
-  public var limits = HTTP1Limits()
-  /// From `connect` to an established connection (`connect_timeout`).
-  public var connectTimeout: Nanoseconds = .seconds(5)
-  /// An unused connection is closed after this time; nil: never. An upstream that announces a shorter time by
-  /// `Keep-Alive: timeout=` is believed.
-  public var idleTimeout: Nanoseconds?
-  /// A connection of this age takes no further request and closes when it is idle (`max_connection_duration`); nil: no
-  /// limit.
-  public var maximumDuration: Nanoseconds?
-  /// Requests sent over one connection (`max_requests_per_connection`); 0: unlimited.
-  public var maximumRequests: UInt32 = 0
-  /// Unsent request bytes at which the stream is told to stop (`per_connection_buffer_limit_bytes`).
-  public var highWatermark = 1024 * 1024
-  /// Interim responses passed on for one request; one more is a protocol error.
-  public var maximumInformational = 16
-  /// How a request's head is written (`header_key_format`, `send_fully_qualified_url`).
-  public var style = HTTP1HeadStyle()
-  /// The spelling of a response's field names is kept for the client; nil: not.
-  public var spelling: HeaderSpelling.Rules?
-
-  public init() {}
-}
-
-/// Who keeps client connections: the pool. Called on the loop's thread.
-public protocol ClientConnectionOwner: AnyObject {
-  func connectionEstablished(_ connection: HTTP1ClientConnection)
-  /// No connection came about. `errno` is the kernel's reason, 0 for a timeout. `connectionClosed` follows.
-  func connectionFailed(_ connection: HTTP1ClientConnection, _ reason: StreamResetReason, errno: Int32)
-  /// A request is done and another may follow.
-  func connectionIdle(_ connection: HTTP1ClientConnection)
-  /// The connection is gone. The last call (also after `connectionFailed`).
-  func connectionClosed(_ connection: HTTP1ClientConnection, _ reason: HTTP1ClientConnection.CloseReason)
-  /// Bytes that crossed the wire, for statistics.
-  func connectionTransferred(received: Int, sent: Int)
-}
-
 /// One HTTP/1.1 connection to an upstream: sends one request at a time, reads its response.
-public final class HTTP1ClientConnection: IOHandler, Flushable, TimerTarget {
-  public enum CloseReason: UInt8, Sendable {
-    case remote, local, idleTimeout, maximumRequests, maximumDuration, protocolError
-    /// The peer had said that its response is the last (`connection: close`).
-    case announced
-  }
-  enum Phase: UInt8 { case connecting, idle, busy, closed }
+public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHandler, Flushable, TimerTarget {
+  enum Phase: UInt8 { case idle, busy, closed }
 
   public let loop: EventLoop
   public let settings: ClientConnectionSettings
@@ -68,13 +25,10 @@ public final class HTTP1ClientConnection: IOHandler, Flushable, TimerTarget {
   private let timer: Timer
   private var idleSince: MonotonicTime = .never
   private var idleLimit: Nanoseconds?
-  /// When `connect` was called.
-  public let openedAt: MonotonicTime
   /// From when on it takes no further request.
   private var expiresAt = MonotonicTime.never
-  /// The other end.
-  public let address: SocketAddress
-  private var phase = Phase.connecting
+  public let info: UpstreamConnectionInfo
+  private var phase = Phase.idle
   private var method = HTTPMethod.get
   private var requestFraming = BodyFraming.none
   private var requestDone = false
@@ -92,12 +46,6 @@ public final class HTTP1ClientConnection: IOHandler, Flushable, TimerTarget {
   public private(set) var requestBytesSent = 0
   /// Bytes that came since the current request was begun.
   public private(set) var responseBytesReceived = 0
-  /// This end of the connection, once it is established.
-  public private(set) var localAddress: SocketAddress?
-  /// When the connection was established; `.never` before.
-  public private(set) var establishedAt: MonotonicTime = .never
-  /// Unique in this process, if whoever opens connections gives them one; 0 otherwise.
-  public var identifier: UInt64 = 0
   private var requestFieldBytes: UInt32 = 0
   private var responseFieldBytes: UInt32 = 0
 
@@ -108,44 +56,47 @@ public final class HTTP1ClientConnection: IOHandler, Flushable, TimerTarget {
       headerSent: requestFieldBytes)
   }
 
-  /// - Parameters:
-  ///   - descriptor: a connecting non-blocking socket; this owns it from now on.
-  ///   - address: what it connects to.
+  /// - Parameter transport: an established connection; from `start` on its events come here.
   public init(
-    loop: EventLoop, descriptor: Int32, address: SocketAddress, settings: ClientConnectionSettings,
+    loop: EventLoop, transport: consuming Transport, info: UpstreamConnectionInfo, settings: ClientConnectionSettings,
     headerMaps: HeaderMapPool, owner: any ClientConnectionOwner
   ) {
     self.loop = loop
-    self.address = address
+    self.transport = transport
+    self.info = info
     self.settings = settings
     self.headerMaps = headerMaps
     self.owner = owner
-    transport = Transport(descriptor: descriptor, isWritable: false)
     parser = HTTP1ResponseParser(limits: settings.limits)
     body = HTTP1BodyDecoder(framing: .none, limits: settings.limits)
     idleLimit = settings.idleTimeout
     timer = Timer(loop)
-    openedAt = loop.now
   }
 
-  /// Waits for the connection to be established. Call once, after the owner has stored this.
   public func start() throws(SystemError) {
     timer.aim(at: self)
-    try loop.register(transport.descriptor, self)
-    timer.arm(at: loop.now + settings.connectTimeout)
+    try loop.take(over: transport.descriptor, self)
+    // Counted from here, as in Envoy.
+    if let duration = settings.maximumDuration { expiresAt = loop.now + duration }
+    becomeIdle()
+    if transport.isReadable { scheduleFlush() }
   }
 
   public var isClosed: Bool { phase == .closed }
   /// Whether a request was in flight when the connection closed.
   public private(set) var wasBusy = false
-  /// Whether the connection closed before it was established.
-  public private(set) var wasConnecting = false
-  public var isReused: Bool { requestCount > 1 }
+  public var isOnReusedConnection: Bool { requestCount > 1 }
+  public var connection: UpstreamConnectionInfo { info }
+  public var protocolVersion: HTTPVersion { .http11 }
+  public var capacity: Int { phase == .idle ? 1 : 0 }
+  public var activeRequests: Int { phase == .busy ? 1 : 0 }
 
   // MARK: Requests
 
   /// Sends a request's head. The connection must be idle. The response goes to `receiver`, until it ends or `cancel`.
-  public func send(_ headers: HeaderMap, method: HTTPMethod, endStream: Bool, receiver: any ResponseReceiver) {
+  public func send(
+    _ headers: HeaderMap, method: HTTPMethod, endStream: Bool, receiver: any ResponseReceiver
+  ) -> any RequestSender {
     phase = .busy
     requestCount &+= 1
     self.receiver = receiver
@@ -172,6 +123,7 @@ public final class HTTP1ClientConnection: IOHandler, Flushable, TimerTarget {
       truncatingIfNeeded: HTTP1Encoder.requestHead(
         headers, framing: requestFraming, style: settings.style, into: &transport.output, pool: loop.bufferPool))
     scheduleFlush()
+    return self
   }
 
   public func sendData(_ bytes: Bytes, endStream: Bool) {
@@ -217,7 +169,7 @@ public final class HTTP1ClientConnection: IOHandler, Flushable, TimerTarget {
   /// Closes as soon as no request is in flight.
   public func drain() {
     keepAlive = false
-    if phase == .idle || phase == .connecting { close(.local) }
+    if phase == .idle { close(.local) }
   }
 
   private func finishRequest(trailers: HeaderMap?) {
@@ -254,9 +206,6 @@ public final class HTTP1ClientConnection: IOHandler, Flushable, TimerTarget {
 
   public func ready(_ events: IOEvents) {
     guard phase != .closed else { return }
-    if phase == .connecting {
-      guard establish(events) else { return }
-    }
     transport.note(events)
     if transport.isWritable, !transport.output.isEmpty { writeOut() }
     if phase != .closed, transport.isReadable { read() }
@@ -270,41 +219,19 @@ public final class HTTP1ClientConnection: IOHandler, Flushable, TimerTarget {
 
   public func flush() {
     isFlushScheduled = false
-    guard phase != .closed, phase != .connecting else { return }
+    guard phase != .closed else { return }
     writeOut()
     if phase != .closed, transport.isReadable || !input.isEmpty { read() }
   }
 
   public func timerFired(_ tag: UInt8) {
     switch phase {
-    case .connecting:
-      owner.connectionFailed(self, .connectionTimeout, errno: 0)
-      close(.local)
     case .idle:
       if loop.now >= expiresAt { return close(.maximumDuration) }
       let idleEnd = idleLimit.map { idleSince + $0 } ?? .never
       loop.now >= idleEnd ? close(.idleTimeout) : timer.arm(at: min(idleEnd, expiresAt))
     case .busy, .closed: break
     }
-  }
-
-  private func establish(_ events: IOEvents) -> Bool {
-    if !events.isDisjoint(with: [.error, .hangup]) {
-      let code = Socket.connectError(transport.descriptor)
-      owner.connectionFailed(self, .remoteConnectionFailure, errno: code)
-      close(.local)
-      return false
-    }
-    guard events.contains(.writable) else { return false }
-    // Counted from here, as in Envoy.
-    if let duration = settings.maximumDuration { expiresAt = loop.now + duration }
-    becomeIdle()
-    transport.connected()
-    // Our end of a Unix socket has no name.
-    if !address.isUnix { localAddress = Socket.localAddress(transport.descriptor) }
-    establishedAt = loop.now
-    owner.connectionEstablished(self)
-    return phase != .closed
   }
 
   private func writeOut() {
@@ -499,7 +426,7 @@ public final class HTTP1ClientConnection: IOHandler, Flushable, TimerTarget {
   private func release() {
     isReleasePending = false
     guard input.isEmpty else { return protocolError("http1.unsolicited_response") }
-    owner.connectionIdle(self)
+    owner.connectionHasRoom(self)
   }
 
   private func protocolError(_ detail: StaticString) { reset(.protocolError, detail, .protocolError) }
@@ -518,17 +445,16 @@ public final class HTTP1ClientConnection: IOHandler, Flushable, TimerTarget {
     reset(.connectionTermination, "", .remote)
   }
 
-  private func reset(_ reason: StreamResetReason, _ detail: StaticString, _ close: CloseReason) {
+  private func reset(_ reason: StreamResetReason, _ detail: StaticString, _ close: ClientCloseReason) {
     let stream = receiver
     receiver = nil
     self.close(close)
     stream?.responseReset(reason, detail: detail)
   }
 
-  private func close(_ reason: CloseReason) {
+  private func close(_ reason: ClientCloseReason) {
     guard phase != .closed else { return }
     wasBusy = phase == .busy
-    wasConnecting = phase == .connecting
     phase = .closed
     timer.disarm()
     transport.close(loop)

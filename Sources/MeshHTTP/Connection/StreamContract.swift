@@ -1,5 +1,19 @@
 import MeshPrimitives
 
+/// The version of HTTP that a message came by.
+public enum HTTPVersion: UInt8, Sendable {
+  case http10, http11, http2
+
+  /// As in `%PROTOCOL%`.
+  public var text: StaticString {
+    switch self {
+    case .http10: "HTTP/1.0"
+    case .http11: "HTTP/1.1"
+    case .http2: "HTTP/2"
+    }
+  }
+}
+
 /// What a codec says of a request once its head is complete. Which wire carried it does not matter from here on.
 public struct RequestStart {
   public var method: HTTPMethod
@@ -9,8 +23,8 @@ public struct RequestStart {
   public var asksForUpgrade: Bool
   /// The request has no body and no trailers.
   public var endStream: Bool
-  /// The request came by HTTP/1.0.
-  public var isHTTP10 = false
+  /// How the request came.
+  public var version = HTTPVersion.http11
   /// The target is a whole URL (RFC 9112 §3.2.2); its parts are in `:scheme`, `host` and `:path`.
   public var isAbsoluteTarget = false
 
@@ -154,4 +168,27 @@ public protocol ResponseReceiver: AnyObject {
   /// The upstream does not read as fast as the request is written.
   func requestBlocked()
   func requestUnblocked()
+}
+
+/// The codec's side of a request to an upstream: what a stream calls. Order: data*, trailers?; the call with `endStream`
+/// (or `sendTrailers`) is the last. The response goes to the `ResponseReceiver` until it ends, is reset, or `cancel`.
+public protocol RequestSender: AnyObject {
+  /// `bytes` is copied or written before the call returns.
+  func sendData(_ bytes: Bytes, endStream: Bool)
+  func sendTrailers(_ trailers: HeaderMap)
+  /// Stops or resumes the delivery of the response's body. Calls nest.
+  func pauseResponse(_ pause: Bool)
+  /// The receiver wants nothing more. On HTTP/1.1 an exchange that is not complete ends the connection; on HTTP/2 only
+  /// the stream.
+  func cancel()
+  /// The connection that carries it.
+  var connection: UpstreamConnectionInfo { get }
+  /// The connection has carried other requests before this one, so that it may have been dead already.
+  var isOnReusedConnection: Bool { get }
+  /// Bytes of the request that the kernel has taken; 0 means that the upstream cannot have seen any of it.
+  var requestBytesSent: Int { get }
+  /// Bytes that have come of the response.
+  var responseBytesReceived: Int { get }
+  /// What has crossed the wire for the request and its response.
+  var wire: WireBytes { get }
 }

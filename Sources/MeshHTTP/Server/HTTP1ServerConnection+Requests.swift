@@ -104,7 +104,7 @@ extension HTTP1ServerConnection {
   private func refuse(_ headers: HeaderMap, _ error: HTTP1Error, _ count: Int) -> Int {
     beginRefusal()
     wire.received = UInt64(count)
-    handler.refuse(self, headers, error)
+    handler.refuse(self, info, headers, status: error.status, error.details)
     return count
   }
 
@@ -133,9 +133,9 @@ extension HTTP1ServerConnection {
       method: head.method, expectsContinue: head.expectsContinue && !endStream, asksForUpgrade: head.upgrade,
       endStream: endStream)
     isHTTP10 = head.minorVersion == 0
-    start.isHTTP10 = isHTTP10
+    if isHTTP10 { start.version = .http10 }
     start.isAbsoluteTarget = head.targetForm == .absolute
-    handler.openStream(self, headers, start)
+    handler.openStream(self, info, headers, start)
   }
 
   public func attach(_ stream: any RequestReceiver) { receiver = stream }

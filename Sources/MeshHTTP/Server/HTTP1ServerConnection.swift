@@ -1,81 +1,9 @@
 import MeshIO
 import MeshPrimitives
 
-/// What is the same for all connections of one connection manager. Immutable; shared by workers.
-public struct ServerConnectionSettings: Sendable {
-  public var limits = HTTP1Limits()
-  /// A connection without a request is closed after this time (`common_http_protocol_options.idle_timeout`); nil: never.
-  public var idleTimeout: Nanoseconds? = .seconds(3600)
-  /// From the first byte of a request to the end of its head (`request_headers_timeout`); nil: unbounded.
-  public var headersTimeout: Nanoseconds?
-  /// How long a closed connection waits for the peer to take the last response (`delayed_close_timeout`); nil: not at all.
-  public var delayedCloseTimeout: Nanoseconds? = .seconds(1)
-  /// After this age the next response says `connection: close` (`max_connection_duration`); nil: never.
-  public var maximumDuration: Nanoseconds?
-  /// Whether a connection that has reached `maximumDuration` waits for one more request, however long that takes
-  /// (`http1_safe_max_connection_duration`), instead of closing after `drainTimeout`.
-  public var waitsForLastRequest = false
-  /// How long the client may take for the next byte of a response that is ready (`stream_flush_timeout`); nil: unbounded.
-  public var flushTimeout: Nanoseconds? = .seconds(300)
-  /// A connection that is to end and is idle may still send one request within this time (`drain_timeout`).
-  public var drainTimeout: Nanoseconds = .seconds(5)
-  /// Requests served by one connection (`max_requests_per_connection`); 0: unlimited.
-  public var maximumRequests: UInt32 = 0
-  /// Unsent response bytes at which the stream is told to stop (`per_connection_buffer_limit_bytes`).
-  public var highWatermark = 1024 * 1024
-
-  /// What happens to a request's fields whose names have an underscore.
-  public enum Underscores: UInt8, Sendable { case keep, drop, refuse }
-  /// `headers_with_underscores_action`.
-  public var underscores = Underscores.keep
-  /// Requests by HTTP/1.0 are served (`accept_http_10`).
-  public var acceptsHTTP10 = false
-  /// The host of an HTTP/1.0 request that names none (`default_host_for_http_10`); empty: it is refused.
-  public var defaultHost: [UInt8] = []
-  /// How the names of a response's fields are written.
-  public var names = HeaderNameStyle.lowercase
-  /// The spelling of a request's field names is kept for the upstream; nil: not.
-  public var spelling: HeaderSpelling.Rules?
-
-  public init() {}
-}
-
-/// Who takes the requests of a server connection. Called on the loop's thread.
-public protocol ServerConnectionHandler: AnyObject {
-  /// A complete head arrived. The map now belongs to the handler, which attaches a stream to the connection before it
-  /// lets the stream begin.
-  func openStream(_ connection: HTTP1ServerConnection, _ headers: HeaderMap, _ start: RequestStart)
-  /// The bytes are no HTTP that we accept. The handler answers through the connection as for a stream; the connection
-  /// closes after the answer.
-  func refuse(_ connection: HTTP1ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error)
-  /// The head did not arrive within `request_headers_timeout`. Answers as `refuse` does.
-  func headersTimedOut(_ connection: HTTP1ServerConnection, _ headers: HeaderMap)
-  /// The connection is gone. The last call.
-  func connectionClosed(_ connection: HTTP1ServerConnection, _ reason: HTTP1ServerConnection.CloseReason)
-  /// The connection is to end because of its age or of how much it has served. Once for a connection.
-  func reached(_ limit: HTTP1ServerConnection.Limit)
-  /// Bytes that crossed the wire, for statistics.
-  func connectionTransferred(received: Int, sent: Int)
-  /// So many fields of a request or its trailers were left out for the underscores in their names.
-  func droppedFields(_ count: Int)
-  /// A request is refused for an underscore in the name of a field or trailer.
-  func refusedField()
-}
-
-extension ServerConnectionHandler {
-  public func droppedFields(_ count: Int) {}
-  public func refusedField() {}
-}
-
 /// One HTTP/1.1 connection from a client (RFC 9112): reads requests one after the other, hands each to a stream, writes
 /// the responses in order. An idle connection owns no buffer.
-public final class HTTP1ServerConnection: IOHandler, Flushable, TimerTarget, ResponseSender {
-  /// Why a connection ended, for statistics.
-  public enum CloseReason: UInt8, Sendable { case remote, local, idleTimeout, protocolError }
-
-  /// `max_connection_duration`, `max_requests_per_connection`.
-  public enum Limit: UInt8, Sendable { case duration, requests }
-
+public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable, TimerTarget, ResponseSender {
   enum Phase: UInt8 {
     case idle  // between requests
     case head  // a part of a head is here
@@ -132,9 +60,9 @@ public final class HTTP1ServerConnection: IOHandler, Flushable, TimerTarget, Res
   /// The response is complete and the connection's last: once the kernel has it, our direction ends.
   var endsAfterFlush = false
 
-  /// - Parameter descriptor: an accepted, non-blocking socket; this owns it from now on.
+  /// - Parameter transport: an established connection; from `start` on its events come here.
   public init(
-    loop: EventLoop, descriptor: Int32, settings: ServerConnectionSettings, headerMaps: HeaderMapPool,
+    loop: EventLoop, transport: consuming Transport, settings: ServerConnectionSettings, headerMaps: HeaderMapPool,
     handler: any ServerConnectionHandler, info: ConnectionInfo
   ) {
     self.loop = loop
@@ -142,7 +70,7 @@ public final class HTTP1ServerConnection: IOHandler, Flushable, TimerTarget, Res
     self.headerMaps = headerMaps
     self.handler = handler
     self.info = info
-    transport = Transport(descriptor: descriptor, isWritable: true)
+    self.transport = transport
     parser = HTTP1RequestParser(limits: settings.limits, acceptsHTTP10: settings.acceptsHTTP10)
     body = HTTP1BodyDecoder(framing: .none, limits: settings.limits)
     hasRequestRules = settings.underscores != .keep || settings.spelling != nil
@@ -154,13 +82,16 @@ public final class HTTP1ServerConnection: IOHandler, Flushable, TimerTarget, Res
   /// Begins to serve. Call once, after the owner has stored the connection.
   public func start() throws(SystemError) {
     timer.aim(at: self)
-    try loop.register(transport.descriptor, self)
+    try loop.take(over: transport.descriptor, self)
     becomeIdle()
+    // What an earlier owner of the transport has left unread.
+    if transport.isReadable { scheduleFlush() }
   }
 
   /// Whether a request was in flight when the connection closed.
   public private(set) var hadRequest = false
   public var isClosed: Bool { phase == .closed }
+  public var protocolVersion: HTTPVersion { .http11 }
   /// Between requests: nothing in flight, nothing half received.
   public var isIdle: Bool { phase == .idle && transport.output.isEmpty && input.isEmpty }
 
@@ -202,7 +133,7 @@ public final class HTTP1ServerConnection: IOHandler, Flushable, TimerTarget, Res
       endWhenOld(now)
       guard let limit = settings.headersTimeout, now >= phaseStartedAt + limit else { return armHead() }
       beginRefusal()
-      handler.headersTimedOut(self, headerMaps.take())
+      handler.headersTimedOut(self, info, headerMaps.take())
     case .lingering: close(.local)
     case .body, .response:
       // What the stream itself may take is not the connection's to know.
@@ -216,7 +147,7 @@ public final class HTTP1ServerConnection: IOHandler, Flushable, TimerTarget, Res
   /// The next response is the connection's last; without a request it closes after `patience`. A request that is on its
   /// way when the decision falls is so answered, not lost.
   /// - Parameter patience: nil for the settings' `drainTimeout`.
-  public func drain(idleFor patience: Nanoseconds? = nil) {
+  public func drain(idleFor patience: Nanoseconds?) {
     beginDraining(patience ?? settings.drainTimeout)
     if phase == .idle { armIdle() }
   }
@@ -331,7 +262,7 @@ public final class HTTP1ServerConnection: IOHandler, Flushable, TimerTarget, Res
   }
 
   /// Closes now. The stream in flight, if any, is told that its client is gone.
-  public func close(_ reason: CloseReason, reset: Bool = false) {
+  public func close(_ reason: ServerCloseReason, reset: Bool) {
     guard phase != .closed else { return }
     hadRequest = receiver != nil
     phase = .closed

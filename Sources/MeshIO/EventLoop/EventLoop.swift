@@ -105,6 +105,13 @@ public final class EventLoop {
     slots[index].handler = handler
   }
 
+  /// From now on events of a connected socket go to `handler`: registers the descriptor if it is not, and otherwise takes
+  /// it over from whoever had it. What the kernel has reported already is not reported again.
+  public func take(over fd: Int32, _ handler: any IOHandler) throws(SystemError) {
+    guard let index = known(fd) else { return try register(fd, handler) }
+    slots[index].handler = handler
+  }
+
   /// Changes what a registered descriptor is watched for. An edge-triggered descriptor that is ready is reported again.
   public func modify(_ fd: Int32, interest: IOInterest) throws(SystemError) {
     guard let index = known(fd) else { throw SystemError("epoll_ctl", errno: 2, "modify descriptor \(fd)") }

@@ -24,6 +24,9 @@ public struct Transport: ~Copyable {
     isReadable = false
   }
 
+  /// This end's address; nil if it has none. A system call.
+  public var localAddress: SocketAddress? { Socket.localAddress(descriptor) }
+
   public var isOpen: Bool {
     @inline(__always) get { descriptor >= 0 }
   }
@@ -35,9 +38,6 @@ public struct Transport: ~Copyable {
     if !events.isDisjoint(with: [.peerClosed, .hangup, .error]) { peerClosed = true }
     if events.contains(.writable) { isWritable = true }
   }
-
-  /// A connection attempt has succeeded.
-  public mutating func connected() { isWritable = true }
 
   /// Reads once. Returns the bytes read, 0 at the end of the stream, or a negative errno; `-EAGAIN` clears `isReadable`.
   /// A short read means that the kernel's buffer is empty, which saves the read that would only say so.

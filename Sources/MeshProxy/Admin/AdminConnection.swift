@@ -22,8 +22,8 @@ final class AdminConnection: ServerConnectionHandler, TimerTarget {
 
   func start(_ accepted: Accepted, identifier: UInt64) throws(SystemError) {
     let http = HTTP1ServerConnection(
-      loop: server.loop, descriptor: accepted.fd, settings: server.limits.connection, headerMaps: server.headerMaps,
-      handler: self,
+      loop: server.loop, transport: Transport(descriptor: accepted.fd, isWritable: true),
+      settings: server.limits.connection, headerMaps: server.headerMaps, handler: self,
       info: ConnectionInfo(
         remoteAddress: accepted.peer.isUnix ? server.address : accepted.peer.unmapped, localAddress: server.address,
         identifier: identifier))
@@ -50,34 +50,41 @@ final class AdminConnection: ServerConnectionHandler, TimerTarget {
 
   // MARK: ServerConnectionHandler
 
-  func reached(_ limit: HTTP1ServerConnection.Limit) {}
+  func reached(_ limit: ServerConnectionLimit) {}
 
-  func openStream(_ connection: HTTP1ServerConnection, _ headers: HeaderMap, _ start: RequestStart) {
-    let stream = AdminStream(server, connection)
+  func openStream(
+    _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ start: RequestStart
+  ) {
+    guard let http else { return }
+    let stream = AdminStream(server, http)
     self.stream = stream
-    connection.attach(stream)
+    sender.attach(stream)
     stream.begin(headers, start)
     if let deadline = stream.bodyDeadline { timer?.arm(at: min(deadline, server.loop.now + server.limits.stall)) }
   }
 
-  func refuse(_ connection: HTTP1ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error) {
+  func refuse(
+    _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, status: Int,
+    _ details: StaticString
+  ) {
     server.headerMaps.recycle(headers)
-    refuse(connection, status: error.status)
+    refuse(sender, status: status)
   }
 
-  func headersTimedOut(_ connection: HTTP1ServerConnection, _ headers: HeaderMap) {
+  func headersTimedOut(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap) {
     server.headerMaps.recycle(headers)
-    refuse(connection, status: 408)
+    refuse(sender, status: 408)
   }
 
-  private func refuse(_ connection: HTTP1ServerConnection, status: Int) {
-    let stream = AdminStream(server, connection)
+  private func refuse(_ sender: any ResponseSender, status: Int) {
+    guard let http else { return }
+    let stream = AdminStream(server, http)
     self.stream = stream
-    connection.attach(stream)
+    sender.attach(stream)
     stream.refuse(status: status)
   }
 
-  func connectionClosed(_ connection: HTTP1ServerConnection, _ reason: HTTP1ServerConnection.CloseReason) {
+  func connectionClosed(_ connection: any ServerConnection, _ reason: ServerCloseReason) {
     timer = nil
     stream = nil
     server.closed(self)

@@ -32,7 +32,9 @@ extension SnapshotBuilder {
     let configuration = ClusterConfiguration(
       name: cluster.name, statName: statName, discovery: discovery, dns: dns,
       endpoints: endpoints(cluster, discovery, path), balancing: balancing(cluster, path),
-      connection: connection, pool: pool(cluster, path, defaults), limits: limits(cluster),
+      connection: connection, pool: pool(cluster, path, defaults),
+      connectTimeout: cluster.hasConnectTimeout ? Nanoseconds(cluster.connectTimeout) : .seconds(5),
+      limits: limits(cluster),
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
       metadata: cluster.hasMetadata ? cluster.metadata : nil,
       fingerprint: ((try? cluster.serializedBytes()) ?? []) + defaults.fingerprint)
@@ -69,7 +71,6 @@ extension SnapshotBuilder {
 
   /// Times and sizes, for every HTTP version.
   private func limit(_ connection: inout ClientConnectionSettings, _ cluster: Cluster, _ common: HttpProtocolOptions) {
-    if cluster.hasConnectTimeout { connection.connectTimeout = Nanoseconds(cluster.connectTimeout) }
     // Shorter than any common server's own: a pooled connection should end on our side, never under a request.
     connection.idleTimeout = .seconds(3)
     if cluster.hasPerConnectionBufferLimitBytes {

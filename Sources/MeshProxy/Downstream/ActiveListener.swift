@@ -14,7 +14,7 @@ final class ActiveListener: ServerConnectionHandler {
   private let sockets: [ListeningSocket]
   /// What the loop knows of the sockets, while connections are accepted.
   private var acceptors: [Acceptor] = []
-  private var connections: [HTTP1ServerConnection] = []
+  private var connections: [any ServerConnection] = []
   private var isAccepting = false
   /// Accepting stopped for want of descriptors or memory; see `resumeAccepting`.
   private var isStarved = false
@@ -162,7 +162,8 @@ final class ActiveListener: ServerConnectionHandler {
     let info = ConnectionInfo(
       remoteAddress: remote, localAddress: local, identifier: worker.nextConnectionIdentifier())
     let connection = HTTP1ServerConnection(
-      loop: worker.loop, descriptor: accepted.fd, settings: configuration.manager.connection,
+      loop: worker.loop, transport: Transport(descriptor: accepted.fd, isWritable: true),
+      settings: configuration.manager.connection,
       headerMaps: worker.headerMaps, handler: self, info: info)
     connection.listIndex = connections.count
     connections.append(connection)
@@ -177,21 +178,24 @@ final class ActiveListener: ServerConnectionHandler {
 
   // MARK: ServerConnectionHandler
 
-  func openStream(_ connection: HTTP1ServerConnection, _ headers: HeaderMap, _ start: RequestStart) {
-    manager.open(connection, connection.info, headers, start)
-  }
+  func openStream(
+    _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ start: RequestStart
+  ) { manager.open(sender, connection, headers, start) }
 
-  func refuse(_ connection: HTTP1ServerConnection, _ headers: HeaderMap, _ error: HTTP1Error) {
+  func refuse(
+    _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, status: Int,
+    _ details: StaticString
+  ) {
     manager.stats.add(.connectionProtocolError)
-    manager.refuse(connection, connection.info, headers, .codecError(status: error.status, error.details))
+    manager.refuse(sender, connection, headers, .codecError(status: status, details))
   }
 
-  func headersTimedOut(_ connection: HTTP1ServerConnection, _ headers: HeaderMap) {
+  func headersTimedOut(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap) {
     manager.stats.add(.requestHeaderTimeout)
-    manager.refuse(connection, connection.info, headers, .headersTimeout)
+    manager.refuse(sender, connection, headers, .headersTimeout)
   }
 
-  func reached(_ limit: HTTP1ServerConnection.Limit) {
+  func reached(_ limit: ServerConnectionLimit) {
     manager.stats.add(limit == .duration ? .connectionMaximumDuration : .connectionMaximumRequests)
   }
 
@@ -204,7 +208,7 @@ final class ActiveListener: ServerConnectionHandler {
     if sent > 0 { manager.stats.add(.connectionSentBytes, Int64(sent)) }
   }
 
-  func connectionClosed(_ connection: HTTP1ServerConnection, _ reason: HTTP1ServerConnection.CloseReason) {
+  func connectionClosed(_ connection: any ServerConnection, _ reason: ServerCloseReason) {
     let last = connections.count - 1
     let index = connection.listIndex
     if index < last {

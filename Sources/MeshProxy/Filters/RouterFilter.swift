@@ -24,7 +24,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private(set) var configuration = Configuration()
   private(set) var cluster: ActiveCluster?
   private var endpoint: ActiveEndpoint?
-  private var connection: HTTP1ClientConnection?
+  /// The request on its way to the endpoint.
+  private var upstream: (any RequestSender)?
   private var ticket: ConnectionPool.Ticket?
   private var timeout = Nanoseconds.zero
   /// Bounds one attempt, from its connection to the end of its response.
@@ -201,37 +202,38 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     stream.info.beginAttempt(endpoint.endpoint, now)
     if preparesAttempts { RequestRewrite.prepareAttempt(stream.requestHeaders, of: stream, endpoint.endpoint) }
     endpoint.stats.add(.requestActive)
-    let pool = endpoint.pool(priority, downstream: stream.info.connectionIdentifier)
+    let pool = endpoint.pool(priority, stream.start.version, downstream: stream.info.connectionIdentifier)
     ticket = pool.acquire(self, fresh: fresh)
   }
 
-  func poolReady(_ connection: HTTP1ClientConnection) {
+  func poolReady(_ connection: any ClientConnection) {
     guard let stream else { return }
     ticket = nil
-    self.connection = connection
     cluster?.stats.add(.requestTotal)
     endpoint?.stats.add(.requestTotal)
     if let scopes { scopes.add(.requestTotal, lane: stream.worker.index) }
     let now = stream.worker.loop.now
-    stream.info.beginExchange(connection, now)
-    if cluster?.isLogical == true { noteAddress(of: connection, stream) }
+    stream.info.beginExchange(connection.info, now)
+    if cluster?.isLogical == true { noteAddress(of: connection.info, stream) }
     let endsWithHeaders = requestEnded && pendingBody.isEmpty && pendingTrailers == nil
-    connection.send(stream.requestHeaders, method: stream.start.method, endStream: endsWithHeaders, receiver: self)
-    if isResponsePaused { connection.pauseResponse(true) }
+    let upstream = connection.send(
+      stream.requestHeaders, method: stream.start.method, endStream: endsWithHeaders, receiver: self)
+    self.upstream = upstream
+    if isResponsePaused { upstream.pauseResponse(true) }
     if let attemptTimeout { startAttemptTimer(stream, attemptTimeout) }
-    if endsWithHeaders { stream.info.upstreamTiming.requestSentAt = now } else { sendPending(stream, connection) }
+    if endsWithHeaders { stream.info.upstreamTiming.requestSentAt = now } else { sendPending(stream, upstream) }
   }
 
   @inline(never)
-  private func sendPending(_ stream: Stream, _ connection: HTTP1ClientConnection) {
+  private func sendPending(_ stream: Stream, _ upstream: any RequestSender) {
     let trailers = pendingTrailers
     pendingTrailers = nil
     if !pendingBody.isEmpty || (requestEnded && trailers == nil) {
-      connection.sendData(pendingBody.bytes, endStream: requestEnded && trailers == nil)
+      upstream.sendData(pendingBody.bytes, endStream: requestEnded && trailers == nil)
       if requestEnded, trailers == nil { stream.info.upstreamTiming.requestSentAt = stream.worker.loop.now }
       pendingBody.clear(stream.worker.loop.bufferPool)
     }
-    if let trailers { send(trailers, on: connection, stream) }
+    if let trailers { send(trailers, on: upstream, stream) }
     if isRequestPaused {
       isRequestPaused = false
       stream.pauseRequest(false)
@@ -260,8 +262,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     requestEnded = endStream
     hasBody = true
     if !shadows.isEmpty { for shadow in shadows { shadow.data(bytes, endStream: endStream) } }
-    if let connection {
-      connection.sendData(bytes, endStream: endStream)
+    if let upstream {
+      upstream.sendData(bytes, endStream: endStream)
       if endStream { stream.info.upstreamTiming.requestSentAt = stream.worker.loop.now }
     } else if ticket != nil {
       pendingBody.append(bytes, stream.worker.loop.bufferPool)
@@ -277,12 +279,12 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard let stream else { return }
     requestEnded = true
     for shadow in shadows { shadow.trailers(trailers) }
-    if let connection { send(trailers, on: connection, stream) } else if ticket != nil { pendingTrailers = trailers }
+    if let upstream { send(trailers, on: upstream, stream) } else if ticket != nil { pendingTrailers = trailers }
     startResponseTimer(stream)
   }
 
-  private func send(_ trailers: HeaderMap, on connection: HTTP1ClientConnection, _ stream: Stream) {
-    connection.sendTrailers(trailers)
+  private func send(_ trailers: HeaderMap, on upstream: any RequestSender, _ stream: Stream) {
+    upstream.sendTrailers(trailers)
     stream.info.upstreamTiming.requestSentAt = stream.worker.loop.now
     stream.worker.headerMaps.recycle(trailers)
   }
@@ -341,8 +343,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   func responseReset(_ reason: StreamResetReason, detail: StaticString) {
-    guard let stream, let cluster, let lost = connection else { return }
-    connection = nil
+    guard let stream, let cluster, let lost = upstream else { return }
+    upstream = nil
     stream.info.endExchange(lost)
     endpoint?.stats.add(.requestError)
     releaseEndpoint()
@@ -369,15 +371,17 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   /// The endpoint's address may have changed since this connection was made.
   @inline(never)
-  private func noteAddress(of connection: HTTP1ClientConnection, _ stream: Stream) {
+  private func noteAddress(of connection: UpstreamConnectionInfo, _ stream: Stream) {
     guard let endpoint = endpoint?.endpoint, endpoint.address != connection.address else { return }
     stream.info.endpoint = Endpoint(
       address: connection.address, hostname: endpoint.hostname, metadata: endpoint.metadata,
       localityMetadata: endpoint.localityMetadata, stats: endpoint.stats)
   }
 
-  private func mayReplay(_ lost: HTTP1ClientConnection, _ reason: StreamResetReason, _ method: HTTPMethod) -> Bool {
-    guard reason == .connectionTermination, lost.isReused, !retried, !hasBody, lost.responseBytesReceived == 0 else {
+  private func mayReplay(_ lost: any RequestSender, _ reason: StreamResetReason, _ method: HTTPMethod) -> Bool {
+    guard reason == .connectionTermination, lost.isOnReusedConnection, !retried, !hasBody,
+      lost.responseBytesReceived == 0
+    else {
       return false
     }
     return lost.requestBytesSent == 0 || method.isIdempotent
@@ -387,12 +391,12 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private func exchangeEnded(_ stream: Stream, _ now: MonotonicTime) {
     if let cluster { countTime(now.since(attemptStartedAt).rawValue / 1000, stream, cluster) }
     releaseEndpoint()
-    guard let connection else { return }
-    self.connection = nil
+    guard let upstream else { return }
+    self.upstream = nil
     stream.info.upstreamTiming.responseCompleteAt = now
-    stream.info.endExchange(connection)
+    stream.info.endExchange(upstream)
     // A response that came before the request was complete leaves the connection in the middle of a body.
-    if !requestEnded { connection.cancel() }
+    if !requestEnded { upstream.cancel() }
   }
 
   func responseTimedOut() {
@@ -436,7 +440,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   func pauseResponse(_ pause: Bool) {
     isResponsePaused = pause
     cluster?.stats.add(pause ? .flowControlPaused : .flowControlResumed)
-    connection?.pauseResponse(pause)
+    upstream?.pauseResponse(pause)
   }
 
   // MARK: The end
@@ -447,10 +451,10 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       self.ticket = nil
       ticket.giveUp()
     }
-    if let connection {
-      self.connection = nil
-      stream?.info.endExchange(connection)
-      connection.cancel()
+    if let upstream {
+      self.upstream = nil
+      stream?.info.endExchange(upstream)
+      upstream.cancel()
     }
     releaseEndpoint()
   }
@@ -463,7 +467,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   func destroy() {
-    if connection != nil || ticket != nil || endpoint != nil { abandon() }
+    if upstream != nil || ticket != nil || endpoint != nil { abandon() }
     if !pendingBody.isEmpty, let stream { pendingBody.clear(stream.worker.loop.bufferPool) }
     if pendingTrailers != nil { pendingTrailers = nil }
     if !shadows.isEmpty {

@@ -19,7 +19,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   private let timeout: Nanoseconds
   private var endpoint: ActiveEndpoint?
   private var ticket: ConnectionPool.Ticket?
-  private var connection: HTTP1ClientConnection?
+  private var upstream: (any RequestSender)?
   private var pending = ByteQueue()
   private var pendingTrailers: HeaderMap?
   private var timer: Timer?
@@ -95,8 +95,8 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   func data(_ bytes: Bytes, endStream: Bool) {
     guard !isOver else { return }
     if endStream { complete() }
-    if let connection {
-      connection.sendData(bytes, endStream: endStream)
+    if let upstream {
+      upstream.sendData(bytes, endStream: endStream)
     } else {
       pending.append(bytes, worker.loop.bufferPool)
       if pending.count > limit { abandon() }
@@ -106,7 +106,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   func trailers(_ trailers: HeaderMap) {
     guard !isOver else { return }
     complete()
-    if let connection { return connection.sendTrailers(trailers) }
+    if let upstream { return upstream.sendTrailers(trailers) }
     let copy = worker.headerMaps.take()
     copy.copy(from: trailers)
     pendingTrailers = copy
@@ -126,8 +126,8 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     timer?.disarm()
     ticket?.giveUp()
     ticket = nil
-    let open = connection
-    connection = nil
+    let open = upstream
+    upstream = nil
     open?.cancel()
     if !pending.isEmpty { pending.clear(worker.loop.bufferPool) }
     worker.headerMaps.recycle(headers)
@@ -140,20 +140,21 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
 
   // MARK: PoolClient
 
-  func poolReady(_ connection: HTTP1ClientConnection) {
+  func poolReady(_ connection: any ClientConnection) {
     ticket = nil
-    self.connection = connection
     cluster.stats.add(.requestTotal)
     endpoint?.stats.add(.requestTotal)
     let endsWithData = isRequestComplete && pendingTrailers == nil
-    connection.send(headers, method: method, endStream: endsWithData && pending.isEmpty, receiver: self)
+    let upstream = connection.send(
+      headers, method: method, endStream: endsWithData && pending.isEmpty, receiver: self)
+    self.upstream = upstream
     if !pending.isEmpty {
-      connection.sendData(pending.bytes, endStream: endsWithData)
+      upstream.sendData(pending.bytes, endStream: endsWithData)
       pending.clear(worker.loop.bufferPool)
     }
     if let trailers = pendingTrailers {
       pendingTrailers = nil
-      connection.sendTrailers(trailers)
+      upstream.sendTrailers(trailers)
       worker.headerMaps.recycle(trailers)
     }
   }
@@ -199,12 +200,12 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   private func responseEnded() {
     cluster.requestTime.record(worker.loop.now.since(startedAt).rawValue / 1000)
     // An answer that came before the request was complete leaves the connection in the middle of a body.
-    if isRequestComplete { connection = nil }
+    if isRequestComplete { upstream = nil }
     finish()
   }
 
   func responseReset(_ reason: StreamResetReason, detail: StaticString) {
-    connection = nil
+    upstream = nil
     endpoint?.stats.add(.requestError)
     hasAnswered ? finish() : failed(.upstreamReset(reason, detail))
   }

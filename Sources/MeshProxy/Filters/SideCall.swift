@@ -47,7 +47,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
   private var cluster: ActiveCluster?
   private var endpoint: ActiveEndpoint?
   private var ticket: ConnectionPool.Ticket?
-  private var connection: HTTP1ClientConnection?
+  private var upstream: (any RequestSender)?
   private var timer: Timer?
   private var response: Response?
   private var isCounted = false
@@ -111,8 +111,8 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     timer?.disarm()
     ticket?.giveUp()
     ticket = nil
-    let open = connection
-    connection = nil
+    let open = upstream
+    upstream = nil
     open?.cancel()
     endpoint?.stats.subtract(.requestActive)
     endpoint = nil
@@ -127,16 +127,16 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
   }
 
   private func complete() {
-    connection = nil
+    upstream = nil
     cluster?.stats.add(.requestCompleted)
     if let response { finish(.response(response)) }
   }
 
-  func poolReady(_ connection: HTTP1ClientConnection) {
+  func poolReady(_ connection: any ClientConnection) {
     ticket = nil
-    self.connection = connection
-    connection.send(headers, method: method, endStream: request.body.isEmpty, receiver: self)
-    if !request.body.isEmpty { request.body.withUnsafeBufferPointer { connection.sendData($0, endStream: true) } }
+    let upstream = connection.send(headers, method: method, endStream: request.body.isEmpty, receiver: self)
+    self.upstream = upstream
+    if !request.body.isEmpty { request.body.withUnsafeBufferPointer { upstream.sendData($0, endStream: true) } }
   }
 
   func poolFailed(_ reason: StreamResetReason, _ detail: StaticString) {
@@ -174,7 +174,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
   }
 
   public func responseReset(_ reason: StreamResetReason, detail: StaticString) {
-    connection = nil
+    upstream = nil
     endpoint?.stats.add(.requestError)
     finish(.failure(reason.text.description))
   }

@@ -80,7 +80,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     info.startedAt = now
     info.startedAtWallClock = worker.loop.wallClock
     info.connection = connection
-    if start.isHTTP10 { info.isHTTP10 = true }
+    info.version = start.version
     if start.endStream { info.requestCompleteAt = now }
 
     let configuration = manager.configuration

@@ -4,9 +4,6 @@ import MeshPrimitives
 
 /// When things happened at the upstream, in the last attempt. `.never`: not yet.
 public struct UpstreamTiming: Sendable {
-  /// When `connect` was called for the connection, perhaps long before this stream.
-  public var connectStartedAt: MonotonicTime = .never
-  public var connectedAt: MonotonicTime = .never
   /// The pool gave a connection, and the request's head was written.
   public var connectionReadyAt: MonotonicTime = .never
   /// The last byte of the request was written.
@@ -37,8 +34,7 @@ extension StreamInfo {
     let earlier = earlierAttempts ?? EarlierAttempts()
     earlier.append(endpoint, connection: upstreamConnectionIdentifier)
     earlierAttempts = earlier
-    upstreamConnectionIdentifier = 0
-    upstreamLocalAddress = nil
+    upstreamConnection = nil
     upstreamFailure = nil
     upstreamTiming = UpstreamTiming()
   }
@@ -49,15 +45,12 @@ extension StreamInfo {
 
   /// The pool gave a connection for the attempt.
   @inline(__always)
-  mutating func beginExchange(_ connection: HTTP1ClientConnection, _ now: MonotonicTime) {
-    upstreamLocalAddress = connection.localAddress
-    upstreamConnectionIdentifier = connection.identifier
-    upstreamTiming.connectStartedAt = connection.openedAt
-    upstreamTiming.connectedAt = connection.establishedAt
+  mutating func beginExchange(_ connection: UpstreamConnectionInfo, _ now: MonotonicTime) {
+    upstreamConnection = connection
     upstreamTiming.connectionReadyAt = now
   }
 
   /// The connection is given back or lost: what crossed it for this stream is known.
   @inline(__always)
-  mutating func endExchange(_ connection: HTTP1ClientConnection) { upstreamWire.add(connection.wire) }
+  mutating func endExchange(_ upstream: any RequestSender) { upstreamWire.add(upstream.wire) }
 }

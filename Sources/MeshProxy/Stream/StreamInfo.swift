@@ -52,16 +52,15 @@ public struct StreamInfo {
   public var attempts: UInt32 = 0
   /// The client is one of our own (`internal_address_config`): it may instruct the proxy by `x-envoy-…` headers.
   public var isInternalRequest = false
-  /// The request came by HTTP/1.0, not HTTP/1.1.
-  public var isHTTP10 = false
+  /// How the request came.
+  public var version = HTTPVersion.http11
   public var route: RouteEntry?
   public var cluster: ActiveCluster?
   /// The virtual cluster that the request belongs to, where there are any.
   var virtualCluster: RequestScope?
   public var endpoint: Endpoint?
-  public var upstreamLocalAddress: SocketAddress?
-  /// Of the connection to the upstream; 0 if there was none.
-  public var upstreamConnectionIdentifier: UInt64 = 0
+  /// The connection that the last attempt got; nil if it got none.
+  public var upstreamConnection: UpstreamConnectionInfo?
   /// Why the last attempt got no connection.
   public var upstreamFailure: StaticString?
   /// What crossed the connections to upstreams for this stream.
@@ -91,6 +90,10 @@ public struct StreamInfo {
     if upstreamRequestStartedAt == nil { upstreamRequestStartedAt = now }
   }
 
+  /// This end of the connection to the upstream.
+  public var upstreamLocalAddress: SocketAddress? { upstreamConnection?.localAddress }
+  /// Of the connection to the upstream; 0 if there was none.
+  public var upstreamConnectionIdentifier: UInt64 { upstreamConnection?.identifier ?? 0 }
   /// The client, where trusted proxies have named one further away than the connection.
   public var downstreamRemoteAddress: SocketAddress? { connection?.remoteAddress }
   public var downstreamLocalAddress: SocketAddress? { connection?.localAddress }

@@ -58,8 +58,8 @@ extension SubstitutionFormat {
     switch point {
     case .requestBegan: source.info.startedAt.known
     case .requestEnded: source.info.requestCompleteAt
-    case .upstreamConnectBegan: source.info.upstreamTiming.connectStartedAt.known
-    case .upstreamConnectEnded: source.info.upstreamTiming.connectedAt.known
+    case .upstreamConnectBegan: source.info.upstreamConnection?.openedAt.known
+    case .upstreamConnectEnded: source.info.upstreamConnection?.establishedAt.known
     case .upstreamRequestBegan: source.info.upstreamTiming.connectionReadyAt.known
     case .upstreamRequestEnded: source.info.upstreamTiming.requestSentAt.known
     case .upstreamResponseBegan: source.info.upstreamResponseStartedAt

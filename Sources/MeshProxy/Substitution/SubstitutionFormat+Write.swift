@@ -123,7 +123,7 @@ extension SubstitutionFormat {
       return writeResponseHeader(response, step, program, source.info.responseCode, &output)
     case .startTime:
       writeTime(source.info.startedAtWallClock, step, program, &output)
-    case .protocol: output.append(source.info.isHTTP10 ? "HTTP/1.0" : "HTTP/1.1")
+    case .protocol: output.append(source.info.version.text)
     case .responseCode: output.append(decimal: UInt64(clamping: source.info.responseCode))
     case .responseFlags:
       let flags = source.info.flags

@@ -21,6 +21,8 @@ public final class ActiveCluster {
   private(set) var limits: ByPriority<CircuitBreaker.Limits>
   /// Each downstream connection has upstream connections of its own.
   private(set) var hasPrivatePools: Bool
+  /// All requests of one priority share connections.
+  private(set) var hasOnePool: Bool
   /// The endpoint's address may change under its connections (`LOGICAL_DNS`).
   private(set) var isLogical: Bool
   /// See `ClusterConfiguration`.
@@ -43,17 +45,17 @@ public final class ActiveCluster {
     breakers = identity.breakers
     limits = configuration.limits
     hasPrivatePools = configuration.pool.isPerDownstreamConnection
+    hasOnePool = configuration.pool.isOne
     isLogical = configuration.discovery == .logicalDNS
     maximumStreamDuration = configuration.maximumStreamDuration
   }
 
   /// A connection has ended.
-  func countLifetime(of connection: HTTP1ClientConnection) {
+  func countLifetime(openedAt: MonotonicTime, requests: UInt32) {
     let lifetimes = lifetimes ?? identity.lifetimes()
     self.lifetimes = lifetimes
     lifetimes.add(
-      microseconds: worker.loop.now.since(connection.openedAt).rawValue / 1000,
-      requests: UInt64(connection.requestCount), lane: worker.index)
+      microseconds: worker.loop.now.since(openedAt).rawValue / 1000, requests: UInt64(requests), lane: worker.index)
   }
 
   /// The worker's lane of statistics.
@@ -81,10 +83,19 @@ public final class ActiveCluster {
     configuration = new
     limits = new.limits
     hasPrivatePools = new.pool.isPerDownstreamConnection
+    hasOnePool = new.pool.isOne
     isLogical = new.discovery == .logicalDNS
     maximumStreamDuration = new.maximumStreamDuration
     for endpoint in endpoints { endpoint.replaceConnections() }
     balancer.update(endpoints, new.balancing, &worker.random)
+  }
+
+  /// What connections speak for a request that came by this version of HTTP.
+  func codec(for version: HTTPVersion) -> PoolKey.Codec {
+    switch configuration.pool.codec {
+    case .always(let codec): codec
+    case .asDownstream: version == .http2 ? .http2 : .http1
+    }
   }
 
   /// The endpoint for the next request; nil if none is healthy.

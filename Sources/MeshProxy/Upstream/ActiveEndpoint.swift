@@ -7,26 +7,20 @@ public final class ActiveEndpoint {
   private(set) var endpoint: Endpoint
   private(set) var weight: UInt32
   private(set) var isHealthy: Bool
-  /// For requests of normal priority.
+  /// For requests of normal priority, by the cluster's own version of HTTP.
   let pool: ConnectionPool
   let stats: StatLane<EndpointStat>
   /// Ends with `ActiveCluster.drain`.
   private let cluster: ActiveCluster
-  private var highPool: ConnectionPool?
-  /// By the downstream connection that each belongs to, where the cluster is so configured.
-  private var privatePools: [PrivateKey: ConnectionPool] = [:]
-
-  private struct PrivateKey: Hashable {
-    let connection: UInt64
-    let priority: RoutePriority
-  }
+  private var otherPools: [PoolKey: ConnectionPool] = [:]
 
   init(_ configured: WeightedEndpoint, cluster: ActiveCluster) {
     endpoint = configured.endpoint
     weight = configured.weight
     isHealthy = configured.isHealthy
     self.cluster = cluster
-    pool = ConnectionPool(cluster: cluster, endpoint: configured.endpoint, priority: .normal)
+    pool = ConnectionPool(
+      cluster: cluster, endpoint: configured.endpoint, key: PoolKey(codec: cluster.codec(for: .http11)))
     stats = configured.endpoint.stats.lane(cluster.worker.index)
   }
 
@@ -38,27 +32,23 @@ public final class ActiveEndpoint {
     forEachPool { $0.endpoint = configured.endpoint }
   }
 
-  /// The pool for a request of this priority that came over this downstream connection.
+  /// The pool for a request of this priority that came by this version of HTTP over this downstream connection.
   @inline(__always)
-  func pool(_ priority: RoutePriority, downstream connection: UInt64) -> ConnectionPool {
-    if priority == .normal, !cluster.hasPrivatePools { return pool }
-    return otherPool(priority, connection)
+  func pool(_ priority: RoutePriority, _ version: HTTPVersion, downstream connection: UInt64) -> ConnectionPool {
+    if priority == .normal, cluster.hasOnePool { return pool }
+    return otherPool(
+      PoolKey(
+        priority: priority, codec: cluster.codec(for: version), connection: cluster.hasPrivatePools ? connection : 0))
   }
 
   @inline(never)
-  private func otherPool(_ priority: RoutePriority, _ connection: UInt64) -> ConnectionPool {
-    guard cluster.hasPrivatePools else {
-      if let highPool { return highPool }
-      let made = ConnectionPool(cluster: cluster, endpoint: endpoint, priority: priority)
-      highPool = made
-      return made
-    }
-    let key = PrivateKey(connection: connection, priority: priority)
-    if let known = privatePools[key] { return known }
-    let made = ConnectionPool(cluster: cluster, endpoint: endpoint, priority: priority)
-    // Its downstream connection may be long gone: it lives as long as it has connections.
-    made.whenEmpty = { [self] in privatePools[key] = nil }
-    privatePools[key] = made
+  private func otherPool(_ key: PoolKey) -> ConnectionPool {
+    if key == pool.key { return pool }
+    if let known = otherPools[key] { return known }
+    let made = ConnectionPool(cluster: cluster, endpoint: endpoint, key: key)
+    // What it is for may be long gone: it lives as long as it has connections.
+    if key.isPassing { made.whenEmpty = { [self] in otherPools[key] = nil } }
+    otherPools[key] = made
     return made
   }
 
@@ -70,8 +60,7 @@ public final class ActiveEndpoint {
 
   private func forEachPool(_ body: (ConnectionPool) -> Void) {
     body(pool)
-    if let highPool { body(highPool) }
-    // Closing its last connection takes a pool out of the list.
-    for pool in Array(privatePools.values) { body(pool) }
+    // Closing its last connection may take a pool out of the list.
+    for pool in Array(otherPools.values) { body(pool) }
   }
 }

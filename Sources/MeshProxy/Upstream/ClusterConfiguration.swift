@@ -42,6 +42,8 @@ public final class ClusterConfiguration: Sendable {
   public let balancing: LoadBalancingConfiguration
   public let connection: ClientConnectionSettings
   public let pool: PoolSettings
+  /// From `connect` to an established connection (`connect_timeout`).
+  public let connectTimeout: Nanoseconds
   public let limits: ByPriority<CircuitBreaker.Limits>
   /// How long an attempt may take, from the moment that it has a connection (`max_stream_duration`); nil: no limit.
   public let maximumStreamDuration: Nanoseconds?
@@ -54,6 +56,7 @@ public final class ClusterConfiguration: Sendable {
     name: String, statName: String, discovery: Discovery = .staticAddresses, dns: DNSSettings = DNSSettings(),
     endpoints: [ConfiguredEndpoint] = [], balancing: LoadBalancingConfiguration = .roundRobin,
     connection: ClientConnectionSettings = ClientConnectionSettings(), pool: PoolSettings = PoolSettings(),
+    connectTimeout: Nanoseconds = .seconds(5),
     limits: ByPriority<CircuitBreaker.Limits> = .init(normal: .init(), high: .init()),
     maximumStreamDuration: Nanoseconds? = nil, metadata: Metadata? = nil, fingerprint: [UInt8] = []
   ) {
@@ -65,6 +68,7 @@ public final class ClusterConfiguration: Sendable {
     self.balancing = balancing
     self.connection = connection
     self.pool = pool
+    self.connectTimeout = connectTimeout
     self.limits = limits
     self.maximumStreamDuration = maximumStreamDuration
     self.metadata = metadata

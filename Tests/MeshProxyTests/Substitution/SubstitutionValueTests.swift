@@ -273,8 +273,6 @@ import Testing
     source.info.upstreamRequestStartedAt = start + .milliseconds(1)
     source.info.upstreamResponseStartedAt = start + .milliseconds(400)
     source.info.responseStartedAt = start + .milliseconds(401)
-    source.info.upstreamTiming.connectStartedAt = start + .milliseconds(2)
-    source.info.upstreamTiming.connectedAt = start + .milliseconds(5)
     source.info.upstreamTiming.connectionReadyAt = start + .milliseconds(6)
     source.info.upstreamTiming.requestSentAt = start + .milliseconds(8)
     source.info.upstreamTiming.bodyStartedAt = start + .milliseconds(402)
@@ -285,7 +283,6 @@ import Testing
     earlier.append(
       Endpoint(address: try #require(SocketAddress("10.0.0.9:80")), hostname: "", lanes: 1), connection: 76)
     source.info.earlierAttempts = earlier
-    source.info.upstreamConnectionIdentifier = 77
     source.info.upstreamWire = WireBytes(received: 2001, sent: 2002, headerReceived: 2003, headerSent: 2004)
     source.downstreamWire = WireBytes(received: 1001, sent: 1002, headerReceived: 1003, headerSent: 1004)
     source.downstreamRoundTrip = Nanoseconds(rawValue: 2_999_999)
@@ -301,7 +298,9 @@ import Testing
     source.info.cluster = ActiveCluster(
       worker: worker, identity: ClusterIdentity(name: "service1", statName: "stat1", store: store),
       configuration: cluster("service1", statName: "stat1"))
-    source.info.upstreamLocalAddress = SocketAddress("127.0.0.2:40000")
+    source.info.upstreamConnection = UpstreamConnectionInfo(
+      address: try #require(SocketAddress("127.0.0.1:40001")), localAddress: SocketAddress("127.0.0.2:40000"),
+      identifier: 77, openedAt: start + .milliseconds(2), establishedAt: start + .milliseconds(5))
     source.info.connection = ConnectionInfo(
       remoteAddress: try #require(SocketAddress("10.1.2.3:1234")),
       localAddress: try #require(SocketAddress("[::1]:8000")), identifier: 1 << 48 | 5)

@@ -12,11 +12,11 @@ struct ConnectionPoolTests {
 
   /// Someone who wants a connection.
   private final class Client: PoolClient, ResponseReceiver {
-    private(set) var connection: HTTP1ClientConnection?
+    private(set) var connection: (any ClientConnection)?
     private(set) var failure: StreamResetReason?
     private(set) var isRefused = false
 
-    func poolReady(_ connection: HTTP1ClientConnection) { self.connection = connection }
+    func poolReady(_ connection: any ClientConnection) { self.connection = connection }
     func poolFailed(_ reason: StreamResetReason, _ detail: StaticString) { failure = reason }
     func poolUnavailable() { isRefused = true }
     func receiveInformational(status: Int, _ headers: HeaderMap) {}
@@ -33,7 +33,7 @@ struct ConnectionPoolTests {
       Array("/".utf8).withUnsafeBufferPointer { headers.set(.path, $0) }
       Array("GET".utf8).withUnsafeBufferPointer { headers.set(.method, $0) }
       Array("up".utf8).withUnsafeBufferPointer { headers.set(.host, $0) }
-      connection?.send(headers, method: .get, endStream: true, receiver: self)
+      _ = connection?.send(headers, method: .get, endStream: true, receiver: self)
     }
   }
 
@@ -60,16 +60,16 @@ struct ConnectionPoolTests {
     let cluster = try up(fixture)
     let endpoint = try #require(cluster.endpoints.first)
     let (normal, high) = (Client(), Client())
-    #expect(endpoint.pool(.normal, downstream: 0).acquire(normal) === nil)
+    #expect(endpoint.pool(.normal, .http11, downstream: 0).acquire(normal) === nil)
     #expect(normal.failure == .overflow)
-    _ = endpoint.pool(.high, downstream: 0).acquire(high)
+    _ = endpoint.pool(.high, .http11, downstream: 0).acquire(high)
     #expect(fixture.turn { high.connection != nil })
     #expect(cluster.breakers.high.connections.current == 1)
     #expect(cluster.breakers.normal.connections.current == 0)
     #expect(cluster.admitRequest(.high))
     #expect(!cluster.admitRequest(.high))
     #expect(cluster.admitRequest(.normal))
-    #expect(endpoint.pool(.high, downstream: 1) === endpoint.pool(.high, downstream: 2))
+    #expect(endpoint.pool(.high, .http11, downstream: 1) === endpoint.pool(.high, .http11, downstream: 2))
   }
 
   @Test("a route's priority chooses the limits")
@@ -104,8 +104,8 @@ struct ConnectionPoolTests {
     let cluster = try up(fixture)
     let endpoint = try #require(cluster.endpoints.first)
     let (first, second) = (Client(), Client())
-    _ = endpoint.pool(.normal, downstream: 1).acquire(first)
-    _ = endpoint.pool(.normal, downstream: 2).acquire(second)
+    _ = endpoint.pool(.normal, .http11, downstream: 1).acquire(first)
+    _ = endpoint.pool(.normal, .http11, downstream: 2).acquire(second)
     #expect(second.isRefused && second.failure == nil)
     #expect(cluster.stats.value(.connectionPoolOverflow) == 1)
     #expect(fixture.turn { first.connection != nil })
@@ -113,7 +113,7 @@ struct ConnectionPoolTests {
     first.send(fixture.worker)
     #expect(fixture.turn { cluster.breakers.normal.pools.current == 0 })
     let third = Client()
-    _ = endpoint.pool(.normal, downstream: 2).acquire(third)
+    _ = endpoint.pool(.normal, .http11, downstream: 2).acquire(third)
     #expect(fixture.turn { third.connection != nil })
   }
 
@@ -125,20 +125,19 @@ struct ConnectionPoolTests {
     let (first, second) = (Client(), Client())
     weak var pool: ConnectionPool?
     do {
-      let strong = endpoint.pool(.normal, downstream: 1)
-      #expect(endpoint.pool(.normal, downstream: 1) === strong)
-      #expect(endpoint.pool(.normal, downstream: 2) !== strong)
+      let strong = endpoint.pool(.normal, .http11, downstream: 1)
+      #expect(endpoint.pool(.normal, .http11, downstream: 1) === strong)
+      #expect(endpoint.pool(.normal, .http11, downstream: 2) !== strong)
       _ = strong.acquire(first)
-      _ = endpoint.pool(.normal, downstream: 2).acquire(second)
+      _ = endpoint.pool(.normal, .http11, downstream: 2).acquire(second)
       pool = strong
     }
     #expect(fixture.turn { first.connection != nil && second.connection != nil })
     try server.waitForConnections(2)
-    first.connection?.cancel()
     first.send(fixture.worker)
     first.connection?.drain()
     #expect(fixture.turn { first.connection?.isClosed == true })
-    #expect(pool !== endpoint.pool(.normal, downstream: 1))
+    #expect(pool !== endpoint.pool(.normal, .http11, downstream: 1))
   }
 
   @Test("connections are made ahead, as many as the ratio asks for")

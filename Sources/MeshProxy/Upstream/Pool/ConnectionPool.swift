@@ -6,16 +6,16 @@ import MeshRouting
 /// A request that waits for a connection, or has one.
 protocol PoolClient: AnyObject {
   /// A connection is free for this request. Called at once from `ConnectionPool.acquire`, or later.
-  func poolReady(_ connection: HTTP1ClientConnection)
+  func poolReady(_ connection: any ClientConnection)
   /// There will be none.
   func poolFailed(_ reason: StreamResetReason, _ detail: StaticString)
   /// There are as many pools as the cluster may have, and this is none of them: the endpoint is as good as not there.
   func poolUnavailable()
 }
 
-/// One worker's connections to one endpoint for requests of one priority: HTTP/1.1, one request at a time on each, the
-/// most recently used first.
-final class ConnectionPool: ClientConnectionOwner {
+/// One worker's connections to one endpoint for requests of one kind (`PoolKey`): with HTTP/1.1 one request at a time on
+/// each, the most recently used first; with HTTP/2 as many as a connection takes.
+final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
   /// A place in the queue for a connection.
   final class Ticket {
     fileprivate(set) var client: (any PoolClient)?
@@ -36,40 +36,46 @@ final class ConnectionPool: ClientConnectionOwner {
   var whenEmpty: (() -> Void)?
   private let worker: Worker
   private let cluster: ActiveCluster
-  private let priority: RoutePriority
+  let key: PoolKey
   private let stats: StatLane<ClusterStat>
   private let endpointStats: StatLane<EndpointStat>
   private let breaker: CircuitBreaker
 
-  private var connections: [HTTP1ClientConnection] = []
-  private var idle: [HTTP1ClientConnection] = []
+  private var connections: [any ClientConnection] = []
+  /// Those that take a request now, the most recently used last.
+  private var available: [any ClientConnection] = []
   private var waiting: [Ticket] = []
-  private var connecting = 0
+  private var attempts: [ConnectAttempt] = []
+  /// A connection takes many requests at once, as far as is known before there is one.
+  private var multiplexes: Bool
   private var isDraining = false
   /// The limit of pools counts this one: it has connections, or requests that wait for one.
   private var isCounted = false
   /// Connections are made before there are requests for them.
   private let connectsAhead: Bool
 
-  init(cluster: ActiveCluster, endpoint: Endpoint, priority: RoutePriority) {
+  init(cluster: ActiveCluster, endpoint: Endpoint, key: PoolKey) {
     worker = cluster.worker
     self.cluster = cluster
     self.endpoint = endpoint
-    self.priority = priority
+    self.key = key
+    multiplexes = key.codec != .http1
     stats = cluster.stats
     endpointStats = endpoint.stats.lane(worker.index)
-    breaker = cluster.breakers[priority]
+    breaker = cluster.breakers[key.priority]
     connectsAhead = cluster.configuration.pool.preconnectRatio > 1
   }
 
-  private var limits: CircuitBreaker.Limits { cluster.limits[priority] }
+  private var limits: CircuitBreaker.Limits { cluster.limits[key.priority] }
 
   /// Gets a connection for `client`: an idle one at once, else a new one or the next that becomes free. Returns the
   /// ticket with which to give the wait up; nil if `client` has been called already.
   /// - Parameter fresh: do not use an idle connection, which might be as dead as the last one was.
   @inline(__always)
   func acquire(_ client: any PoolClient, fresh: Bool = false) -> Ticket? {
-    if !fresh, let connection = idle.popLast() {
+    if !fresh, let connection = available.last {
+      // Taken out of the list before the request is begun: what it does to the connection comes later.
+      if !multiplexes || connection.capacity == 1 { available.removeLast() }
       client.poolReady(connection)
       if connectsAhead { connectAhead() }
       return nil
@@ -99,7 +105,7 @@ final class ConnectionPool: ClientConnectionOwner {
     endpointStats.add(.requestPendingActive)
     let ticket = Ticket(client, self)
     waiting.append(ticket)
-    if connecting < waiting.count { connect() }
+    if capacityToCome < waiting.count { connect() }
     if connectsAhead { connectAhead() }
     // A connection that could not even be started has emptied the queue.
     return ticket.client == nil ? nil : ticket
@@ -120,10 +126,20 @@ final class ConnectionPool: ClientConnectionOwner {
     replaceConnections()
   }
 
-  /// Connections made so far serve their request and no other.
+  /// Connections made so far serve their requests and no other.
   func replaceConnections() {
-    idle.removeAll(keepingCapacity: true)
-    for connection in connections { connection.drain() }
+    available.removeAll(keepingCapacity: true)
+    // Closing takes a connection out of the list.
+    for connection in Array(connections) { connection.drain() }
+    for attempt in Array(attempts) {
+      attempt.cancel()
+      attemptEnded(attempt)
+    }
+  }
+
+  /// Requests that the connections now being made will take.
+  private var capacityToCome: Int {
+    multiplexes ? attempts.count * cluster.configuration.connection.expectedStreams : attempts.count
   }
 
   private func connect() {
@@ -132,7 +148,7 @@ final class ConnectionPool: ClientConnectionOwner {
     } else {
       stats.add(.connectionOverflow)
       // A worker without any connection could never serve the queue: it may always have one.
-      guard connections.isEmpty else { return }
+      guard connections.isEmpty, attempts.isEmpty else { return }
       breaker.connections.enterAlways()
       open()
     }
@@ -144,9 +160,12 @@ final class ConnectionPool: ClientConnectionOwner {
     guard !isDraining else { return }
     let ratio = cluster.configuration.pool.preconnectRatio
     for _ in 0..<3 {
-      let busy = connections.count - idle.count - connecting
-      let wanted = Double(waiting.count + busy) * ratio
-      guard Double(connections.count) < wanted, !connections.isEmpty,
+      let made = connections.count + attempts.count
+      let active =
+        multiplexes ? connections.reduce(0) { $0 + $1.activeRequests } : connections.count - available.count
+      let each = multiplexes ? cluster.configuration.connection.expectedStreams : 1
+      let wanted = Double(waiting.count + active) * ratio
+      guard Double(made * each) < wanted, made > 0,
         breaker.connections.current < limits.connections
       else { return }
       connect()
@@ -155,7 +174,7 @@ final class ConnectionPool: ClientConnectionOwner {
 
   /// If nothing is here any more, the limit of pools, and whoever keeps pools of passing things, forget this one.
   private func noteIfEmpty() {
-    guard connections.isEmpty, waiting.isEmpty else { return }
+    guard connections.isEmpty, attempts.isEmpty, waiting.isEmpty else { return }
     if isCounted {
       isCounted = false
       breaker.pools.leave()
@@ -167,7 +186,6 @@ final class ConnectionPool: ClientConnectionOwner {
 
   private func open() {
     stats.add(.connectionTotal)
-    stats.add(.connectionHTTP1Total)
     endpointStats.add(.connectionTotal)
     let source = cluster.configuration.pool.source(for: endpoint.address)
     switch Socket.connect(to: endpoint.address, bindTo: source.address, options: source.options) {
@@ -176,23 +194,37 @@ final class ConnectionPool: ClientConnectionOwner {
       stats.add(.connectionFail)
       endpointStats.add(.connectionConnectFail)
       failWaiting(
-        ConnectFailure.isRemote(errno: error.errno) ? .remoteConnectionFailure : .localConnectionFailure,
-        ConnectFailure.detail(immediate: error.errno))
+        ConnectFailureDetail.isRemote(errno: error.errno) ? .remoteConnectionFailure : .localConnectionFailure,
+        ConnectFailureDetail.detail(immediate: error.errno))
     case .success(let descriptor):
-      let connection = HTTP1ClientConnection(
-        loop: worker.loop, descriptor: descriptor, address: endpoint.address,
-        settings: cluster.configuration.connection, headerMaps: worker.headerMaps, owner: self)
-      connection.listIndex = connections.count
-      connection.identifier = worker.nextConnectionIdentifier()
-      connections.append(connection)
-      connecting += 1
       stats.add(.connectionActive)
       endpointStats.add(.connectionActive)
-      do { try connection.start() } catch {
-        connection.drain()
+      let attempt = ConnectAttempt(
+        loop: worker.loop, descriptor: descriptor, address: endpoint.address,
+        timeout: cluster.configuration.connectTimeout, owner: self)
+      attempts.append(attempt)
+      do { try attempt.start() } catch {
+        attemptEnded(attempt)
         failWaiting(.localConnectionFailure, "")
       }
     }
+  }
+
+  /// An attempt has not become a connection.
+  private func attemptEnded(_ attempt: ConnectAttempt) {
+    attempts.removeAll { $0 === attempt }
+    breaker.connections.leave()
+    countEnd(openedAt: attempt.openedAt, requests: 0)
+    stats.add(.connectionDestroyLocal)
+    if !waiting.isEmpty, capacityToCome < waiting.count { connect() }
+    noteIfEmpty()
+  }
+
+  private func countEnd(openedAt: MonotonicTime, requests: UInt32) {
+    stats.subtract(.connectionActive)
+    endpointStats.subtract(.connectionActive)
+    stats.add(.connectionDestroy)
+    cluster.countLifetime(openedAt: openedAt, requests: requests)
   }
 
   private func leaveQueue() {
@@ -214,11 +246,22 @@ final class ConnectionPool: ClientConnectionOwner {
     noteIfEmpty()
   }
 
-  private func offer(_ connection: HTTP1ClientConnection) {
-    guard !waiting.isEmpty else {
-      if isDraining { connection.drain() } else { idle.append(connection) }
-      return
-    }
+  /// Gives what a connection can take to those who wait; what is left is for those who come.
+  private func offer(_ connection: any ClientConnection) {
+    if multiplexes { return share(connection) }
+    guard waiting.isEmpty else { return serve(connection) }
+    if isDraining { connection.drain() } else { available.append(connection) }
+  }
+
+  private func share(_ connection: any ClientConnection) {
+    available.removeAll { $0 === connection }
+    while !waiting.isEmpty, connection.capacity > 0 { serve(connection) }
+    guard !connection.isClosed, connection.capacity > 0 else { return }
+    if isDraining { connection.drain() } else { available.append(connection) }
+  }
+
+  /// Gives a connection to the first who waits.
+  private func serve(_ connection: any ClientConnection) {
     let ticket = waiting.removeFirst()
     leaveQueue()
     let client = ticket.client
@@ -226,30 +269,52 @@ final class ConnectionPool: ClientConnectionOwner {
     client?.poolReady(connection)
   }
 
-  // MARK: ClientConnectionOwner
+  // MARK: ConnectAttemptOwner
 
-  func connectionEstablished(_ connection: HTTP1ClientConnection) {
-    connecting -= 1
-    cluster.connectTime.record(worker.loop.now.since(connection.openedAt).rawValue / 1000)
+  func connectSucceeded(_ attempt: ConnectAttempt, _ transport: consuming Transport) {
+    attempts.removeAll { $0 === attempt }
+    let now = worker.loop.now
+    cluster.connectTime.record(now.since(attempt.openedAt).rawValue / 1000)
+    let info = UpstreamConnectionInfo(
+      address: attempt.address, localAddress: attempt.address.isUnix ? nil : transport.localAddress,
+      identifier: worker.nextConnectionIdentifier(), openedAt: attempt.openedAt, establishedAt: now)
+    let connection = makeConnection(transport, info)
+    connection.listIndex = connections.count
+    connections.append(connection)
+    do { try connection.start() } catch {
+      connection.drain()
+      return failWaiting(.localConnectionFailure, "")
+    }
     offer(connection)
   }
 
-  func connectionFailed(_ connection: HTTP1ClientConnection, _ reason: StreamResetReason, errno: Int32) {
-    stats.add(.connectionFail)
-    if reason == .connectionTimeout { stats.add(.connectionTimeout) }
-    endpointStats.add(.connectionConnectFail)
-    failWaiting(reason, ConnectFailure.detail(delayed: errno))
+  private func makeConnection(_ transport: consuming Transport, _ info: UpstreamConnectionInfo) -> any ClientConnection
+  {
+    stats.add(.connectionHTTP1Total)
+    return HTTP1ClientConnection(
+      loop: worker.loop, transport: transport, info: info, settings: cluster.configuration.connection,
+      headerMaps: worker.headerMaps, owner: self)
   }
 
-  func connectionIdle(_ connection: HTTP1ClientConnection) { offer(connection) }
+  func connectFailed(_ attempt: ConnectAttempt, _ failure: ConnectFailure) {
+    stats.add(.connectionFail)
+    if failure.kind == .timeout { stats.add(.connectionTimeout) }
+    endpointStats.add(.connectionConnectFail)
+    failWaiting(failure.reason, ConnectFailureDetail.detail(delayed: failure.errno))
+    attemptEnded(attempt)
+  }
 
-  func connectionClosed(_ connection: HTTP1ClientConnection, _ reason: HTTP1ClientConnection.CloseReason) {
-    if connection.wasConnecting { connecting -= 1 }
+  // MARK: ClientConnectionOwner
+
+  func connectionHasRoom(_ connection: any ClientConnection) { offer(connection) }
+
+  func connectionRetires(_ connection: any ClientConnection) {
+    if let position = available.lastIndex(where: { $0 === connection }) { available.remove(at: position) }
+  }
+
+  func connectionClosed(_ connection: any ClientConnection, _ reason: ClientCloseReason) {
     breaker.connections.leave()
-    stats.subtract(.connectionActive)
-    stats.add(.connectionDestroy)
-    cluster.countLifetime(of: connection)
-    endpointStats.subtract(.connectionActive)
+    countEnd(openedAt: connection.info.openedAt, requests: connection.requestCount)
     switch reason {
     case .remote: stats.add(.connectionDestroyRemote)
     case .local: stats.add(.connectionDestroyLocal)
@@ -274,7 +339,7 @@ final class ConnectionPool: ClientConnectionOwner {
       stats.add(
         reason == .remote ? .connectionDestroyRemoteWithActiveRequest : .connectionDestroyLocalWithActiveRequest)
     }
-    if let position = idle.lastIndex(where: { $0 === connection }) { idle.remove(at: position) }
+    connectionRetires(connection)
     let last = connections.count - 1
     let index = connection.listIndex
     if index < last {
@@ -283,7 +348,7 @@ final class ConnectionPool: ClientConnectionOwner {
     }
     connections.removeLast()
     // The connection that was to serve the queue is gone; the queue needs another.
-    if !waiting.isEmpty, connecting < waiting.count { connect() }
+    if !waiting.isEmpty, capacityToCome < waiting.count { connect() }
     noteIfEmpty()
   }
 
@@ -293,44 +358,13 @@ final class ConnectionPool: ClientConnectionOwner {
   }
 }
 
-/// Words for why `connect` failed, as response code details have them.
-enum ConnectFailure {
-  /// Whether it was the other end that did not want, or was not there: nobody listens (at a Unix socket's path: no such
-  /// file, or its queue is full), or no way leads there.
-  static func isRemote(errno: Int32) -> Bool {
-    switch errno {
-    case 111, 113, 101, 2, 11: true
-    default: false
-    }
-  }
-
-  /// The kernel refused at once.
-  static func detail(immediate errno: Int32) -> StaticString {
-    switch errno {
-    case 0: ""
-    case 2: "immediate_connect_error:_No_such_file_or_directory"
-    case 11: "immediate_connect_error:_Resource_temporarily_unavailable"
-    case 13: "immediate_connect_error:_Permission_denied"
-    case 22: "immediate_connect_error:_Invalid_argument"
-    case 24: "immediate_connect_error:_Too_many_open_files"
-    case 99: "immediate_connect_error:_Cannot_assign_requested_address"
-    case 101: "immediate_connect_error:_Network_is_unreachable"
-    case 111: "immediate_connect_error:_Connection_refused"
-    case 113: "immediate_connect_error:_No_route_to_host"
-    default: "immediate_connect_error"
-    }
-  }
-
-  /// The attempt was on its way.
-  static func detail(delayed errno: Int32) -> StaticString {
-    switch errno {
-    case 0: ""
-    case 101: "delayed_connect_error:_Network_is_unreachable"
-    case 104: "delayed_connect_error:_Connection_reset_by_peer"
-    case 110: "delayed_connect_error:_Connection_timed_out"
-    case 111: "delayed_connect_error:_Connection_refused"
-    case 113: "delayed_connect_error:_No_route_to_host"
-    default: "delayed_connect_error"
+extension ConnectFailure {
+  /// What it means to requests that wait.
+  var reason: StreamResetReason {
+    switch kind {
+    case .remote: .remoteConnectionFailure
+    case .local: .localConnectionFailure
+    case .timeout: .connectionTimeout
     }
   }
 }

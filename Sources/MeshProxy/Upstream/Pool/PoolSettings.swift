@@ -19,7 +19,19 @@ public struct PoolSettings: Sendable, Equatable {
   /// (`connection_pool_per_downstream_connection`).
   public var isPerDownstreamConnection = false
 
+  /// How a pool's connections come by their version of HTTP.
+  enum Codec: Sendable, Equatable {
+    case always(PoolKey.Codec)
+    /// The one that the request came by (`use_downstream_protocol_config`).
+    case asDownstream
+  }
+  /// `HttpProtocolOptions.upstream_protocol_options`.
+  var codec = Codec.always(.http1)
+
   public init() {}
+
+  /// All requests of one priority share connections.
+  var isOne: Bool { !isPerDownstreamConnection && codec != .asDownstream }
 
   /// Where a connection to `endpoint` comes from, and its socket's options.
   func source(for endpoint: SocketAddress) -> (address: SocketAddress?, options: SocketOptions) {
