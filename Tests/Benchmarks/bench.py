@@ -19,11 +19,13 @@ import time
 from pathlib import Path
 
 import peers
+from protocols import ProtocolScenarios
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CONNECTIONS = 64
-SCENARIOS = ("small", "large", "connect", "instructions", "routes", "syscalls", "memory", "idle", "slow")
+SCENARIOS = ("small", "large", "connect", "instructions", "routes", "syscalls", "memory", "idle", "slow",
+             "tls", "http2", "handshakes", "tcp")
 ABOUT = {
     "small": "150-byte responses, 64 keep-alive connections",
     "large": "64 KiB responses, 64 keep-alive connections",
@@ -46,7 +48,7 @@ def arguments():
     return options
 
 
-class Bench:
+class Bench(ProtocolScenarios):
     def __init__(self, options):
         self.options = options
         self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
@@ -114,13 +116,13 @@ class Bench:
     # CPU per request
 
     def round(self, peer, size, headers):
-        before, ticks = peer.cpu(), peer.ticks()
         command = [*self.load_core, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{self.options.seconds:g}s", "--timeout", "30s"]
         for header in headers:
             command += ["-H", header]
+        before = peer.usage()
         text = subprocess.run([*command, f"http://127.0.0.1:{peer.port}/{size}"], capture_output=True, text=True,
                               check=True, timeout=self.options.seconds + 60).stdout
-        used, after = peer.cpu() - before, peer.ticks()
+        used = peer.usage() - before
         found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", text)
         requests, seconds = int(found[1]), float(found[2]) * {"ms": 0.001, "s": 1, "m": 60}[found[3]]
         if "Non-2xx" in text or "Socket errors" in text:
@@ -128,21 +130,24 @@ class Bench:
             self.note(f"{peer.name}: {'; '.join(lines)}")
         if requests == 0:
             sys.exit(f"bench: {peer.name} answered no request:\n{text}")
-        user, system = after[0] - ticks[0], after[1] - ticks[1]
-        share = user / (user + system) if user + system else 0.0
-        return {"total": used / requests / 1000, "share": share, "rate": requests / seconds}
+        return used.each(requests, seconds)
 
     def cost(self, name, size, headers=()):
-        everyone = self.everyone()
+        median = self.compare(name, self.everyone(), lambda peer: self.round(peer, size, headers))
+        self.show_cost(name, ABOUT[name], median)
+        return median
+
+    def compare(self, name, everyone, measure):
+        """Interleaved rounds of `measure`, which gives `total` (CPU for one of whatever it is), `share` and `rate`."""
         for peer in everyone:
             self.start(peer)
         rounds = {peer.name: [] for peer in everyone}
         for peer in everyone:  # warm: connections, caches, frequency
-            self.round(peer, size, headers)
+            measure(peer)
         for number in range(self.options.rounds):
             progress(f"{name}: round {number + 1} of {self.options.rounds}")
             for peer in everyone[number % len(everyone):] + everyone[:number % len(everyone)]:
-                rounds[peer.name].append(self.round(peer, size, headers))
+                rounds[peer.name].append(measure(peer))
         for peer in everyone:
             self.stop(peer)
         median = {peer: {key: statistics.median(one[key] for one in values) for key in ("total", "share", "rate")}
@@ -154,13 +159,12 @@ class Bench:
             spread = [one["total"] for one in rounds[peer]]
             median[peer]["spread"] = (max(spread) - min(spread)) / median[peer]["total"]
         self.results[name] = median
-        self.show_cost(name, median)
         return median
 
-    def show_cost(self, name, median):
+    def show_cost(self, name, about, median, unit="request"):
         progress("")
-        print(f"\n{name}: {ABOUT[name]}")
-        print(f"  {'':<14}{'CPU µs/request':>15}{'user':>8}{'system':>8}{'requests/s':>12}{'spread':>9}{'martlet ÷':>12}")
+        print(f"\n{name}: {about}")
+        print(f"  {'':<14}{f'CPU µs/{unit}':>15}{'user':>8}{'system':>8}{f'{unit}s/s':>12}{'spread':>9}{'martlet ÷':>12}")
         for peer, value in median.items():
             user = value["total"] * value["share"]
             print(f"  {peer:<14}{value['total']:>15.2f}{user:>8.2f}{value['total'] - user:>8.2f}{value['rate']:>12,.0f}"

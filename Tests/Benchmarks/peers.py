@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 START_DEADLINE = 60.0
+ROOT = Path(__file__).resolve().parent.parent.parent
 TYPES = "type.googleapis.com/envoy.extensions"
 
 
@@ -36,8 +38,36 @@ def socket_address(port):
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def envoy_configuration(port, admin, backend, routes=({"prefix": "/"},)):
+def transport_socket(certificate):
+    """What protects the listener: a certificate (a file with key and chain for HAProxy, parts for the others)."""
+    return {"name": "envoy.transport_sockets.tls", "typed_config": {
+        "@type": f"{TYPES}.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": {
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_certificates": [{"certificate_chain": {"filename": certificate.chain},
+                                  "private_key": {"filename": certificate.key}}],
+        }}}
+
+
+def tcp_proxy():
+    return {"name": "envoy.filters.network.tcp_proxy", "typed_config": {
+        "@type": f"{TYPES}.filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix": "front", "cluster": "backend"}}
+
+
+def envoy_configuration(port, admin, backend, routes=({"prefix": "/"},), certificate=None, tcp=False):
     """What martlet-proxy and Envoy run: the defaults, with statistics, request ids and no access log."""
+    configuration = http_configuration(port, admin, backend, routes)
+    listener = configuration["static_resources"]["listeners"][0]
+    chain = listener["filter_chains"][0]
+    if certificate:
+        chain["transport_socket"] = transport_socket(certificate)
+        chain["filters"][0]["typed_config"]["codec_type"] = "AUTO"
+    if tcp:
+        chain["filters"] = [tcp_proxy()]
+    return configuration
+
+
+def http_configuration(port, admin, backend, routes):
     return {
         "node": {"id": "benchmark", "cluster": "benchmark"},
         "admin": {"address": socket_address(admin)},
@@ -81,7 +111,7 @@ defaults
   option http-keep-alive
   http-reuse always
 frontend front
-  bind 127.0.0.1:{port}
+  bind 127.0.0.1:{port}{protection}
   unique-id-format %[uuid]
   unique-id-header x-request-id
   http-request set-header traceparent 00-%[rand,hex]%[rand,hex]-%[rand,hex]-01 if !{{ req.hdr(traceparent) -m found }}
@@ -99,7 +129,7 @@ defaults
   timeout connect 5s
   timeout client 60s
   timeout server 60s
-frontend front
+{options}frontend front
   bind 127.0.0.1:{port}
   default_backend backend
 backend backend
@@ -127,7 +157,8 @@ http {{
     keepalive_requests 100000000;
   }}
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{port} backlog=4096{protection};
+    {certificates}
     location / {{
       proxy_pass http://backend;
       proxy_http_version 1.1;
@@ -141,11 +172,52 @@ http {{
 """
 
 
+class Certificate:
+    """One certificate that all have, made for this run. `kind`: `ec` (P-256) or `rsa` (2048 bits)."""
+
+    def __init__(self, folder, kind):
+        self.name = {"ec": "P-256", "rsa": "RSA 2048"}[kind]
+        base = Path(folder) / f"certificate-{kind}"
+        self.chain, self.key, self.whole = (f"{base}.{ending}" for ending in ("crt", "key", "pem"))
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ec" else ["-newkey", "rsa:2048"]
+        subprocess.run(["openssl", "req", "-x509", *key, "-nodes", "-days", "30", "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", self.key, "-out", self.chain],
+                       check=True, capture_output=True)
+        Path(self.whole).write_text(Path(self.chain).read_text() + Path(self.key).read_text())
+
+
+class Values(dict):
+    """A peer's attributes, as a template asks for them."""
+
+    def __init__(self, peer):
+        super().__init__()
+        self.peer = peer
+
+    def __missing__(self, name):
+        return getattr(self.peer, name)
+
+
+class Usage:
+    """Processor time: nanoseconds in all; user and system in clock ticks, coarse, for their proportion only."""
+
+    def __init__(self, total, user, system):
+        self.total, self.user, self.system = total, user, system
+
+    def __sub__(self, earlier):
+        return Usage(self.total - earlier.total, self.user - earlier.user, self.system - earlier.system)
+
+    def each(self, count, seconds):
+        """Microseconds for one of `count`, the share of user time, and how many there were in a second."""
+        ticks = self.user + self.system
+        return {"total": self.total / count / 1000, "share": self.user / ticks if ticks else 0.0, "rate": count / seconds}
+
+
 class Peer:
     """A program between the load and the backend. `prefix` goes before its command line (taskset, valgrind)."""
 
-    def __init__(self, name, folder, backend):
+    def __init__(self, name, folder, backend, certificate=None):
         self.name = name
+        self.certificate = certificate
         self.folder = Path(folder) / name.replace(" ", "-").replace(",", "").lower()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -156,7 +228,7 @@ class Peer:
 
     def write(self, file, text):
         path = self.folder / file
-        path.write_text(text.format(**vars(self)) if isinstance(text, str)
+        path.write_text(text.format_map(Values(self)) if isinstance(text, str)
                         else json.dumps(text, indent=1))
         return str(path)
 
@@ -175,7 +247,13 @@ class Peer:
         return self
 
     def answers(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        if self.certificate:
+            trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            trusting.check_hostname = False
+            trusting.verify_mode = ssl.CERT_NONE
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=5, context=trusting)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", "/150")
             return connection.getresponse().status == 200
@@ -208,10 +286,9 @@ class Peer:
                 pass  # a thread that has just ended
         return total
 
-    def ticks(self):
-        """(user, system) in clock ticks: coarse, for their proportion only."""
+    def usage(self):
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        return int(fields[11]), int(fields[12])
+        return Usage(self.cpu(), int(fields[11]), int(fields[12]))
 
     def pss(self):
         """KiB of memory, what is shared with other processes counted in part."""
@@ -232,9 +309,10 @@ class Peer:
 
 
 class Martlet(Peer):
-    def __init__(self, path, folder, backend, name="martlet"):
-        super().__init__(name, folder, backend)
+    def __init__(self, path, folder, backend, name="martlet", certificate=None, tcp=False):
+        super().__init__(name, folder, backend, certificate)
         self.path = path
+        self.tcp = tcp
 
     def program(self):
         """A copy without debug information, which old valgrinds cannot read all of; the symbols stay."""
@@ -244,7 +322,8 @@ class Martlet(Peer):
         return str(copy)
 
     def command(self):
-        return self.command_line(self.write("proxy.yaml", envoy_configuration(self.port, self.admin, self.backend)))
+        return self.command_line(self.write("proxy.yaml", envoy_configuration(
+            self.port, self.admin, self.backend, certificate=self.certificate, tcp=self.tcp)))
 
     def command_line(self, file):
         return [self.program(), "-c", file, "--concurrency", "1", "--disable-hot-restart", "--drain-time-s", "1",
@@ -270,22 +349,34 @@ class Envoy(Martlet):
     def program(self):
         return self.path
 
-    def __init__(self, path, folder, backend):
-        super().__init__(path, folder, backend, "Envoy")
+    def __init__(self, path, folder, backend, **kind):
+        super().__init__(path, folder, backend, "Envoy", **kind)
 
 
 class HAProxy(Peer):
-    def __init__(self, folder, backend, descriptors, tcp=False):
-        super().__init__("HAProxy TCP" if tcp else "HAProxy", folder, backend)
+    def __init__(self, folder, backend, descriptors, tcp=False, splice=False, certificate=None):
+        super().__init__("HAProxy splice" if splice else "HAProxy TCP" if tcp else "HAProxy", folder, backend, certificate)
         self.text = HAPROXY_TCP if tcp else HAPROXY_HTTP
-        # It wants two descriptors for each connection, and does not start without.
-        self.connections = min(15000, descriptors // 2 - 100)
+        self.options = "  option splice-auto\n" if splice else ""
+        self.protection = f" ssl crt {certificate.whole} alpn h2,http/1.1" if certificate else ""
+        # It wants two descriptors for each connection (and pipes, to splice), and does not start without.
+        self.connections = min(2000 if splice else 15000, descriptors // 2 - 100)
 
     def command(self):
         return ["haproxy", "-db", "-q", "-f", self.write("haproxy.cfg", self.text)]
 
 
 class Nginx(Peer):
+    @property
+    def protection(self):
+        return " ssl http2" if self.certificate else ""
+
+    @property
+    def certificates(self):
+        if not self.certificate:
+            return ""
+        return f"ssl_certificate {self.certificate.chain}; ssl_certificate_key {self.certificate.key};"
+
     def command(self):
         return ["nginx", "-p", str(self.folder), "-c", self.write("nginx.conf", NGINX)]
 
