@@ -187,16 +187,17 @@ extension HeaderMap {
     return arena + used + Self.reservedGap
   }
 
-  /// Adds a field whose value is the first `length` bytes of the room last reserved. Nothing happens for `.other`.
+  /// Adds a field whose value is the first `length` bytes of the room last reserved: visible ASCII that the caller has
+  /// made itself, not a peer's bytes. Nothing happens for `.other` and pseudo headers.
   @inline(__always)
   public func addReserved(_ id: HeaderID, _ length: Int) {
-    guard id != .other else { return }
+    guard id != .other, !HeaderIDSet.http1Unsent.contains(id) else { return }
     let name = id.name
     let line = arena + used
     let source = UnsafePointer(line + Self.reservedGap)
-    if breaksStartLine(id, Bytes(start: source, count: length)) { return add(id, Bytes(start: source, count: length)) }
+    assert(Bytes(start: source, count: length).allSatisfy { $0 > 0x20 && $0 < 0x7f })
     ByteScan.copyExactly(line, name.utf8Start, name.utf8CodeUnitCount)
-    commitLine(id, name.utf8CodeUnitCount, source, length)
+    commitLine(id, name.utf8CodeUnitCount, source, length, isChecked: true)
   }
 
   // MARK: Lines

@@ -56,7 +56,7 @@ import Testing
       let room = map.reserveTail(bytes.count + 3)
       for (index, byte) in bytes.enumerated() { room[index] = byte }
       map.addReserved(id, bytes.count)
-      fields.append(Field(id.name.description, value))
+      if !HeaderIDSet.http1Unsent.contains(id) { fields.append(Field(id.name.description, value)) }
     }
 
     func check() {
@@ -165,13 +165,9 @@ import Testing
       map.appendValue(.host, separator: ",", $0)
       map.add(lowercased: Bytes("x-c"), $0)
     }
-    let room = map.reserveTail(evil.count)
-    for (index, byte) in evil.enumerated() { room[index] = byte }
-    map.addReserved(.via, evil.count)
     #expect(
       map.fields == [
         Field("host", clean + "," + clean), Field("x-a", clean), Field("x-b", clean), Field("x-c", clean),
-        Field("via", clean),
       ])
   }
 
@@ -189,10 +185,6 @@ import Testing
     evil.withUnsafeBufferPointer { map.add(HeaderName(":path"), $0) }
     #expect(map.text(.path) == clean)
     map.removeAll()
-    let room = map.reserveTail(evil.count)
-    for (index, byte) in evil.enumerated() { room[index] = byte }
-    map.addReserved(.path, evil.count)
-    #expect(map.text(.path) == clean)
     wire("GET / HTTP/1.1\r\n").withUnsafeBufferPointer { map.set(.method, $0) }
     #expect(map.text(.method) == "GET___HTTP_1.1__")
   }

@@ -73,14 +73,20 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
   /// - Parameter fresh: do not use an idle connection, which might be as dead as the last one was.
   @inline(__always)
   func acquire(_ client: any PoolClient, fresh: Bool = false) -> Ticket? {
-    if !fresh, let connection = available.last {
-      // Taken out of the list before the request is begun: what it does to the connection comes later.
-      if !multiplexes || connection.capacity == 1 { available.removeLast() }
-      client.poolReady(connection)
+    if !fresh, !available.isEmpty {
+      if multiplexes { beginShared(client) } else { client.poolReady(available.removeLast()) }
       if connectsAhead { connectAhead() }
       return nil
     }
     return wait(client)
+  }
+
+  @inline(never)
+  private func beginShared(_ client: any PoolClient) {
+    guard let connection = available.last else { return }
+    // Taken out of the list before the request is begun: what the request does to the connection comes later.
+    if connection.capacity == 1 { available.removeLast() }
+    client.poolReady(connection)
   }
 
   @inline(never)
