@@ -66,11 +66,11 @@ final class WorkerFixture {
       WorkerUpdate(
         snapshot: ConfigurationSnapshot(listeners: [], clusters: snapshot.clusters), sockets: [:], endpoints: endpoints)
     )
-    let listener = snapshot.listeners[0]
-    let configuration = filters.map { listener.configuration.manager.replacing(filters: $0) }
+    guard
+      case .connectionManager(let compiled, let identity) = snapshot.listeners[0].configuration.filterChains[0].network
+    else { throw FixtureError(problems: ["the filter chain has no connection manager"]) }
     manager = ConnectionManager(
-      worker: worker, configuration: configuration ?? listener.configuration.manager,
-      listener: listener.identity)
+      worker: worker, configuration: filters.map { compiled.replacing(filters: $0) } ?? compiled, identity: identity)
   }
 
   /// Puts a request in. `headers` are field lines; `host` is set unless it is among them.
@@ -91,7 +91,7 @@ final class WorkerFixture {
       identifier: 1)
     let start = RequestStart(
       method: Array(method.utf8).withUnsafeBufferPointer { HTTPMethod($0) }, expectsContinue: false,
-      asksForUpgrade: false, endStream: endStream)
+      endStream: endStream)
     manager.open(response, info, map, start)
     return response
   }

@@ -64,7 +64,8 @@ public protocol ClientConnection: AnyObject {
   /// Begins to listen for what the peer says. Call once, after the owner has stored this.
   func start() throws(SystemError)
   /// Sends a request's head; `capacity` must not be 0. The response goes to `receiver`, until it ends or `cancel`.
-  /// - Parameter headers: stay the caller's.
+  /// - Parameter headers: stay the caller's. With the field `upgrade`, or for CONNECT, the request is one for a tunnel
+  ///   (`TunnelKind`).
   func send(_ headers: HeaderMap, method: HTTPMethod, endStream: Bool, receiver: any ResponseReceiver)
     -> any RequestSender
   /// Takes no further request and closes as soon as none is in flight.

@@ -19,8 +19,8 @@ public struct RequestStart {
   public var method: HTTPMethod
   /// The client asked for `100 Continue` before it sends the body (RFC 9110 §10.1.1). The field itself is removed.
   public var expectsContinue: Bool
-  /// The client asked to switch protocols (RFC 9110 §7.8). The field itself is removed.
-  public var asksForUpgrade: Bool
+  /// What the stream is to become, if it is to be more than a request and its response.
+  public var tunnel = TunnelKind.none
   /// The request has no body and no trailers.
   public var endStream: Bool
   /// How the request came.
@@ -28,10 +28,9 @@ public struct RequestStart {
   /// The target is a whole URL (RFC 9112 §3.2.2); its parts are in `:scheme`, `host` and `:path`.
   public var isAbsoluteTarget = false
 
-  public init(method: HTTPMethod, expectsContinue: Bool, asksForUpgrade: Bool, endStream: Bool) {
+  public init(method: HTTPMethod, expectsContinue: Bool, endStream: Bool) {
     self.method = method
     self.expectsContinue = expectsContinue
-    self.asksForUpgrade = asksForUpgrade
     self.endStream = endStream
   }
 }
@@ -157,7 +156,7 @@ extension ResponseSender {
 
 /// The stream's side of a response from an upstream: what a client codec calls.
 public protocol ResponseReceiver: AnyObject {
-  /// An interim response; the map stays the caller's.
+  /// An interim response; the map stays the caller's. Not the 101 that grants a tunnel: that is a final response.
   func receiveInformational(status: Int, _ headers: HeaderMap)
   /// The final response's head. The map now belongs to the receiver.
   func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool)

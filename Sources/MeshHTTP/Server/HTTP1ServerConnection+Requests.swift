@@ -130,8 +130,8 @@ extension HTTP1ServerConnection {
     let endStream = head.framing == .none || head.framing == .length(0)
     phase = endStream ? .response : .body
     var start = RequestStart(
-      method: head.method, expectsContinue: head.expectsContinue && !endStream, asksForUpgrade: head.upgrade,
-      endStream: endStream)
+      method: head.method, expectsContinue: head.expectsContinue && !endStream, endStream: endStream)
+    if head.method == .connect { start.tunnel = .connect } else if head.upgrade { start.tunnel = .upgrade }
     isHTTP10 = head.minorVersion == 0
     if isHTTP10 { start.version = .http10 }
     start.isAbsoluteTarget = head.targetForm == .absolute

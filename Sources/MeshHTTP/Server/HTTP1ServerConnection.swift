@@ -28,7 +28,7 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
   let headerMaps: HeaderMapPool
   var transport: Transport
   /// A partial head, or bytes that arrived before they were wanted (pipelining, back-pressure).
-  var input = ByteQueue()
+  var input: ByteQueue
   var parser: HTTP1RequestParser
   var body: HTTP1BodyDecoder
   /// Trailers that have begun to arrive.
@@ -60,10 +60,13 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
   /// The response is complete and the connection's last: once the kernel has it, our direction ends.
   var endsAfterFlush = false
 
-  /// - Parameter transport: an established connection; from `start` on its events come here.
+  /// - Parameters:
+  ///   - transport: an established connection; from `start` on its events come here.
+  ///   - initial: what has been read from it already.
   public init(
-    loop: EventLoop, transport: consuming Transport, settings: ServerConnectionSettings, headerMaps: HeaderMapPool,
-    handler: any ServerConnectionHandler, info: ConnectionInfo
+    loop: EventLoop, transport: consuming Transport, initial: consuming ByteQueue = ByteQueue(),
+    settings: ServerConnectionSettings, headerMaps: HeaderMapPool, handler: any ServerConnectionHandler,
+    info: ConnectionInfo
   ) {
     self.loop = loop
     self.settings = settings
@@ -71,6 +74,7 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
     self.handler = handler
     self.info = info
     self.transport = transport
+    input = initial
     parser = HTTP1RequestParser(limits: settings.limits, acceptsHTTP10: settings.acceptsHTTP10)
     body = HTTP1BodyDecoder(framing: .none, limits: settings.limits)
     hasRequestRules = settings.underscores != .keep || settings.spelling != nil
@@ -84,8 +88,9 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
     timer.aim(at: self)
     try loop.take(over: transport.descriptor, self)
     becomeIdle()
-    // What an earlier owner of the transport has left unread.
-    if transport.isReadable { scheduleFlush() }
+    if !input.isEmpty { handler.connectionTransferred(received: input.count, sent: 0) }
+    // What an earlier owner of the transport has read, or left unread.
+    if transport.isReadable || !input.isEmpty { scheduleFlush() }
   }
 
   /// Whether a request was in flight when the connection closed.

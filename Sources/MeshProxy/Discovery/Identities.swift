@@ -47,19 +47,24 @@ final class Identities {
     return identity
   }
 
-  func listener(_ name: String, statName: String, managerPrefix: String) -> ListenerIdentity {
-    let manager =
-      managers[managerPrefix]?.object
-      ?? ConnectionManagerIdentity(statPrefix: managerPrefix, codecStats: codecStats, store: store)
-    managers[managerPrefix] = Weak(object: manager)
+  func listener(_ name: String, statName: String) -> ListenerIdentity {
     let limit =
       listenerLimits[name]?.object
       ?? ConnectionLimit(runtime.value("envoy.resource_limits.listener.\(name).connection_limit"))
     listenerLimits[name] = Weak(object: limit)
     return ListenerIdentity(
-      statName: statName, manager: manager, limit: limit, globalLimit: connectionLimit, store: store,
+      statName: statName, limit: limit, globalLimit: connectionLimit, store: store,
       // The last lane is the main thread's.
       workers: store.lanes - 1)
+  }
+
+  /// A connection manager of a listener's filter chains; the same statistics for all with the same prefix.
+  func manager(_ statPrefix: String, listenerStatName: String) -> ListenerHTTPIdentity {
+    let manager =
+      managers[statPrefix]?.object
+      ?? ConnectionManagerIdentity(statPrefix: statPrefix, codecStats: codecStats, store: store)
+    managers[statPrefix] = Weak(object: manager)
+    return ListenerHTTPIdentity(statName: listenerStatName, manager: manager, store: store)
   }
 
   /// Connections now open to clients, of all listeners.

@@ -69,49 +69,9 @@ struct SnapshotBuilder {
       admin: admin)
   }
 
-  // MARK: Listeners
+  // MARK: Connection managers
 
-  private mutating func listener(_ listener: Listener, _ path: String) -> ConfigurationSnapshot.ListenerEntry? {
-    guard let addresses = addresses(listener, path), let address = addresses.first?.address else { return nil }
-    guard let chain = listener.filterChains.first, let filter = chain.filters.first else {
-      report(path, "has no filter chain with a filter")
-      return nil
-    }
-    let filterPath = "\(path).filter_chains[0].filters"
-    guard chain.filters.count == 1 else {
-      report("\(filterPath)[1]", "nothing can follow the HTTP connection manager, which ends the chain")
-      return nil
-    }
-    guard let manager: HttpConnectionManager = try? filter.typedConfig.unpack() else {
-      report("\(filterPath)[0].typed_config", "must hold \(HttpConnectionManager.protoMessageName)")
-      return nil
-    }
-    let bufferLimit =
-      listener.hasPerConnectionBufferLimitBytes ? Int(listener.perConnectionBufferLimitBytes.value) : 1024 * 1024
-    let name = listener.name.isEmpty ? address.description : listener.name
-    var logging = LoggingConfiguration(listenerName: name, filterChainName: chain.name)
-    if listener.hasMetadata { logging.listenerMetadata = listener.metadata }
-    if chain.hasMetadata { logging.filterChainMetadata = chain.metadata }
-    addLogs(manager, "\(filterPath)[0].typed_config", &logging)
-    guard
-      let compiled = connectionManager(
-        manager, "\(filterPath)[0].typed_config", bufferLimit, logging,
-        isOutbound: listener.trafficDirection == .outbound)
-    else { return nil }
-    // Envoy's name for the scope: the address with its colons replaced, unless `stat_prefix` says otherwise.
-    let statName = listener.statPrefix.isEmpty ? address.description.replacingColons : listener.statPrefix
-    let configuration = ListenerConfiguration(
-      name: name, addresses: addresses,
-      acceptsPerEvent: listener.hasMaxConnectionsToAcceptPerSocketEvent
-        ? Int(listener.maxConnectionsToAcceptPerSocketEvent.value) : ListenerConfiguration.usualAcceptsPerEvent,
-      statName: statName, direction: listener.trafficDirection, ignoresGlobalLimit: listener.ignoreGlobalConnLimit,
-      manager: compiled)
-    return .init(
-      configuration: configuration,
-      identity: identities.listener(name, statName: statName, managerPrefix: manager.statPrefix))
-  }
-
-  private mutating func connectionManager(
+  mutating func connectionManager(
     _ manager: HttpConnectionManager, _ path: String, _ bufferLimit: Int, _ logging: LoggingConfiguration,
     isOutbound: Bool
   ) -> ConnectionManagerConfiguration? {

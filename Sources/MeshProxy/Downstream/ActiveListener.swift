@@ -3,10 +3,9 @@ import MeshIO
 import MeshPrimitives
 
 /// A listener as one worker has it: accepts connections and keeps them. The socket is the main thread's and outlives it.
-final class ActiveListener: ServerConnectionHandler {
+final class ActiveListener {
   let worker: Worker
   private(set) var configuration: ListenerConfiguration
-  private(set) var manager: ConnectionManager
   private var stats: StatLane<ListenerStat>
   /// Keeps the lane above alive.
   private var identity: ListenerIdentity
@@ -14,8 +13,20 @@ final class ActiveListener: ServerConnectionHandler {
   private let sockets: [ListeningSocket]
   /// What the loop knows of the sockets, while connections are accepted.
   private var acceptors: [Acceptor] = []
-  private var connections: [any ServerConnection] = []
+  /// Those of the configuration, in its order.
+  private var chains: [any ActiveFilterChain] = []
+  /// The chain of every connection, if they have no choice; see `ListenerConfiguration.direct`.
+  private var direct: (any ActiveFilterChain)?
+  /// Chains that no configuration has any more, and whose connections are ending.
+  private var endingChains: [any ActiveFilterChain] = []
+  /// Connections that nobody serves yet.
+  private var pending: [PendingConnection] = []
+  /// Connections that are open.
+  private(set) var connectionCount = 0
+  /// Those of them that a filter chain was chosen for.
+  private var servedCount = 0
   private var isAccepting = false
+  private var isDraining = false
   /// Accepting stopped for want of descriptors or memory; see `resumeAccepting`.
   private var isStarved = false
   private static let starvation = RateLimitedLog(Log.http, perSecond: 1)
@@ -27,11 +38,9 @@ final class ActiveListener: ServerConnectionHandler {
     self.configuration = configuration
     self.sockets = sockets
     self.identity = identity
-    manager = ConnectionManager(worker: worker, configuration: configuration.manager, listener: identity)
     stats = identity.stats.lane(worker.index)
+    takeChains()
   }
-
-  var connectionCount: Int { connections.count }
 
   func startAccepting() {
     guard !isAccepting else { return }
@@ -52,28 +61,43 @@ final class ActiveListener: ServerConnectionHandler {
     acceptors.removeAll()
   }
 
-  /// Takes the next configuration of the same listener: for new connections, and from their next request on for the
-  /// others.
+  /// Takes the next configuration of the same listener: for new connections, and for those of its filter chains that
+  /// stay. The connections of the others end as soon as their protocol allows.
   func update(_ new: ListenerConfiguration, identity: ListenerIdentity) {
-    let isDraining = manager.isDraining
-    countConnections(-connections.count)
+    let open = Int64(servedCount)
+    stats.subtract(.connectionActive, open)
     configuration = new
-    manager = ConnectionManager(worker: worker, configuration: new.manager, listener: identity)
-    manager.isDraining = isDraining
     stats = identity.stats.lane(worker.index)
     self.identity = identity
     // The open connections now count under the names of the new configuration.
-    countConnections(connections.count)
+    stats.add(.connectionActive, open)
+    takeChains()
   }
 
-  private func countConnections(_ change: Int) {
-    stats.add(.connectionActive, Int64(change))
-    manager.stats.add(.connectionActive, Int64(change))
-    manager.stats.add(.connectionHTTP1Active, Int64(change))
+  private func takeChains() {
+    var gone = chains
+    chains = configuration.filterChains.map { configuration in
+      guard let index = gone.firstIndex(where: { $0.configuration.identity == configuration.identity }) else {
+        let chain = configuration.activate(self)
+        if isDraining { chain.beginDraining() }
+        return chain
+      }
+      let chain = gone.remove(at: index)
+      chain.update(configuration)
+      return chain
+    }
+    direct = configuration.direct == nil ? nil : chains.first
+    for chain in gone where chain.connectionCount > 0 {
+      endingChains.append(chain)
+      chain.drainConnections(idleFor: nil)
+    }
   }
 
   /// From now on every response is its connection's last.
-  func beginDraining() { manager.isDraining = true }
+  func beginDraining() {
+    isDraining = true
+    for chain in chains { chain.beginDraining() }
+  }
 
   /// Empties the queue of connections that the kernel has completed already, then accepts no more.
   func stopAccepting() {
@@ -86,11 +110,14 @@ final class ActiveListener: ServerConnectionHandler {
   /// Every connection closes after its next response; idle ones without, after `patience` (nil: the configured
   /// `drain_timeout`).
   func drainConnections(idleFor patience: Nanoseconds?) {
-    for connection in connections { connection.drain(idleFor: patience) }
+    for chain in chains + endingChains { chain.drainConnections(idleFor: patience) }
   }
 
   /// Ends what is left.
-  func closeConnections() { for connection in connections { connection.close(.local) } }
+  func closeConnections() {
+    for connection in pending { connection.close(.local) }
+    for chain in chains + endingChains { chain.closeConnections() }
+  }
 
   /// One socket, as the loop sees it.
   private final class Acceptor: IOHandler {
@@ -161,124 +188,59 @@ final class ActiveListener: ServerConnectionHandler {
     let remote = address.isUnix ? address : accepted.peer.unmapped
     let info = ConnectionInfo(
       remoteAddress: remote, localAddress: local, identifier: worker.nextConnectionIdentifier())
-    let connection = HTTP1ServerConnection(
-      loop: worker.loop, transport: Transport(descriptor: accepted.fd, isWritable: true),
-      settings: configuration.manager.connection,
-      headerMaps: worker.headerMaps, handler: self, info: info)
-    connection.listIndex = connections.count
-    connections.append(connection)
-    stats.add(.connectionTotal)
-    stats.add(.connectionActive)
-    manager.stats.add(.connectionTotal)
-    manager.stats.add(.connectionActive)
-    manager.stats.add(.connectionHTTP1Total)
-    manager.stats.add(.connectionHTTP1Active)
-    do { try connection.start() } catch { connection.close(.local) }
+    connectionCount += 1
+    let transport = Transport(descriptor: accepted.fd, isWritable: true)
+    if let direct {
+      direct.connectionBegan()
+      direct.serve(transport, info, initial: ByteQueue())
+    } else {
+      let connection = PendingConnection(self, transport, info)
+      connection.listIndex = pending.count
+      pending.append(connection)
+      connection.start()
+    }
   }
 
-  // MARK: ServerConnectionHandler
+  // MARK: What connections and filter chains say
 
-  func openStream(
-    _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ start: RequestStart
-  ) { manager.open(sender, connection, headers, start) }
+  /// The filter chain for a connection; nil if there is none.
+  func filterChain(for info: ConnectionInfo) -> (any ActiveFilterChain)? { chains.first }
 
-  func refuse(
-    _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, status: Int,
-    _ details: StaticString
-  ) {
-    manager.stats.add(.connectionProtocolError)
-    manager.refuse(sender, connection, headers, .codecError(status: status, details))
-  }
-
-  func headersTimedOut(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap) {
-    manager.stats.add(.requestHeaderTimeout)
-    manager.refuse(sender, connection, headers, .headersTimeout)
-  }
-
-  func reached(_ limit: ServerConnectionLimit) {
-    manager.stats.add(limit == .duration ? .connectionMaximumDuration : .connectionMaximumRequests)
-  }
-
-  func refusedField() { manager.codecStats.add(.rejectedUnderscores) }
-
-  func droppedFields(_ count: Int) { manager.codecStats.add(.droppedUnderscores, Int64(count)) }
-
-  func connectionTransferred(received: Int, sent: Int) {
-    if received > 0 { manager.stats.add(.connectionReceivedBytes, Int64(received)) }
-    if sent > 0 { manager.stats.add(.connectionSentBytes, Int64(sent)) }
-  }
-
-  func connectionClosed(_ connection: any ServerConnection, _ reason: ServerCloseReason) {
-    let last = connections.count - 1
+  /// A pending connection is served from now on, or closed.
+  func pendingEnded(_ connection: PendingConnection) {
+    let last = pending.count - 1
     let index = connection.listIndex
     if index < last {
-      connections[index] = connections[last]
-      connections[index].listIndex = index
+      pending[index] = pending[last]
+      pending[index].listIndex = index
     }
-    connections.removeLast()
-    identity.limit.leave()
-    identity.globalLimit.leave()
+    pending.removeLast()
+  }
+
+  /// A filter chain has been chosen for a connection.
+  func connectionBegan() {
+    servedCount += 1
+    stats.add(.connectionTotal)
+    stats.add(.connectionActive)
+  }
+
+  /// A connection that `connectionBegan` counted is closed.
+  func connectionEnded(openedAt: MonotonicTime) {
+    servedCount -= 1
     stats.subtract(.connectionActive)
     stats.add(.connectionDestroy)
-    manager.stats.subtract(.connectionActive)
-    manager.stats.subtract(.connectionHTTP1Active)
-    manager.stats.add(.connectionDestroy)
-    manager.stats.add(reason == .remote ? .connectionDestroyRemote : .connectionDestroyLocal)
-    if connection.hadRequest {
-      manager.stats.add(.connectionDestroyActiveRequest)
-      manager.stats.add(
-        reason == .remote ? .connectionDestroyRemoteActiveRequest : .connectionDestroyLocalActiveRequest)
-    }
-    let lifetime = worker.loop.now.since(connection.openedAt).rawValue / 1000
-    identity.connectionTime.lane(worker.index).record(lifetime)
-    identity.manager.connectionTime.lane(worker.index).record(lifetime)
-    if reason == .idleTimeout { manager.stats.add(.connectionIdleTimeout) }
-    if connections.isEmpty { worker.listenerBecameEmpty(self) }
+    identity.connectionTime.lane(worker.index).record(worker.loop.now.since(openedAt).rawValue / 1000)
+    connectionLeft()
   }
-}
 
-/// What belongs to a listener's identity and outlives its configurations. Shared by all threads.
-final class ListenerIdentity: Sendable {
-  let stats: StatBlock<ListenerStat>
-  /// The responses of its connection manager to this listener's clients.
-  let responseCodes: ResponseCodeCounters
-  /// How long connections lived.
-  let connectionTime: LatencyHistogram
-  let manager: ConnectionManagerIdentity
-  /// The connections of this listener, by its name.
-  let limit: ConnectionLimit
-  /// The connections of all listeners.
-  let globalLimit: ConnectionLimit
-  private let leases: [StatsLease]
-
-  /// - Parameter workers: how many there are; each has a lane of its own index.
-  init(
-    statName: String, manager: ConnectionManagerIdentity, limit: ConnectionLimit, globalLimit: ConnectionLimit,
-    store: StatsStore, workers: Int
-  ) {
-    let scope = "listener.\(statName)"
-    let label = ("envoy_listener_address", statName)
-    let prometheus = PrometheusScope("envoy_listener", labels: [label])
-    let http = "\(scope).http.\(manager.statPrefix)"
-    var leases = [store.lease(scope), store.lease(http)]
-    stats = store.scope(scope, prometheus: prometheus)
-    connectionTime = store.histogram(
-      scope, HistogramDefinition(name: "downstream_cx_length_ms"), prometheus: prometheus)
-    responseCodes = store.responseCodes(
-      http, stem: "downstream_rq",
-      prometheus: PrometheusScope(
-        "envoy_listener_http", labels: [("envoy_http_conn_manager_prefix", manager.statPrefix), label]),
-      detail: [.always, .completed])
-    for worker in 0..<workers {
-      let prefix = "\(scope).worker_\(worker)"
-      leases.append(store.lease(prefix))
-      store.show(
-        [.connectionActive, .connectionTotal], of: stats, lane: worker, under: prefix,
-        prometheus: PrometheusScope("envoy_listener_worker", labels: [("envoy_worker_id", "\(worker)"), label]))
-    }
-    self.leases = leases
-    self.manager = manager
-    self.limit = limit
-    self.globalLimit = globalLimit
+  /// A connection is closed that no filter chain was chosen for.
+  func connectionLeft() {
+    connectionCount -= 1
+    identity.limit.leave()
+    identity.globalLimit.leave()
+    if connectionCount == 0 { worker.listenerBecameEmpty(self) }
   }
+
+  /// The last connection of a filter chain is gone.
+  func becameEmpty(_ chain: any ActiveFilterChain) { endingChains.removeAll { $0 === chain } }
 }

@@ -30,7 +30,7 @@ final class ConnectionManagerIdentity: Sendable {
 }
 
 /// Turns what a listener's connections read into streams, and counts and logs what became of them
-/// (`envoy.filters.network.http_connection_manager`). One per listener and worker; a new one takes over with every
+/// (`envoy.filters.network.http_connection_manager`). One per filter chain and worker; a new one takes over with every
 /// configuration, from the next request on, also on connections that exist.
 final class ConnectionManager {
   let worker: Worker
@@ -41,26 +41,23 @@ final class ConnectionManager {
   let stats: StatLane<ConnectionManagerStat>
   let codecStats: StatLane<HTTP1Stat>
   /// Keeps the lanes below alive.
-  private let identity: ConnectionManagerIdentity
-  private let listener: ListenerIdentity
+  private let identity: ListenerHTTPIdentity
   private let responseCodes: ResponseCodeLane
   /// The same, of this listener alone.
   private let listenerResponseCodes: ResponseCodeLane
   private let requestTime: HistogramLane
   private let accessLogs: [AccessLogLane]
 
-  init(worker: Worker, configuration: ConnectionManagerConfiguration, listener: ListenerIdentity) {
+  init(worker: Worker, configuration: ConnectionManagerConfiguration, identity: ListenerHTTPIdentity) {
     self.worker = worker
     self.configuration = configuration
-    self.listener = listener
-    let identity = listener.manager
     self.identity = identity
     routes = RouteBinding(configuration.routes, worker)
-    stats = identity.stats.lane(worker.index)
-    codecStats = identity.codecStats.lane(worker.index)
-    responseCodes = identity.responseCodes.lane(worker.index)
-    listenerResponseCodes = listener.responseCodes.lane(worker.index)
-    requestTime = identity.requestTime.lane(worker.index)
+    stats = identity.manager.stats.lane(worker.index)
+    codecStats = identity.manager.codecStats.lane(worker.index)
+    responseCodes = identity.manager.responseCodes.lane(worker.index)
+    listenerResponseCodes = identity.responseCodes.lane(worker.index)
+    requestTime = identity.manager.requestTime.lane(worker.index)
     accessLogs = configuration.logging.accessLogs.map { AccessLogLane($0, worker) }
   }
 
@@ -81,8 +78,8 @@ final class ConnectionManager {
       return stream.sendLocalReply(.absoluteTarget)
     }
     if !routes.table.internalOnlyHeaders.isEmpty { routes.removeInternalHeaders(headers) }
-    if start.asksForUpgrade || start.method == .connect {
-      if start.asksForUpgrade {
+    if start.tunnel != .none {
+      if start.tunnel == .upgrade {
         stats.add(.requestUpgradeRefused)
         // The answer has the route's headers.
         stream.resolveRoute()
@@ -90,7 +87,7 @@ final class ConnectionManager {
         stats.add(.routerTotal)
         stats.add(.routerNoRoute)
       }
-      var reply = start.asksForUpgrade ? LocalReply.upgradeRefused : LocalReply.noRoute
+      var reply = start.tunnel == .upgrade ? LocalReply.upgradeRefused : LocalReply.noRoute
       reply.closesConnection = true
       // What asks for another protocol has no end of its own.
       if start.endStream { stats.add(.responseBeforeRequestComplete) }
@@ -114,7 +111,7 @@ final class ConnectionManager {
     stats.add(.responseBeforeRequestComplete)
     let stream = worker.takeStream()
     sender.attach(stream)
-    let start = RequestStart(method: .other, expectsContinue: false, asksForUpgrade: false, endStream: true)
+    let start = RequestStart(method: .other, expectsContinue: false, endStream: true)
     stream.begin(self, sender, connection, headers, start)
     stream.sendLocalReply(reply)
   }

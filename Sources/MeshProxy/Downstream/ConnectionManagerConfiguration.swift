@@ -63,33 +63,3 @@ public final class ConnectionManagerConfiguration: Sendable {
     self.virtualHostStatistics = virtualHostStatistics
   }
 }
-
-/// A listener of a configuration snapshot. Immutable; shared by all threads.
-public final class ListenerConfiguration: Sendable {
-  public let name: String
-  /// At least one; the first is the listener's own, the others its `additional_addresses`.
-  public let addresses: [ListenAddress]
-  /// Connections that a worker accepts before it serves others (`max_connections_to_accept_per_socket_event`), 1…
-  public let acceptsPerEvent: Int
-  /// `listener.<this>.…`
-  public let statName: String
-  public let direction: TrafficDirection
-  /// `ignore_global_conn_limit`.
-  public let ignoresGlobalLimit: Bool
-  public let manager: ConnectionManagerConfiguration
-
-  static let usualAcceptsPerEvent = 64
-
-  init(
-    name: String, addresses: [ListenAddress], acceptsPerEvent: Int, statName: String, direction: TrafficDirection,
-    ignoresGlobalLimit: Bool, manager: ConnectionManagerConfiguration
-  ) {
-    self.name = name
-    self.addresses = addresses
-    self.acceptsPerEvent = acceptsPerEvent
-    self.statName = statName
-    self.direction = direction
-    self.ignoresGlobalLimit = ignoresGlobalLimit
-    self.manager = manager
-  }
-}

@@ -15,7 +15,7 @@ public final class Stream: RequestReceiver, TimerTarget {
   private(set) var isOver = true
   public var info = StreamInfo()
   /// What the codec said of the request.
-  private(set) var start = RequestStart(method: .other, expectsContinue: false, asksForUpgrade: false, endStream: true)
+  private(set) var start = RequestStart(method: .other, expectsContinue: false, endStream: true)
   public internal(set) var requestHeaders: HeaderMap
   public internal(set) var responseHeaders: HeaderMap?
   /// Kept for the access log only.

@@ -48,7 +48,7 @@ final class EdgeFixture {
     let info = ConnectionInfo(
       remoteAddress: try #require(peer.hasPrefix("/") ? SocketAddress(unixPath: peer) : SocketAddress(peer)),
       localAddress: try #require(SocketAddress(local)), identifier: 1)
-    var start = RequestStart(method: .get, expectsContinue: false, asksForUpgrade: false, endStream: true)
+    var start = RequestStart(method: .get, expectsContinue: false, endStream: true)
     start.isAbsoluteTarget = isAbsoluteTarget
     let response = CaughtResponse()
     let stream = fixture.worker.takeStream()

@@ -1,0 +1,43 @@
+/// What becomes of the connections that a filter chain is chosen for (`envoy.config.listener.v3.FilterChain`), checked
+/// and compiled. Immutable; shared by all threads.
+public final class FilterChainConfiguration: Sendable {
+  /// What makes a filter chain the same one in the next configuration of its listener: then its connections live on.
+  struct Identity: Hashable, Sendable {
+    let name: String
+    let transport: DownstreamTransport
+    let network: NetworkFilter.Kind
+  }
+
+  /// `%FILTER_CHAIN_NAME%`; may be empty.
+  public let name: String
+  let transport: DownstreamTransport
+  let network: NetworkFilter
+
+  init(name: String, transport: DownstreamTransport = .rawBuffer, network: NetworkFilter) {
+    self.name = name
+    self.transport = transport
+    self.network = network
+  }
+
+  var identity: Identity { Identity(name: name, transport: transport, network: network.kind) }
+}
+
+/// What is between a connection's socket and its network filter (`FilterChain.transport_socket`).
+enum DownstreamTransport: Hashable, Sendable {
+  /// Nothing.
+  case rawBuffer
+}
+
+/// What ends a filter chain (`FilterChain.filters`).
+enum NetworkFilter: Sendable {
+  case connectionManager(ConnectionManagerConfiguration, ListenerHTTPIdentity)
+
+  /// Which filter it is, whatever its configuration.
+  enum Kind: UInt8, Hashable, Sendable { case connectionManager }
+
+  var kind: Kind {
+    switch self {
+    case .connectionManager: .connectionManager
+    }
+  }
+}

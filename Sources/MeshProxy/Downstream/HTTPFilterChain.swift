@@ -1,0 +1,140 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+
+/// A filter chain that ends in an HTTP connection manager: its connections each have a codec.
+final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
+  private(set) var configuration: FilterChainConfiguration
+  private(set) var manager: ConnectionManager
+  private(set) var connectionCount = 0
+  private let worker: Worker
+  /// Keeps this chain until its last connection is gone.
+  private unowned let listener: ActiveListener
+  private var settings: ServerConnectionSettings
+  /// Keeps the lanes alive that the manager counts in.
+  private var identity: ListenerHTTPIdentity
+  private var connections: [any ServerConnection] = []
+  /// Connections end, those that come included.
+  private var isEnding = false
+
+  init(
+    _ listener: ActiveListener, _ configuration: FilterChainConfiguration, _ manager: ConnectionManagerConfiguration,
+    _ identity: ListenerHTTPIdentity
+  ) {
+    self.listener = listener
+    worker = listener.worker
+    self.configuration = configuration
+    self.identity = identity
+    settings = manager.connection
+    self.manager = ConnectionManager(worker: worker, configuration: manager, identity: identity)
+  }
+
+  /// From their next request on, open connections are served by the new manager.
+  func update(_ new: FilterChainConfiguration) {
+    configuration = new
+    guard case .connectionManager(let configuration, let identity) = new.network else { return }
+    let isDraining = manager.isDraining
+    countOpen(-1)
+    self.identity = identity
+    settings = configuration.connection
+    manager = ConnectionManager(worker: worker, configuration: configuration, identity: identity)
+    manager.isDraining = isDraining
+    // The open connections now count under the names of the new configuration.
+    countOpen(1)
+  }
+
+  private func countOpen(_ sign: Int) {
+    manager.stats.add(.connectionActive, Int64(sign * connectionCount))
+    manager.stats.add(.connectionHTTP1Active, Int64(sign * connections.count))
+  }
+
+  func beginDraining() { manager.isDraining = true }
+
+  func drainConnections(idleFor patience: Nanoseconds?) {
+    isEnding = true
+    for connection in connections { connection.drain(idleFor: patience) }
+  }
+
+  func closeConnections() { for connection in connections { connection.close(.local) } }
+
+  // MARK: Connections
+
+  func connectionBegan() {
+    connectionCount += 1
+    listener.connectionBegan()
+    manager.stats.add(.connectionTotal)
+    manager.stats.add(.connectionActive)
+  }
+
+  func serve(_ transport: consuming Transport, _ info: ConnectionInfo, initial: consuming ByteQueue) {
+    let connection = HTTP1ServerConnection(
+      loop: worker.loop, transport: transport, initial: initial, settings: settings, headerMaps: worker.headerMaps,
+      handler: self, info: info)
+    connection.listIndex = connections.count
+    connections.append(connection)
+    manager.stats.add(.connectionHTTP1Total)
+    manager.stats.add(.connectionHTTP1Active)
+    do { try connection.start() } catch { return connection.close(.local) }
+    if isEnding { connection.drain(idleFor: nil) }
+  }
+
+  func connectionEnded(openedAt: MonotonicTime, _ reason: ServerCloseReason) {
+    connectionCount -= 1
+    manager.stats.subtract(.connectionActive)
+    manager.stats.add(.connectionDestroy)
+    manager.stats.add(reason == .remote ? .connectionDestroyRemote : .connectionDestroyLocal)
+    identity.manager.connectionTime.lane(worker.index).record(worker.loop.now.since(openedAt).rawValue / 1000)
+    listener.connectionEnded(openedAt: openedAt)
+    if connectionCount == 0 { listener.becameEmpty(self) }
+  }
+
+  // MARK: ServerConnectionHandler
+
+  func openStream(
+    _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ start: RequestStart
+  ) { manager.open(sender, connection, headers, start) }
+
+  func refuse(
+    _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, status: Int,
+    _ details: StaticString
+  ) {
+    manager.stats.add(.connectionProtocolError)
+    manager.refuse(sender, connection, headers, .codecError(status: status, details))
+  }
+
+  func headersTimedOut(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap) {
+    manager.stats.add(.requestHeaderTimeout)
+    manager.refuse(sender, connection, headers, .headersTimeout)
+  }
+
+  func reached(_ limit: ServerConnectionLimit) {
+    manager.stats.add(limit == .duration ? .connectionMaximumDuration : .connectionMaximumRequests)
+  }
+
+  func refusedField() { manager.codecStats.add(.rejectedUnderscores) }
+
+  func droppedFields(_ count: Int) { manager.codecStats.add(.droppedUnderscores, Int64(count)) }
+
+  func connectionTransferred(received: Int, sent: Int) {
+    if received > 0 { manager.stats.add(.connectionReceivedBytes, Int64(received)) }
+    if sent > 0 { manager.stats.add(.connectionSentBytes, Int64(sent)) }
+  }
+
+  func connectionClosed(_ connection: any ServerConnection, _ reason: ServerCloseReason) {
+    let last = connections.count - 1
+    let index = connection.listIndex
+    if index < last {
+      connections[index] = connections[last]
+      connections[index].listIndex = index
+    }
+    connections.removeLast()
+    manager.stats.subtract(.connectionHTTP1Active)
+    if connection.hadRequest {
+      manager.stats.add(.connectionDestroyActiveRequest)
+      manager.stats.add(
+        reason == .remote ? .connectionDestroyRemoteActiveRequest : .connectionDestroyLocalActiveRequest)
+    }
+    if reason == .idleTimeout { manager.stats.add(.connectionIdleTimeout) }
+    connectionEnded(openedAt: connection.openedAt, reason)
+  }
+}

@@ -1,0 +1,73 @@
+import MeshHTTP
+import MeshIO
+import MeshPrimitives
+
+/// A connection from when it is accepted until a network filter serves it: its filter chain is chosen, then its transport
+/// is established. Confined to its worker.
+final class PendingConnection: IOHandler {
+  /// Where the listener keeps this connection in its list.
+  var listIndex = 0
+  private let listener: ActiveListener
+  private let worker: Worker
+  private let acceptedAt: MonotonicTime
+  private let info: ConnectionInfo
+  private var transport: Transport
+  /// Bytes that were read before there was a codec to read them.
+  private var input = ByteQueue()
+  /// The chain that was chosen; it counts the connection.
+  private var chain: (any ActiveFilterChain)?
+  private var isOver = false
+
+  init(_ listener: ActiveListener, _ transport: consuming Transport, _ info: ConnectionInfo) {
+    self.listener = listener
+    worker = listener.worker
+    acceptedAt = listener.worker.loop.now
+    self.info = info
+    self.transport = transport
+  }
+
+  /// Call once, after the listener has stored this.
+  func start() { choose() }
+
+  private func choose() {
+    guard let chain = listener.filterChain(for: info) else { return close(.local) }
+    self.chain = chain
+    chain.connectionBegan()
+    beginTransport(chain)
+  }
+
+  /// Puts what the chain has between the socket and its network filter into place: where handshakes begin.
+  private func beginTransport(_ chain: any ActiveFilterChain) {
+    switch chain.configuration.transport {
+    case .rawBuffer: serve(chain)
+    }
+  }
+
+  private func serve(_ chain: any ActiveFilterChain) {
+    var established = Transport(descriptor: -1, isWritable: false)
+    swap(&established, &transport)
+    var initial = ByteQueue()
+    swap(&initial, &input)
+    end()
+    chain.serve(established, info, initial: initial)
+  }
+
+  func ready(_ events: IOEvents) {
+    guard !isOver else { return }
+    transport.note(events)
+  }
+
+  /// Closes a connection that nobody serves yet.
+  func close(_ reason: ServerCloseReason) {
+    guard !isOver else { return }
+    transport.close(worker.loop)
+    input.clear(worker.loop.bufferPool)
+    end()
+    if let chain { chain.connectionEnded(openedAt: acceptedAt, reason) } else { listener.connectionLeft() }
+  }
+
+  private func end() {
+    isOver = true
+    listener.pendingEnded(self)
+  }
+}
