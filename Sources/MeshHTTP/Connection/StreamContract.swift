@@ -80,6 +80,10 @@ public enum StreamResetReason: UInt8, Sendable {
   case protocolError
   /// This side gave the stream up.
   case localReset
+  /// The other side gave the stream up, and nothing else (RST_STREAM).
+  case remoteReset
+  /// The other side has not even begun with the stream: it may be sent again, whatever it asks for (RFC 9113 §8.7).
+  case remoteRefusedStream
 
   /// Envoy's words, as in `upstream_reset_before_response_started{…}` and the local reply's body.
   public var text: StaticString {
@@ -91,6 +95,8 @@ public enum StreamResetReason: UInt8, Sendable {
     case .overflow: "overflow"
     case .protocolError: "protocol error"
     case .localReset: "local reset"
+    case .remoteReset: "remote reset"
+    case .remoteRefusedStream: "remote refused stream reset"
     }
   }
 
@@ -104,6 +110,8 @@ public enum StreamResetReason: UInt8, Sendable {
     case .overflow: "overflow"
     case .protocolError: "protocol_error"
     case .localReset: "local_reset"
+    case .remoteReset: "remote_reset"
+    case .remoteRefusedStream: "remote_refused_stream_reset"
     }
   }
 }
@@ -146,12 +154,15 @@ public protocol ResponseSender: AnyObject {
   var wire: WireBytes { get }
   /// The kernel's estimate of the round trip to the client; nil if it has none. A system call.
   var roundTripTime: Nanoseconds? { get }
+  /// The version that the connection speaks.
+  var protocolVersion: HTTPVersion { get }
 }
 
 /// A sender that is no connection.
 extension ResponseSender {
   public var wire: WireBytes { WireBytes() }
   public var roundTripTime: Nanoseconds? { nil }
+  public var protocolVersion: HTTPVersion { .http11 }
 }
 
 /// The stream's side of a response from an upstream: what a client codec calls.

@@ -83,6 +83,11 @@ extension HTTP1ServerConnection {
           return offset
         case .invalid(let error):
           parser.reset()
+          if error == .unsupportedVersion, settings.codec == .automatic, requestCount == 0, isPreface(rest) {
+            headerMaps.recycle(headers)
+            becomeHTTP2(rest)
+            return 0
+          }
           return refuse(headers, error, bytes.count)
         }
       case .body:
@@ -99,6 +104,23 @@ extension HTTP1ServerConnection {
       }
     }
     return offset
+  }
+
+  /// Whether these bytes begin with as much of HTTP/2's preface as is a request line (RFC 9113 §3.4).
+  private func isPreface(_ bytes: Bytes) -> Bool { bytes.starts(with: Bytes("PRI * HTTP/2.0\r\n")) }
+
+  /// Hands the transport, and what came by it, to a connection of HTTP/2.
+  @inline(never)
+  private func becomeHTTP2(_ bytes: Bytes) {
+    var moved = Transport(descriptor: -1, isWritable: false)
+    swap(&moved, &transport)
+    phase = .closed
+    timer.disarm()
+    defer { input.clear(loop.bufferPool) }
+    let successor = HTTP2ServerConnection(
+      loop: loop, transport: moved, settings: settings, headerMaps: headerMaps, handler: handler, info: info)
+    handler.connectionChanged(self, to: successor)
+    do { try successor.start(with: bytes) } catch { successor.close(.local) }
   }
 
   private func refuse(_ headers: HeaderMap, _ error: HTTP1Error, _ count: Int) -> Int {

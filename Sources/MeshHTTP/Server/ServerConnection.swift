@@ -36,8 +36,37 @@ public struct ServerConnectionSettings: Sendable {
   public var names = HeaderNameStyle.lowercase
   /// The spelling of a request's field names is kept for the upstream; nil: not.
   public var spelling: HeaderSpelling.Rules?
+  /// Which version of HTTP connections speak.
+  public enum Codec: UInt8, Sendable {
+    /// What ALPN has settled; else HTTP/2 if the connection begins with its preface (RFC 9113 §3.3), else HTTP/1.1.
+    case automatic
+    case http1, http2
+  }
+  /// `codec_type`.
+  public var codec = Codec.automatic
+  public var http2 = HTTP2Options()
+  /// How many requests a client may give up that it has only just begun.
+  public var resets = PrematureResets()
 
   public init() {}
+}
+
+/// When a client that gives up what it has just begun is cut off: once half of its streams ended like that, and they are
+/// `limit` or more, or cannot be fewer than half of `limit` any more (Envoy: `overload.premature_reset_*`).
+public struct PrematureResets: Sendable {
+  private let total: RuntimeValue?
+  private let lifetime: RuntimeValue?
+
+  /// - Parameters:
+  ///   - total: `overload.premature_reset_total_stream_count`; 500 without a value, 0: no bound.
+  ///   - lifetime: `overload.premature_reset_min_stream_lifetime_seconds`; 1 without a value.
+  public init(total: RuntimeValue? = nil, lifetime: RuntimeValue? = nil) {
+    self.total = total
+    self.lifetime = lifetime
+  }
+
+  var limit: UInt64 { total?.integer(or: 500) ?? 500 }
+  var minimumLifetime: Nanoseconds { .seconds(min(lifetime?.integer(or: 1) ?? 1, 1 << 32)) }
 }
 
 /// Who takes the requests of a server connection. Called on the loop's thread.
@@ -66,9 +95,21 @@ public protocol ServerConnectionHandler: AnyObject {
   func droppedFields(_ count: Int)
   /// A request is refused for an underscore in the name of a field or trailer.
   func refusedField()
+  /// Something happened on a connection of HTTP/2.
+  func count(_ event: HTTP2Event, _ amount: Int)
+  /// A stream of HTTP/2 has begun, or has ended.
+  func streamsChanged(by change: Int)
+  /// A connection of HTTP/2 is closed for requests given up too soon, too often.
+  func tooManyResets()
+  /// What came by a connection of HTTP/1.1 began with HTTP/2's preface: `successor` serves it from now on.
+  func connectionChanged(_ connection: any ServerConnection, to successor: any ServerConnection)
 }
 
 extension ServerConnectionHandler {
+  public func count(_ event: HTTP2Event, _ amount: Int) {}
+  public func streamsChanged(by change: Int) {}
+  public func tooManyResets() {}
+  public func connectionChanged(_ connection: any ServerConnection, to successor: any ServerConnection) {}
   public func droppedFields(_ count: Int) {}
   public func refusedField() {}
 }

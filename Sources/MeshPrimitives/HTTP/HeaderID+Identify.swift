@@ -33,6 +33,8 @@ extension HeaderID {
       if same(name, "upgrade") { return .upgrade }
     case 8:
       if same(name, "location") { return .location }
+    case 9:
+      if same(name, ":protocol") { return .protocol }
     case 10:
       if same(name, "user-agent") { return .userAgent }
       if same(name, "connection") { return .connection }

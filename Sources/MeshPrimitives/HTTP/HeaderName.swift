@@ -3,7 +3,7 @@
 public enum HeaderID: UInt8, CaseIterable, Sendable {
   /// Any name that is not listed here.
   case other
-  case method, path, scheme, status
+  case method, path, scheme, status, `protocol`
   case host
   // Framing and hop-by-hop fields (RFC 9110 §7.6.1).
   case connection, keepAlive, proxyConnection, transferEncoding, te, trailer, upgrade, http2Settings
@@ -30,6 +30,7 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
     case .path: ":path"
     case .scheme: ":scheme"
     case .status: ":status"
+    case .protocol: ":protocol"
     case .host: "host"
     case .connection: "connection"
     case .keepAlive: "keep-alive"

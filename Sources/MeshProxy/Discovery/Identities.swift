@@ -25,6 +25,7 @@ final class Identities {
   let connectionLimit: ConnectionLimit
   /// The statistics of the codec.
   private let codecStats: StatBlock<HTTP1Stat>
+  private let http2Stats: StatBlock<HTTP2Stat>
   private var listenerLimits: [String: Weak<ConnectionLimit>] = [:]
   private var clusters: [ClusterKey: ClusterIdentity] = [:]
   /// Kept by the listeners that have them.
@@ -36,6 +37,7 @@ final class Identities {
     self.accessLogFiles = accessLogFiles
     connectionLimit = ConnectionLimit(runtime.value("overload.global_downstream_max_connections"))
     codecStats = store.scope("http1", prometheus: PrometheusScope("envoy_http1"))
+    http2Stats = store.scope("http2", prometheus: PrometheusScope("envoy_http2"))
   }
 
   /// A cluster's identity. One whose statistics go by another name than before is another cluster.
@@ -62,7 +64,7 @@ final class Identities {
   func manager(_ statPrefix: String, listenerStatName: String) -> ListenerHTTPIdentity {
     let manager =
       managers[statPrefix]?.object
-      ?? ConnectionManagerIdentity(statPrefix: statPrefix, codecStats: codecStats, store: store)
+      ?? ConnectionManagerIdentity(statPrefix: statPrefix, codecStats: codecStats, http2Stats: http2Stats, store: store)
     managers[statPrefix] = Weak(object: manager)
     return ListenerHTTPIdentity(statName: listenerStatName, manager: manager, store: store)
   }

@@ -15,8 +15,13 @@ final class ConnectionManagerIdentity: Sendable {
   /// The same for all.
   let codecStats: StatBlock<HTTP1Stat>
 
-  init(statPrefix: String, codecStats: StatBlock<HTTP1Stat>, store: StatsStore) {
+  let http2Stats: StatBlock<HTTP2Stat>
+
+  init(
+    statPrefix: String, codecStats: StatBlock<HTTP1Stat>, http2Stats: StatBlock<HTTP2Stat>, store: StatsStore
+  ) {
     self.codecStats = codecStats
+    self.http2Stats = http2Stats
     let scope = "http.\(statPrefix)"
     self.statPrefix = statPrefix
     lease = store.lease(scope)
@@ -40,6 +45,7 @@ final class ConnectionManager {
   var isDraining = false
   let stats: StatLane<ConnectionManagerStat>
   let codecStats: StatLane<HTTP1Stat>
+  let http2Stats: StatLane<HTTP2Stat>
   /// Keeps the lanes below alive.
   private let identity: ListenerHTTPIdentity
   private let responseCodes: ResponseCodeLane
@@ -55,6 +61,7 @@ final class ConnectionManager {
     routes = RouteBinding(configuration.routes, worker)
     stats = identity.manager.stats.lane(worker.index)
     codecStats = identity.manager.codecStats.lane(worker.index)
+    http2Stats = identity.manager.http2Stats.lane(worker.index)
     responseCodes = identity.manager.responseCodes.lane(worker.index)
     listenerResponseCodes = identity.responseCodes.lane(worker.index)
     requestTime = identity.manager.requestTime.lane(worker.index)
@@ -66,7 +73,7 @@ final class ConnectionManager {
   /// A request's head is complete.
   func open(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ start: RequestStart) {
     stats.add(.requestTotal)
-    stats.add(.requestHTTP1Total)
+    stats.add(start.version == .http2 ? .requestHTTP2Total : .requestHTTP1Total)
     stats.add(.requestActive)
     let stream = worker.takeStream()
     sender.attach(stream)
@@ -106,12 +113,13 @@ final class ConnectionManager {
     // What was read of it is not to be trusted, not even by the log.
     headers.removeAll()
     stats.add(.requestTotal)
-    stats.add(.requestHTTP1Total)
+    stats.add(sender.protocolVersion == .http2 ? .requestHTTP2Total : .requestHTTP1Total)
     stats.add(.requestActive)
     stats.add(.responseBeforeRequestComplete)
     let stream = worker.takeStream()
     sender.attach(stream)
-    let start = RequestStart(method: .other, expectsContinue: false, endStream: true)
+    var start = RequestStart(method: .other, expectsContinue: false, endStream: true)
+    start.version = sender.protocolVersion
     stream.begin(self, sender, connection, headers, start)
     stream.sendLocalReply(reply)
   }

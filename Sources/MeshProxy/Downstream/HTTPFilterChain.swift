@@ -13,7 +13,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
   private var settings: ServerConnectionSettings
   /// Keeps the lanes alive that the manager counts in.
   private var identity: ListenerHTTPIdentity
-  private var connections: [any ServerConnection] = []
+  fileprivate var connections: [any ServerConnection] = []
   /// Connections end, those that come included.
   private var isEnding = false
 
@@ -45,7 +45,16 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
 
   private func countOpen(_ sign: Int) {
     manager.stats.add(.connectionActive, Int64(sign * connectionCount))
-    manager.stats.add(.connectionHTTP1Active, Int64(sign * connections.count))
+    for connection in connections { countActive(connection, Int64(sign)) }
+  }
+
+  private func countActive(_ connection: any ServerConnection, _ change: Int64) {
+    manager.stats.add(connection.protocolVersion == .http2 ? .connectionHTTP2Active : .connectionHTTP1Active, change)
+  }
+
+  fileprivate func countVersion(of connection: any ServerConnection, _ change: Int64) {
+    manager.stats.add(connection.protocolVersion == .http2 ? .connectionHTTP2Total : .connectionHTTP1Total, change)
+    countActive(connection, change)
   }
 
   func beginDraining() { manager.isDraining = true }
@@ -67,13 +76,19 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
   }
 
   func serve(_ transport: consuming Transport, _ info: ConnectionInfo, initial: consuming ByteQueue) {
-    let connection = HTTP1ServerConnection(
-      loop: worker.loop, transport: transport, initial: initial, settings: settings, headerMaps: worker.headerMaps,
-      handler: self, info: info)
+    let connection: any ServerConnection
+    if settings.codec == .http2 {
+      connection = HTTP2ServerConnection(
+        loop: worker.loop, transport: transport, initial: initial, settings: settings, headerMaps: worker.headerMaps,
+        handler: self, info: info)
+    } else {
+      connection = HTTP1ServerConnection(
+        loop: worker.loop, transport: transport, initial: initial, settings: settings, headerMaps: worker.headerMaps,
+        handler: self, info: info)
+    }
     connection.listIndex = connections.count
     connections.append(connection)
-    manager.stats.add(.connectionHTTP1Total)
-    manager.stats.add(.connectionHTTP1Active)
+    countVersion(of: connection, 1)
     do { try connection.start() } catch { return connection.close(.local) }
     if isEnding { connection.drain(idleFor: nil) }
   }
@@ -128,7 +143,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
       connections[index].listIndex = index
     }
     connections.removeLast()
-    manager.stats.subtract(.connectionHTTP1Active)
+    countActive(connection, -1)
     if connection.hadRequest {
       manager.stats.add(.connectionDestroyActiveRequest)
       manager.stats.add(
@@ -137,4 +152,21 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
     if reason == .idleTimeout { manager.stats.add(.connectionIdleTimeout) }
     connectionEnded(openedAt: connection.openedAt, reason)
   }
+}
+
+// MARK: HTTP/2
+
+extension HTTPFilterChain {
+  func connectionChanged(_ connection: any ServerConnection, to successor: any ServerConnection) {
+    countVersion(of: connection, -1)
+    successor.listIndex = connection.listIndex
+    connections[connection.listIndex] = successor
+    countVersion(of: successor, 1)
+  }
+
+  func count(_ event: HTTP2Event, _ amount: Int) { manager.http2Stats.add(HTTP2Stat(event), Int64(amount)) }
+
+  func streamsChanged(by change: Int) { manager.http2Stats.add(.streamsActive, Int64(change)) }
+
+  func tooManyResets() { manager.stats.add(.requestTooManyResets) }
 }

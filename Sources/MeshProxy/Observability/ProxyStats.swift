@@ -1,3 +1,4 @@
+import MeshHTTP
 import MeshPrimitives
 
 // Every statistic the proxy keeps, once, under Envoy's name. The scope (`http.<stat_prefix>`, `cluster.<name>`,
@@ -31,9 +32,62 @@ public enum HTTP1Stat: Int, StatSet {
   }
 }
 
+/// `http2.…` for all connection managers, `cluster.<name>.http2.…`: what happens below streams.
+public enum HTTP2Stat: Int, StatSet {
+  case receivedReset, sentReset, sentGoAway, headerOverflow, trailers, receivedMessagingError
+  case rejectedUnderscores, droppedUnderscores
+  case outboundFlood, outboundControlFlood, emptyFramesFlood, priorityFlood, windowUpdateFlood, continuationFlood
+  case keepAliveTimeout, tooManyGlitches
+  case streamsActive
+
+  init(_ event: HTTP2Event) {
+    switch event {
+    case .receivedReset: self = .receivedReset
+    case .sentReset: self = .sentReset
+    case .sentGoAway: self = .sentGoAway
+    case .headerOverflow: self = .headerOverflow
+    case .trailers: self = .trailers
+    case .receivedMessagingError: self = .receivedMessagingError
+    case .refusedUnderscore: self = .rejectedUnderscores
+    case .droppedUnderscore: self = .droppedUnderscores
+    case .outboundFlood: self = .outboundFlood
+    case .outboundControlFlood: self = .outboundControlFlood
+    case .emptyFramesFlood: self = .emptyFramesFlood
+    case .priorityFlood: self = .priorityFlood
+    case .windowUpdateFlood: self = .windowUpdateFlood
+    case .continuationFlood: self = .continuationFlood
+    case .keepAliveTimeout: self = .keepAliveTimeout
+    case .tooManyGlitches: self = .tooManyGlitches
+    }
+  }
+
+  public var definition: StatDefinition {
+    switch self {
+    case .receivedReset: .counter("rx_reset")
+    case .sentReset: .counter("tx_reset")
+    case .sentGoAway: .counter("goaway_sent")
+    case .headerOverflow: .counter("header_overflow")
+    case .trailers: .counter("trailers")
+    case .receivedMessagingError: .counter("rx_messaging_error")
+    case .rejectedUnderscores: .counter("requests_rejected_with_underscores_in_headers")
+    case .droppedUnderscores: .counter("dropped_headers_with_underscores")
+    case .outboundFlood: .counter("outbound_flood")
+    case .outboundControlFlood: .counter("outbound_control_flood")
+    case .emptyFramesFlood: .counter("inbound_empty_frames_flood")
+    case .priorityFlood: .counter("inbound_priority_frames_flood")
+    case .windowUpdateFlood: .counter("inbound_window_update_frames_flood")
+    case .continuationFlood: .counter("inbound_continuation_frames_flood")
+    case .keepAliveTimeout: .counter("keepalive_timeout")
+    case .tooManyGlitches: .counter("too_many_glitches")
+    case .streamsActive: .init(name: "streams_active", kind: .gauge)
+    }
+  }
+}
+
 /// `http.<stat_prefix>.…`
 public enum ConnectionManagerStat: Int, StatSet {
   case connectionTotal, connectionActive, connectionHTTP1Total, connectionHTTP1Active
+  case connectionHTTP2Total, connectionHTTP2Active, requestHTTP2Total, requestTooManyResets
   case connectionDestroy, connectionDestroyLocal, connectionDestroyRemote
   case connectionDestroyActiveRequest, connectionDestroyLocalActiveRequest, connectionDestroyRemoteActiveRequest
   case connectionProtocolError, connectionIdleTimeout
@@ -53,6 +107,10 @@ public enum ConnectionManagerStat: Int, StatSet {
     case .connectionActive: .init(name: "downstream_cx_active", kind: .gauge)
     case .connectionHTTP1Total: .init(name: "downstream_cx_http1_total", kind: .counter)
     case .connectionHTTP1Active: .init(name: "downstream_cx_http1_active", kind: .gauge)
+    case .connectionHTTP2Total: .init(name: "downstream_cx_http2_total", kind: .counter)
+    case .connectionHTTP2Active: .init(name: "downstream_cx_http2_active", kind: .gauge)
+    case .requestHTTP2Total: .init(name: "downstream_rq_http2_total", kind: .counter)
+    case .requestTooManyResets: .init(name: "downstream_rq_too_many_premature_resets", kind: .counter)
     case .connectionDestroy: .init(name: "downstream_cx_destroy", kind: .counter)
     case .connectionDestroyLocal: .init(name: "downstream_cx_destroy_local", kind: .counter)
     case .connectionDestroyRemote: .init(name: "downstream_cx_destroy_remote", kind: .counter)

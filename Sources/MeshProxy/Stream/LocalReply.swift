@@ -99,6 +99,7 @@ extension LocalReply {
       reply.status = 502
       reply.flags = .upstreamProtocolError
     case .localReset: reply.flags = .localReset
+    case .remoteReset, .remoteRefusedStream: reply.flags = .upstreamRemoteReset
     }
     return reply
   }

@@ -170,9 +170,17 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   public func requestReset(_ reason: StreamResetReason) {
     guard !isOver else { return }
-    info.flags.insert(.downstreamConnectionTermination)
-    info.details = .init("downstream_remote_disconnect")
-    if reason == .localReset { info.details = .init("downstream_local_disconnect") }
+    switch reason {
+    case .protocolError:
+      info.flags.insert(.downstreamProtocolError)
+      info.details = .init("http2.violation.of.messaging.rule")
+    case .remoteReset:
+      info.flags.insert(.downstreamConnectionTermination)
+      info.details = .init("http2.remote_reset")
+    default:
+      info.flags.insert(.downstreamConnectionTermination)
+      info.details = .init(reason == .localReset ? "downstream_local_disconnect" : "downstream_remote_disconnect")
+    }
     manager?.stats.add(.requestReceivedReset)
     finish()
   }
@@ -312,7 +320,8 @@ public final class Stream: RequestReceiver, TimerTarget {
       reply.contentType.withUnsafeBufferPointer { headers.set(.contentType, $0) }
     }
     for (name, value) in reply.headers { headers.set(name, value) }
-    if reply.closesConnection { sender?.closeAfterResponse() }
+    // By HTTP/2 other requests are on the connection, and the end of this one does not depend on it.
+    if reply.closesConnection, start.version != .http2 { sender?.closeAfterResponse() }
     let body = describe(reply.body, headers)
     let isEmpty = body.isEmpty || start.method == .head
     if throughFilters { responsePath.headers(self, endStream: isEmpty) } else { encodeHeaders(endStream: isEmpty) }

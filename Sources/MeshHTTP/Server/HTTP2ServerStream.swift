@@ -1,0 +1,153 @@
+import MeshPrimitives
+
+/// One request and its response on an `HTTP2ServerConnection`. Reused by its connection.
+final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
+  private enum Phase: UInt8 { case none, body, done }
+
+  /// Somebody may still write the response.
+  private(set) var isHeld = false
+  /// The client gave the request up.
+  private(set) var isCancelled = false
+  /// nil while it serves no request.
+  var connection: HTTP2ServerConnection?
+  private var receiver: (any RequestReceiver)?
+  private var phase = Phase.none
+  private var method = HTTPMethod.get
+  private var tunnel = TunnelKind.none
+  private(set) var startedAt = MonotonicTime.never
+  /// When a byte of the response was last framed, once the response is complete for its writer.
+  private(set) var waitsSince = MonotonicTime.never
+
+  func begin(_ connection: HTTP2ServerConnection) {
+    self.connection = connection
+    phase = .none
+    method = .get
+    tunnel = .none
+    isHeld = false
+    isCancelled = false
+    startedAt = connection.loop.now
+    waitsSince = .never
+  }
+
+  /// Whether the response is not complete for whoever writes it.
+  var isActive: Bool { receiver != nil }
+
+  // MARK: The request
+
+  override func take(head: HeaderMap, start: RequestStart?, status: Int, endStream: Bool) {
+    guard let connection, let start else { return session.headerMaps.recycle(head) }
+    method = start.method
+    tunnel = start.tunnel
+    connection.take(head, start, self)
+    // The head of a tunnel does not end its direction.
+    if tunnel != .none, endStream, !isReset { receive(Bytes(start: nil, count: 0), endStream: true) }
+  }
+
+  override func take(_ bytes: Bytes, endStream: Bool) { receiver?.receiveData(bytes, endStream: endStream) }
+
+  override func take(trailers: HeaderMap) {
+    guard let receiver else { return session.headerMaps.recycle(trailers) }
+    if let error = connection?.checkUnderscores(trailers) { return refuse(trailers, error) }
+    receiver.receiveTrailers(trailers)
+  }
+
+  override func refuse(_ map: HeaderMap, _ error: HTTP2MessageError) {
+    guard let connection, let status = error.status else {
+      session.headerMaps.recycle(map)
+      return session.fail(self, error)
+    }
+    if let receiver {
+      session.headerMaps.recycle(map)
+      receiver.requestMalformed(status: status, error.details)
+    } else {
+      connection.handler.refuse(self, connection.info, map, status: status, error.details)
+    }
+  }
+
+  override func ended(_ code: HTTP2ErrorCode, isRemote: Bool) {
+    guard let receiver else { return }
+    self.receiver = nil
+    // What was sent is all there is: a response without a body to one that still believes in it.
+    if phase == .done || sentEnd { return }
+    isHeld = false
+    isCancelled = isRemote
+    receiver.requestReset(connection?.resetReason(code, isRemote: isRemote) ?? .connectionTermination)
+  }
+
+  override func outputDrained() { receiver?.responseUnblocked() }
+
+  override func outputComplete() {
+    // RFC 9113 §8.1: the answer is complete, the rest of the request is not wanted.
+    if !receivedEnd { session.reset(self, .noError) }
+  }
+
+  // MARK: ResponseSender
+
+  func attach(_ stream: any RequestReceiver) {
+    receiver = stream
+    isHeld = true
+  }
+
+  func sendInformational(status: Int, _ headers: HeaderMap) {
+    guard phase == .none, !isReset, !isClosed else { return }
+    session.send(informational: status, headers, of: self)
+  }
+
+  func sendHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
+    guard phase == .none, !isReset, !isClosed else { return }
+    phase = .body
+    // No body, whatever comes of one; a Content-Length here describes the body a GET would have got.
+    let isBodiless = method == .head || status == 204 || status == 304
+    // RFC 8441 §5: what HTTP/1.1 grants with 101, HTTP/2 grants with 200.
+    let code = status == 101 && tunnel == .upgrade ? 200 : status
+    session.send(status: code, headers, of: self, endStream: endStream || isBodiless)
+    if isBodiless { outputEnds = true }
+    if endStream { responseComplete() }
+  }
+
+  func sendData(_ bytes: Bytes, endStream: Bool) {
+    if endStream { isHeld = false }
+    guard phase == .body, !isReset, !isClosed else { return }
+    let isBlocked = write(bytes, endStream: endStream)
+    if endStream { return responseComplete() }
+    if isBlocked { receiver?.responseBlocked() }
+  }
+
+  func sendTrailers(_ trailers: HeaderMap) {
+    isHeld = false
+    guard phase == .body, !isReset, !isClosed else { return }
+    write(trailers: trailers)
+    responseComplete()
+  }
+
+  func resetStream() {
+    receiver = nil
+    phase = .done
+    isHeld = false
+    if !isClosed { session.reset(self, .internalError) }
+  }
+
+  func pauseRequest(_ pause: Bool) { self.pause(pause) }
+
+  func closeAfterResponse() { connection?.drain(idleFor: nil) }
+
+  var protocolVersion: HTTPVersion { .http2 }
+
+  var roundTripTime: Nanoseconds? { connection?.roundTripTime }
+
+  private func responseComplete() {
+    phase = .done
+    receiver = nil
+    isHeld = false
+    isOutputBlocked = false
+    // What still comes of the request is thrown away.
+    if pauses > 0 {
+      pauses = 1
+      pause(false)
+    }
+    if let connection, !output.isEmpty {
+      waitsSince = connection.loop.now
+      connection.watchOutput()
+    }
+  }
+}
