@@ -96,6 +96,42 @@ struct EventLoopTests {
     }
   }
 
+  @Test("what waits for the batch is flushed once, after all its events; what it asks for itself, after the next")
+  func batchFlushes() throws {
+    let loop = try EventLoop()
+    let pipes = [Self.pipePair(), Self.pipePair()]
+    var log: [String] = []
+    let output = ClosureHandler()
+    var isScheduled = false
+    func schedule() {
+      if !isScheduled { loop.flushAfterBatch(output) }
+      isScheduled = true
+    }
+    output.onFlush = {
+      isScheduled = false
+      log.append("flush")
+      if log.count < 4 { schedule() }
+    }
+    let handler = ClosureHandler()
+    handler.onReady = { _ in
+      log.append("ready")
+      schedule()
+    }
+    for pipe in pipes {
+      try loop.register(pipe.read, handler, interest: .edgeRead)
+      Self.writeByte(pipe.write)
+    }
+    loop.turn()
+    #expect(log == ["ready", "ready", "flush"])
+    // Without waiting, though nothing is ready.
+    loop.turn(upTo: .seconds(60))
+    #expect(log == ["ready", "ready", "flush", "flush"])
+    for pipe in pipes {
+      loop.close(pipe.read)
+      close(pipe.write)
+    }
+  }
+
   @Test("many flushes, and flushes that ask for flushes, run once each and in order")
   func manyFlushes() throws {
     let loop = try EventLoop()

@@ -128,7 +128,8 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
   func scheduleFlush() {
     guard !isFlushScheduled else { return }
     isFlushScheduled = true
-    loop.flushLater(self)
+    // Its streams are answered by several upstream connections: one send for what one batch of events brings.
+    loop.flushAfterBatch(self)
   }
 
   /// Reads at the top of an event only: the receive buffer is shared by the whole loop.

@@ -5,7 +5,7 @@ import MeshPrimitives
 /// `run()`, and nothing of it may be touched from another thread; others reach it through a `Mailbox`.
 ///
 /// After each handler's callback, the outputs that asked for it (`flushLater`) are flushed; after each batch of events
-/// the timers fire, then what was deferred runs.
+/// the timers fire, then what was deferred runs, then what waits for the whole batch is flushed (`flushAfterBatch`).
 public final class EventLoop {
   /// The size of `receiveBuffer`, in bytes.
   public static let receiveBufferSize = 64 * 1024
@@ -36,6 +36,9 @@ public final class EventLoop {
   private var flushHead = 0
   private var flushCount = 0
   private var flushCapacity = 64
+  /// Those that wait for the end of the batch.
+  private var batchFlushes: [any Flushable] = []
+  private var runningFlushes: [any Flushable] = []
   private var wallOffset: UInt64 = 0
   private var wallOffsetUntil = MonotonicTime(nanoseconds: 0)
 
@@ -188,6 +191,10 @@ public final class EventLoop {
     flushCount &+= 1
   }
 
+  /// Calls `flushable.flush()` when all events of this batch have been handled: for a connection that many others write
+  /// to, so that what comes of one batch leaves in one system call. Once for each call, as `flushLater`.
+  public func flushAfterBatch(_ flushable: any Flushable) { batchFlushes.append(flushable) }
+
   /// Reads the clock, where a handler has worked for long.
   public func updateNow() { now = MonotonicTime(nanoseconds: clinux_monotonic_ns()) }
 
@@ -202,6 +209,7 @@ public final class EventLoop {
     }
     fireTimers()
     if !deferred.isEmpty { runDeferred() }
+    if !batchFlushes.isEmpty { runBatchFlushes() }
   }
 
   @inline(__always)
@@ -236,6 +244,17 @@ public final class EventLoop {
   }
 
   @inline(never)
+  private func runBatchFlushes() {
+    // What is asked for meanwhile is done after the next batch, so that two who wake each other cannot hold the loop.
+    swap(&batchFlushes, &runningFlushes)
+    for flushable in runningFlushes {
+      flushable.flush()
+      if flushCount != 0 { runFlushes() }
+    }
+    runningFlushes.removeAll(keepingCapacity: true)
+  }
+
+  @inline(never)
   private func growFlushes() {
     let grown = UnsafeMutablePointer<any Flushable>.allocate(capacity: flushCapacity * 2)
     (grown + flushHead).moveInitialize(from: flushes + flushHead, count: flushCount - flushHead)
@@ -257,7 +276,7 @@ public final class EventLoop {
 
   /// Milliseconds until there is something to do without an event; -1 for ever.
   private func waitTime() -> Int32 {
-    if !deferred.isEmpty { return 0 }
+    if !deferred.isEmpty || !batchFlushes.isEmpty { return 0 }
     guard let next = wheel.nextWakeup else { return -1 }
     return Self.roundedUp(next.since(now))
   }
