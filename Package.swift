@@ -27,12 +27,13 @@ let package = Package(
       name: "CRE2", cxxSettings: [.unsafeFlags(["-O2"], .when(configuration: .release))],
       linkerSettings: [.linkedLibrary("re2"), .linkedLibrary("stdc++")]),
     .systemLibrary(name: "CCAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
 
     // 1–4: the rooms. Dependencies point downward only; scripts/soundness holds this.
     .target(name: "MeshPrimitives", dependencies: ["CRE2"], swiftSettings: dataPlane),
     .target(name: "MeshAPI", dependencies: [protobuf], exclude: ["Protos"], swiftSettings: strict),
-    .target(name: "MeshIO", dependencies: ["MeshPrimitives", "CLinux", "CCAres"], swiftSettings: dataPlane),
+    .target(name: "MeshIO", dependencies: ["MeshPrimitives", "CLinux", "CCAres", "COpenSSL"], swiftSettings: dataPlane),
     .target(name: "MeshConfig", dependencies: ["MeshAPI", "MeshPrimitives", "CYAML", protobuf], swiftSettings: strict),
     .target(name: "MeshRouting", dependencies: ["MeshAPI", "MeshPrimitives"], swiftSettings: dataPlane),
     .target(name: "MeshHTTP", dependencies: ["MeshIO", "MeshPrimitives", "CNGHTTP2"], swiftSettings: dataPlane),
@@ -66,7 +67,7 @@ if Context.environment["MARTLET_FUZZ"] != nil {
   let instrumented: Set = ["MeshPrimitives", "MeshIO", "MeshHTTP", "FuzzChecks"]
   package.products = []
   package.dependencies = []
-  let doors: Set = ["CLinux", "CCAres", "CRE2", "CNGHTTP2"]
+  let doors: Set = ["CLinux", "CCAres", "COpenSSL", "CRE2", "CNGHTTP2"]
   package.targets.removeAll { !instrumented.contains($0.name) && !doors.contains($0.name) }
   for target in package.targets where instrumented.contains(target.name) {
     let sanitizers = target.name == "FuzzChecks" ? "address" : "fuzzer,address"

@@ -46,6 +46,8 @@ public typealias HttpFilter = Envoy_Extensions_Filters_Network_HttpConnectionMan
 /// Limits and times for every HTTP version (`envoy.config.core.v3.HttpProtocolOptions`), downstream and upstream.
 public typealias HttpProtocolOptions = Envoy_Config_Core_V3_HttpProtocolOptions
 public typealias Http1ProtocolOptions = Envoy_Config_Core_V3_Http1ProtocolOptions
+public typealias Http2ProtocolOptions = Envoy_Config_Core_V3_Http2ProtocolOptions
+public typealias KeepaliveSettings = Envoy_Config_Core_V3_KeepaliveSettings
 public typealias XffConfig = Envoy_Extensions_Http_OriginalIpDetection_Xff_V3_XffConfig
 public typealias CustomHeaderConfig = Envoy_Extensions_Http_OriginalIpDetection_CustomHeader_V3_CustomHeaderConfig
 public typealias PreserveCaseFormatterConfig =
@@ -137,3 +139,21 @@ public typealias BindConfig = Envoy_Config_Core_V3_BindConfig
 public typealias TcpKeepalive = Envoy_Config_Core_V3_TcpKeepalive
 public typealias SocketOption = Envoy_Config_Core_V3_SocketOption
 public typealias AdditionalAddress = Envoy_Config_Listener_V3_AdditionalAddress
+
+// MARK: TLS
+
+public typealias TransportSocket = Envoy_Config_Core_V3_TransportSocket
+public typealias RawBuffer = Envoy_Extensions_TransportSockets_RawBuffer_V3_RawBuffer
+public typealias DownstreamTlsContext = Envoy_Extensions_TransportSockets_Tls_V3_DownstreamTlsContext
+public typealias UpstreamTlsContext = Envoy_Extensions_TransportSockets_Tls_V3_UpstreamTlsContext
+/// What is the same for clients and servers (`CommonTlsContext`).
+public typealias SharedTlsContext = Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext
+public typealias TlsParameters = Envoy_Extensions_TransportSockets_Tls_V3_TlsParameters
+public typealias TlsCertificate = Envoy_Extensions_TransportSockets_Tls_V3_TlsCertificate
+public typealias CertificateValidationContext = Envoy_Extensions_TransportSockets_Tls_V3_CertificateValidationContext
+public typealias SanMatcher = Envoy_Extensions_TransportSockets_Tls_V3_SubjectAltNameMatcher
+public typealias TlsSessionTicketKeys = Envoy_Extensions_TransportSockets_Tls_V3_TlsSessionTicketKeys
+public typealias SdsSecretConfig = Envoy_Extensions_TransportSockets_Tls_V3_SdsSecretConfig
+public typealias Secret = Envoy_Extensions_TransportSockets_Tls_V3_Secret
+public typealias ConfigSource = Envoy_Config_Core_V3_ConfigSource
+public typealias DiscoveryResponse = Envoy_Service_Discovery_V3_DiscoveryResponse

@@ -57,7 +57,7 @@ extension RouteTable {
     guard let host = host(for: request.host) else {
       return RouteExplanation(host: nil, isSentToTLS: false, attempts: [], entry: nil)
     }
-    let routes = hosts[host.index]
+    let routes = request.method.equals("CONNECT") ? connectHosts[host.index] : hosts[host.index]
     if let redirect = routes.tlsRedirect, routes.mustComeOverTLS(request) {
       return RouteExplanation(host: host, isSentToTLS: true, attempts: [], entry: redirect)
     }

@@ -28,11 +28,13 @@ public final class RouteTable: Sendable {
   /// By virtual host.
   let hostNames: [String]
   @usableFromInline let hosts: [VirtualHostRoutes]
+  /// The routes for CONNECT, by virtual host. Others are not for it: it has no path.
+  let connectHosts: [VirtualHostRoutes]
 
   init(
     name: String, clusterNames: [String], clusterPaths: [String], validatesClusters: Bool,
     internalOnlyHeaders: [HeaderName], filterSources: [RouteFilterSource], ignoresPort: Bool,
-    domains: [ConfiguredDomain], hostNames: [String], hosts: [VirtualHostRoutes]
+    domains: [ConfiguredDomain], hostNames: [String], hosts: [VirtualHostRoutes], connectHosts: [VirtualHostRoutes]
   ) {
     self.name = name
     self.clusterNames = clusterNames
@@ -45,6 +47,7 @@ public final class RouteTable: Sendable {
     self.domains = DomainIndex(domains)
     self.hostNames = hostNames
     self.hosts = hosts
+    self.connectHosts = connectHosts
   }
 
   /// The route of a request; nil if no virtual host serves its host, or none of its routes matches. A request that must
@@ -61,6 +64,16 @@ public final class RouteTable: Sendable {
     return number < 0 ? nil : host.entry(number, request, random)
   }
 
+  /// The route of a CONNECT request, found as by `match` among those with a `connect_matcher`.
+  public func matchConnect<R: RouteRequest & ~Copyable>(_ request: borrowing R, random: UInt64) -> RouteEntry? {
+    let hostNumber = virtualHost(request.host)
+    guard hostNumber >= 0 else { return nil }
+    let host = connectHosts[hostNumber]
+    if let redirect = host.tlsRedirect, host.mustComeOverTLS(request) { return redirect }
+    let number = host.find(request, random: random)
+    return number < 0 ? nil : host.entry(number, request, random)
+  }
+
   /// The index of the virtual host that serves `host`; -1 if none does.
   @usableFromInline
   func virtualHost(_ host: Bytes) -> Int { domains.find(ignoresPort ? Self.withoutPort(host) : host) }
@@ -68,5 +81,7 @@ public final class RouteTable: Sendable {
   static func withoutPort(_ host: Bytes) -> Bytes { host.slice(0, Authority.portStart(host)) }
 
   /// All entries, in the order of the configuration: what a snapshot prepares for (filters, clusters).
-  public var entries: [RouteEntry] { hosts.flatMap(\.entries) }
+  public var entries: [RouteEntry] {
+    zip(hosts, connectHosts).flatMap { ($0.entries + $1.entries).sorted { $0.routeIndex < $1.routeIndex } }
+  }
 }

@@ -31,6 +31,14 @@ TITLES = [
         ],
     ),
     (
+        "TLS and secrets",
+        [
+            "envoy.extensions.transport_sockets.tls.v3",
+            "envoy.extensions.transport_sockets.raw_buffer.v3",
+            "envoy.service.discovery.v3",
+        ],
+    ),
+    (
         "HTTP filters",
         [
             "envoy.extensions.filters.http.router.v3",

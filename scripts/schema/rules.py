@@ -63,9 +63,10 @@ def _scalar(value, message, field):
             out.append(WELL_KNOWN[bound])
         elif rule.name == "pattern" and bound in PATTERNS:
             out.append(PATTERNS[bound])
-        elif rule.name in ("strict", "defined_only", "required"):
-            # `required`: see must_be_present. The reader is strict about header names, and never takes a number that an
-            # enum does not have.
+        elif rule.name in ("strict", "defined_only", "required", "ignore_empty"):
+            # Only fields that are there are looked at, so that an empty one is ignored anyway. `required`: see
+            # must_be_present. The reader is strict about header names, and never takes a number that an enum does not
+            # have.
             pass
         elif rule.name in ("in", "not_in"):
             pass  # A list of words, which the proxy knows itself.

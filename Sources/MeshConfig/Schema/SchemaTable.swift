@@ -74,7 +74,7 @@ others 26:node_context_params 3:dynamic_resources 14:hds_config 5:flags_path 6:s
 message envoy.config.bootstrap.v3.Bootstrap.StaticResources
 1 listeners repeated:message:envoy.config.listener.v3.Listener
 2 clusters repeated:message:envoy.config.cluster.v3.Cluster
-others 3:secrets
+3 secrets repeated:message:envoy.extensions.transport_sockets.tls.v3.Secret
 message envoy.config.bootstrap.v3.ClusterManager
 3 upstream_bind_config message:envoy.config.core.v3.BindConfig
 others 1:local_cluster_name 2:outlier_detection 4:load_stats_config 5:enable_deferred_cluster_creation
@@ -133,10 +133,11 @@ oneof lb_config
 55 typed_dns_resolver_config message:envoy.config.core.v3.TypedExtensionConfig
 21 upstream_bind_config message:envoy.config.core.v3.BindConfig
 25 metadata message:envoy.config.core.v3.Metadata
+24 transport_socket message:envoy.config.core.v3.TransportSocket
 30 upstream_connection_options message:envoy.config.cluster.v3.UpstreamConnectionOptions
 50 preconnect_policy message:envoy.config.cluster.v3.Cluster.PreconnectPolicy
 51 connection_pool_per_downstream_connection bool
-others 43:transport_socket_matches 59:transport_socket_matcher 3:eds_cluster_config 8:health_checks 46:upstream_http_protocol_options 14:http2_protocol_options 54:wait_for_warm_on_init 19:outlier_detection 20:cleanup_interval 22:lb_subset_config 23:ring_hash_lb_config 52:maglev_lb_config 34:original_dst_lb_config 56:round_robin_lb_config 27:common_lb_config 24:transport_socket 26:protocol_selection 31:close_connections_on_host_health_failure 32:ignore_health_on_host_removal 40:filters 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats
+others 43:transport_socket_matches 59:transport_socket_matcher 3:eds_cluster_config 8:health_checks 46:upstream_http_protocol_options 14:http2_protocol_options 54:wait_for_warm_on_init 19:outlier_detection 20:cleanup_interval 22:lb_subset_config 23:ring_hash_lb_config 52:maglev_lb_config 34:original_dst_lb_config 56:round_robin_lb_config 27:common_lb_config 26:protocol_selection 31:close_connections_on_host_health_failure 32:ignore_health_on_host_removal 40:filters 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats
 message envoy.config.cluster.v3.Cluster.CustomClusterType
 1 name string required min_len=1
 2 typed_config message:google.protobuf.Any required types=envoy.extensions.clusters.dns.v3.DnsCluster
@@ -171,6 +172,12 @@ others 4:additional_source_addresses 6:local_address_selector
 message envoy.config.core.v3.CidrRange
 1 address_prefix string required min_len=1
 2 prefix_len message:google.protobuf.UInt32Value lte=128
+message envoy.config.core.v3.ConfigSource
+oneof config_source_specifier required
+1 path string oneof=config_source_specifier deprecated=path_config_source
+8 path_config_source message:envoy.config.core.v3.PathConfigSource oneof=config_source_specifier
+6 resource_api_version enum:envoy.config.core.v3.ApiVersion
+others 7:authorities 2:api_config_source 3:ads 5:self 4:initial_fetch_timeout
 message envoy.config.core.v3.DataSource
 oneof specifier required
 1 filename string oneof=specifier min_len=1
@@ -210,6 +217,20 @@ oneof header_format required
 1 proper_case_words message:envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords oneof=header_format
 8 stateful_formatter message:envoy.config.core.v3.TypedExtensionConfig oneof=header_format
 message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords
+message envoy.config.core.v3.Http2ProtocolOptions
+1 hpack_table_size message:google.protobuf.UInt32Value
+2 max_concurrent_streams message:google.protobuf.UInt32Value lte=2147483647 gte=1
+3 initial_stream_window_size message:google.protobuf.UInt32Value lte=2147483647 gte=65535
+4 initial_connection_window_size message:google.protobuf.UInt32Value lte=2147483647 gte=65535
+5 allow_connect bool
+7 max_outbound_frames message:google.protobuf.UInt32Value gte=1
+8 max_outbound_control_frames message:google.protobuf.UInt32Value gte=1
+9 max_consecutive_inbound_frames_with_empty_payload message:google.protobuf.UInt32Value
+10 max_inbound_priority_frames_per_stream message:google.protobuf.UInt32Value
+11 max_inbound_window_update_frames_per_data_frame_sent message:google.protobuf.UInt32Value gte=1
+14 override_stream_error_on_invalid_http_message message:google.protobuf.BoolValue
+15 connection_keepalive message:envoy.config.core.v3.KeepaliveSettings
+others 6:allow_metadata 12:stream_error_on_invalid_http_messaging 13:custom_settings_parameters 16:use_oghttp2_codec 17:max_metadata_size
 message envoy.config.core.v3.HttpProtocolOptions
 1 idle_timeout message:google.protobuf.Duration
 3 max_connection_duration message:google.protobuf.Duration
@@ -220,6 +241,11 @@ message envoy.config.core.v3.HttpProtocolOptions
 6 max_requests_per_connection message:google.protobuf.UInt32Value
 message envoy.config.core.v3.JsonFormatOptions
 1 sort_properties bool
+message envoy.config.core.v3.KeepaliveSettings
+1 interval message:google.protobuf.Duration gte=1000000
+2 timeout message:google.protobuf.Duration required gte=1000000
+3 interval_jitter message:envoy.type.v3.Percent
+4 connection_idle_interval message:google.protobuf.Duration gte=1000000
 message envoy.config.core.v3.Locality
 1 region string
 2 zone string
@@ -233,6 +259,9 @@ message envoy.config.core.v3.Node
 3 metadata message:google.protobuf.Struct
 4 locality message:envoy.config.core.v3.Locality
 others 12:dynamic_parameters 6:user_agent_name 7:user_agent_version 8:user_agent_build_version 9:extensions 10:client_features 11:listening_addresses
+message envoy.config.core.v3.PathConfigSource
+1 path string required min_len=1
+2 watched_directory message:envoy.config.core.v3.WatchedDirectory
 message envoy.config.core.v3.Pipe
 1 path string required min_len=1
 2 mode uint32 lte=511
@@ -280,9 +309,19 @@ message envoy.config.core.v3.TcpKeepalive
 1 keepalive_probes message:google.protobuf.UInt32Value
 2 keepalive_time message:google.protobuf.UInt32Value
 3 keepalive_interval message:google.protobuf.UInt32Value
+message envoy.config.core.v3.TransportSocket
+oneof config_type
+1 name string required min_len=1
+3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer,envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext,envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
 message envoy.config.core.v3.TypedExtensionConfig
 1 name string required min_len=1
 2 typed_config message:google.protobuf.Any required types=envoy.extensions.http.original_ip_detection.xff.v3.XffConfig,envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig,envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig,envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig,envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin,envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest,envoy.extensions.load_balancing_policies.random.v3.Random
+message envoy.config.core.v3.UpstreamHttpProtocolOptions
+1 auto_sni bool
+2 auto_san_validation bool
+3 override_auto_sni_header string header_name
+message envoy.config.core.v3.WatchedDirectory
+1 path string required min_len=1
 message envoy.config.endpoint.v3.ClusterLoadAssignment
 1 cluster_name string required min_len=1
 2 endpoints repeated:message:envoy.config.endpoint.v3.LocalityLbEndpoints
@@ -315,8 +354,10 @@ others 5:config_discovery
 message envoy.config.listener.v3.FilterChain
 3 filters repeated:message:envoy.config.listener.v3.Filter required max_items=1
 5 metadata message:envoy.config.core.v3.Metadata
+6 transport_socket message:envoy.config.core.v3.TransportSocket
 7 name string
-others 1:filter_chain_match 4:use_proxy_proto 6:transport_socket 9:transport_socket_connect_timeout
+9 transport_socket_connect_timeout message:google.protobuf.Duration
+others 1:filter_chain_match 4:use_proxy_proto
 message envoy.config.listener.v3.Listener
 1 name string
 2 address message:envoy.config.core.v3.Address required
@@ -439,9 +480,10 @@ oneof host_rewrite_specifier
 30 request_mirror_policies repeated:message:envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 8 timeout message:google.protobuf.Duration
 24 idle_timeout message:google.protobuf.Duration
+25 upgrade_configs repeated:message:envoy.config.route.v3.RouteAction.UpgradeConfig
 11 priority enum:envoy.config.core.v3.RoutingPriority
 36 max_stream_duration message:envoy.config.route.v3.RouteAction.MaxStreamDuration
-others 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 4:metadata_match 41:path_rewrite_policy 42:flush_timeout 40:early_data_policy 9:retry_policy 33:retry_policy_typed_config 13:rate_limits 14:include_vh_rate_limits 15:hash_policy 17:cors 23:max_grpc_timeout 28:grpc_timeout_offset 25:upgrade_configs 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
+others 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 4:metadata_match 41:path_rewrite_policy 42:flush_timeout 40:early_data_policy 9:retry_policy 33:retry_policy_typed_config 13:rate_limits 14:include_vh_rate_limits 15:hash_policy 17:cors 23:max_grpc_timeout 28:grpc_timeout_offset 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
 message envoy.config.route.v3.RouteAction.MaxStreamDuration
 1 max_stream_duration message:google.protobuf.Duration
 others 2:grpc_timeout_header_max 3:grpc_timeout_header_offset
@@ -452,6 +494,13 @@ message envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 6 disable_shadow_host_suffix_append bool
 8 host_rewrite_literal string header_value
 others 4:trace_sampled 7:request_headers_mutations
+message envoy.config.route.v3.RouteAction.UpgradeConfig
+1 upgrade_type string required min_len=1 header_value
+2 enabled message:google.protobuf.BoolValue
+3 connect_config message:envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig
+message envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig
+2 allow_post bool
+others 1:proxy_protocol_config
 message envoy.config.route.v3.RouteConfiguration
 1 name string
 2 virtual_hosts repeated:message:envoy.config.route.v3.VirtualHost
@@ -474,12 +523,14 @@ oneof path_specifier required
 2 path string oneof=path_specifier
 10 safe_regex message:envoy.type.matcher.v3.RegexMatcher oneof=path_specifier
 14 path_separated_prefix string oneof=path_specifier path_separated_prefix
+12 connect_matcher message:envoy.config.route.v3.RouteMatch.ConnectMatcher oneof=path_specifier
 4 case_sensitive message:google.protobuf.BoolValue
 9 runtime_fraction message:envoy.config.core.v3.RuntimeFractionalPercent
 6 headers repeated:message:envoy.config.route.v3.HeaderMatcher
 7 query_parameters repeated:message:envoy.config.route.v3.QueryParameterMatcher
 17 cookies repeated:message:envoy.config.route.v3.CookieMatcher
-others 12:connect_matcher 15:path_match_policy 8:grpc 11:tls_context 13:dynamic_metadata 16:filter_state
+others 15:path_match_policy 8:grpc 11:tls_context 13:dynamic_metadata 16:filter_state
+message envoy.config.route.v3.RouteMatch.ConnectMatcher
 message envoy.config.route.v3.VirtualCluster
 4 headers repeated:message:envoy.config.route.v3.HeaderMatcher
 2 name string required min_len=1
@@ -584,10 +635,12 @@ oneof strip_port_mode
 2 stat_prefix string required min_len=1
 4 route_config message:envoy.config.route.v3.RouteConfiguration oneof=route_specifier required
 5 http_filters repeated:message:envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter required
+23 upgrade_configs repeated:message:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig
 6 add_user_agent message:google.protobuf.BoolValue
 35 common_http_protocol_options message:envoy.config.core.v3.HttpProtocolOptions
 58 http1_safe_max_connection_duration bool
 8 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions
+9 http2_protocol_options message:envoy.config.core.v3.Http2ProtocolOptions
 10 server_name string header_value
 34 server_header_transformation enum:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ServerHeaderTransformation
 48 scheme_header_transformation message:envoy.config.core.v3.SchemeHeaderTransformation
@@ -621,7 +674,7 @@ oneof strip_port_mode
 42 strip_any_host_port bool oneof=strip_port_mode
 47 strip_trailing_host_dot bool
 51 append_x_forwarded_port bool
-others 3:rds 31:scoped_routes 7:tracing 9:http2_protocol_options 44:http3_protocol_options 52:early_header_mutation_extensions 17:set_current_client_cert_details 60:forward_client_cert_matcher 18:proxy_100_continue 20:represent_ipv4_remote_address_as_ipv4_mapped_ipv6 23:upgrade_configs 40:stream_error_on_invalid_http_message 43:path_normalization_options 49:proxy_status_config 50:typed_header_validation_config 57:append_local_overload 53:add_proxy_protocol_connection_state
+others 3:rds 31:scoped_routes 7:tracing 44:http3_protocol_options 52:early_header_mutation_extensions 17:set_current_client_cert_details 60:forward_client_cert_matcher 18:proxy_100_continue 20:represent_ipv4_remote_address_as_ipv4_mapped_ipv6 40:stream_error_on_invalid_http_message 43:path_normalization_options 49:proxy_status_config 50:typed_header_validation_config 57:append_local_overload 53:add_proxy_protocol_connection_state
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions
 1 access_log_flush_interval message:google.protobuf.Duration gte=1000000
 2 flush_access_log_on_new_request bool
@@ -629,6 +682,10 @@ others 3:flush_log_on_tunnel_successfully_established
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig
 1 unix_sockets bool
 2 cidr_ranges repeated:message:envoy.config.core.v3.CidrRange
+message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig
+1 upgrade_type string required
+2 filters repeated:message:envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
+3 enabled message:google.protobuf.BoolValue
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
 oneof config_type
 1 name string required min_len=1
@@ -682,19 +739,101 @@ message envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
 2 use_request_id_for_trace_sampling message:google.protobuf.BoolValue
 message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
 1 max_active_downstream_connections int64 required gt=0
+message envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
+message envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext
+1 trusted_ca message:envoy.config.core.v3.DataSource
+2 verify_certificate_hash repeated:string min_len=64 max_bytes=95
+3 verify_certificate_spki repeated:string min_len=44 max_bytes=44
+7 crl message:envoy.config.core.v3.DataSource
+8 allow_expired_certificate bool
+9 match_subject_alt_names repeated:message:envoy.type.matcher.v3.StringMatcher deprecated=match_typed_subject_alt_names
+10 trust_chain_verification enum:envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification
+11 watched_directory message:envoy.config.core.v3.WatchedDirectory
+14 only_verify_leaf_cert_crl bool
+15 match_typed_subject_alt_names repeated:message:envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher
+16 max_verify_depth message:google.protobuf.UInt32Value lte=100
+others 13:ca_certificate_provider_instance 17:system_root_certs 6:require_signed_certificate_timestamp 12:custom_validator_config
+message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext
+oneof validation_context_type
+1 tls_params message:envoy.extensions.transport_sockets.tls.v3.TlsParameters
+2 tls_certificates repeated:message:envoy.extensions.transport_sockets.tls.v3.TlsCertificate
+3 validation_context message:envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext oneof=validation_context_type
+7 validation_context_sds_secret_config message:envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig oneof=validation_context_type
+8 combined_validation_context message:envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext oneof=validation_context_type
+4 alpn_protocols repeated:string
+6 tls_certificate_sds_secret_configs repeated:message:envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig
+others 14:tls_certificate_provider_instance 16:custom_tls_certificate_selector 9:tls_certificate_certificate_provider 11:tls_certificate_certificate_provider_instance 10:validation_context_certificate_provider 12:validation_context_certificate_provider_instance 13:custom_handshaker 15:key_log
+message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext
+1 default_validation_context message:envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext required
+2 validation_context_sds_secret_config message:envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig required
+others 3:validation_context_certificate_provider 4:validation_context_certificate_provider_instance
+message envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+oneof session_ticket_keys_type
+1 common_tls_context message:envoy.extensions.transport_sockets.tls.v3.CommonTlsContext required
+2 require_client_certificate message:google.protobuf.BoolValue
+4 session_ticket_keys message:envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys oneof=session_ticket_keys_type
+5 session_ticket_keys_sds_secret_config message:envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig oneof=session_ticket_keys_type
+7 disable_stateless_session_resumption bool oneof=session_ticket_keys_type
+6 session_timeout message:google.protobuf.Duration lt=4294967296000000000 gte=0
+9 full_scan_certs_on_sni_mismatch message:google.protobuf.BoolValue
+10 disable_stateful_session_resumption bool
+11 prefer_client_ciphers bool
+others 3:require_sni 8:ocsp_staple_policy
+message envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig
+1 name string required min_len=1
+2 sds_config message:envoy.config.core.v3.ConfigSource
+message envoy.extensions.transport_sockets.tls.v3.Secret
+oneof type
+1 name string required
+2 tls_certificate message:envoy.extensions.transport_sockets.tls.v3.TlsCertificate oneof=type
+3 session_ticket_keys message:envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys oneof=type
+4 validation_context message:envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext oneof=type
+others 5:generic_secret
+message envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher
+1 san_type enum:envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType required
+2 matcher message:envoy.type.matcher.v3.StringMatcher required
+3 oid string
+message envoy.extensions.transport_sockets.tls.v3.TlsCertificate
+1 certificate_chain message:envoy.config.core.v3.DataSource required
+2 private_key message:envoy.config.core.v3.DataSource required
+3 password message:envoy.config.core.v3.DataSource
+7 watched_directory message:envoy.config.core.v3.WatchedDirectory
+others 8:pkcs12 6:private_key_provider 4:ocsp_staple 5:signed_certificate_timestamp
+message envoy.extensions.transport_sockets.tls.v3.TlsParameters
+1 tls_minimum_protocol_version enum:envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol
+2 tls_maximum_protocol_version enum:envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol
+3 cipher_suites repeated:string
+4 ecdh_curves repeated:string
+5 signature_algorithms repeated:string
+others 6:compliance_policies
+message envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys
+1 keys repeated:message:envoy.config.core.v3.DataSource required min_items=1
+message envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+1 common_tls_context message:envoy.extensions.transport_sockets.tls.v3.CommonTlsContext
+2 sni string max_bytes=255
+4 max_session_keys message:google.protobuf.UInt32Value
+6 auto_host_sni bool
+7 auto_sni_san_validation bool
+others 3:allow_renegotiation 5:enforce_rsa_key_usage
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions
 oneof upstream_protocol_options required
 1 common_http_protocol_options message:envoy.config.core.v3.HttpProtocolOptions
+2 upstream_http_protocol_options message:envoy.config.core.v3.UpstreamHttpProtocolOptions
 3 explicit_http_config message:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig oneof=upstream_protocol_options
 4 use_downstream_protocol_config message:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig oneof=upstream_protocol_options
-others 2:upstream_http_protocol_options 5:auto_config 6:http_filters 7:header_validation_config 8:outlier_detection 9:request_mirror_policies 10:hash_policy 11:retry_policy
+others 5:auto_config 6:http_filters 7:header_validation_config 8:outlier_detection 9:request_mirror_policies 10:hash_policy 11:retry_policy
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
-oneof protocol_config
+oneof protocol_config required
 1 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions oneof=protocol_config required
-others 2:http2_protocol_options 3:http3_protocol_options
+2 http2_protocol_options message:envoy.config.core.v3.Http2ProtocolOptions oneof=protocol_config required
+others 3:http3_protocol_options
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig
 1 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions
 others 2:http2_protocol_options 3:http3_protocol_options
+message envoy.service.discovery.v3.DiscoveryResponse
+1 version_info string
+2 resources repeated:message:google.protobuf.Any types=envoy.extensions.transport_sockets.tls.v3.Secret
+others 3:canary 4:type_url 5:nonce 6:control_plane 7:resource_errors
 message envoy.type.matcher.v3.ListStringMatcher
 1 patterns repeated:message:envoy.type.matcher.v3.StringMatcher required min_items=1
 message envoy.type.matcher.v3.MetadataMatcher
@@ -736,6 +875,8 @@ message envoy.type.v3.HttpStatus
 message envoy.type.v3.Int64Range
 1 start int64
 2 end int64
+message envoy.type.v3.Percent
+1 value double lte=100 gte=0
 enum envoy.config.accesslog.v3.ComparisonFilter.Op
 0 EQ
 1 GE
@@ -779,6 +920,10 @@ enum envoy.config.cluster.v3.Cluster.LbPolicy
 5 MAGLEV unsupported
 6 CLUSTER_PROVIDED unsupported
 7 LOAD_BALANCING_POLICY_CONFIG
+enum envoy.config.core.v3.ApiVersion
+0 AUTO
+1 V2
+2 V3
 enum envoy.config.core.v3.HeaderValueOption.HeaderAppendAction
 0 APPEND_IF_EXISTS_OR_ADD
 1 ADD_IF_ABSENT
@@ -848,7 +993,7 @@ enum envoy.extensions.clusters.common.dns.v3.DnsLookupFamily
 enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType
 0 AUTO
 1 HTTP1
-2 HTTP2 unsupported
+2 HTTP2
 3 HTTP3 unsupported
 enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ForwardClientCertDetails
 0 SANITIZE
@@ -872,6 +1017,22 @@ enum envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormat
 enum envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod
 0 N_CHOICES
 1 FULL_SCAN
+enum envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification
+0 VERIFY_TRUST_CHAIN
+1 ACCEPT_UNTRUSTED
+enum envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType
+0 SAN_TYPE_UNSPECIFIED
+1 EMAIL
+2 DNS
+3 URI
+4 IP_ADDRESS
+5 OTHER_NAME
+enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol
+0 TLS_AUTO
+1 TLSv1_0
+2 TLSv1_1
+3 TLSv1_2
+4 TLSv1_3
 enum envoy.type.v3.FractionalPercent.DenominatorType
 0 HUNDRED
 1 TEN_THOUSAND

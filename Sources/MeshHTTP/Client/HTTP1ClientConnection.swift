@@ -18,24 +18,34 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
   var transport: Transport
   var input = ByteQueue()
   private var parser: HTTP1ResponseParser
-  private var body: HTTP1BodyDecoder
+  var body: HTTP1BodyDecoder
   /// Trailers that have begun to arrive.
   private var trailers: HeaderMap?
-  private var receiver: (any ResponseReceiver)?
+  var receiver: (any ResponseReceiver)?
   private let timer: Timer
   private var idleSince: MonotonicTime = .never
   private var idleLimit: Nanoseconds?
   /// From when on it takes no further request.
   private var expiresAt = MonotonicTime.never
   public let info: UpstreamConnectionInfo
-  private var phase = Phase.idle
-  private var method = HTTPMethod.get
-  private var requestFraming = BodyFraming.none
-  private var requestDone = false
-  private var responseBegan = false
-  private var responseDone = false
-  private var keepAlive = true
+  var phase = Phase.idle
+  var method = HTTPMethod.get
+  var requestFraming = BodyFraming.none
+  var requestDone = false
+  var responseBegan = false
+  var responseDone = false
+  var keepAlive = true
   private var isCloseAnnounced = false
+  /// The current request asks for a tunnel. The connection takes no other after it.
+  var tunnel = TunnelKind.none
+  /// The tunnel is granted: bytes go both ways, each until its own end.
+  var isTunnelOpen = false
+  /// The protocol that was asked for, in lower case.
+  var requestedProtocol: [UInt8] = []
+  /// The tunnel's way to the upstream ends when the kernel has the rest of the output.
+  var halfClosesAfterFlush = false
+  /// The kernel has refused bytes: some of the request are lost.
+  private var isBroken = false
   private var isBlocked = false
   private var isProcessing = false
   /// The exchange is over; the owner hears of it when everything that was read has been looked at.
@@ -46,8 +56,8 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
   public private(set) var requestBytesSent = 0
   /// Bytes that came since the current request was begun.
   public private(set) var responseBytesReceived = 0
-  private var requestFieldBytes: UInt32 = 0
-  private var responseFieldBytes: UInt32 = 0
+  var requestFieldBytes: UInt32 = 0
+  var responseFieldBytes: UInt32 = 0
 
   /// What has crossed the wire for the current request and its response.
   public var wire: WireBytes {
@@ -109,6 +119,11 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
     responseBytesReceived = 0
     isBlocked = false
     pauses = 0
+    responseFieldBytes = 0
+    if method == .connect || headers.has(.upgrade) {
+      askForTunnel(headers, method)
+      return self
+    }
     if endStream {
       // A method that usually has content says that it has none (RFC 9110 §8.6).
       let announces = headers.has(.contentLength) || method == .post || method == .put || method == .patch
@@ -118,7 +133,6 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
     } else {
       requestFraming = .chunked
     }
-    responseFieldBytes = 0
     requestFieldBytes = UInt32(
       truncatingIfNeeded: HTTP1Encoder.requestHead(
         headers, framing: requestFraming, style: settings.style, into: &transport.output, pool: loop.bufferPool))
@@ -163,7 +177,8 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
   /// The receiver wants nothing more. An exchange that is not complete ends the connection: HTTP/1.1 has no other way.
   public func cancel() {
     receiver = nil
-    if phase == .busy { close(.local) }
+    // A tunnel that has ended both ways closes when the upstream has everything.
+    if phase == .busy, !isTunnelOver { close(.local) }
   }
 
   /// Closes as soon as no request is in flight.
@@ -174,6 +189,7 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
 
   private func finishRequest(trailers: HeaderMap?) {
     requestDone = true
+    if tunnel != .none { return endTunnelRequest() }
     if requestFraming == .chunked {
       HTTP1Encoder.lastChunk(trailers: trailers, into: &transport.output, pool: loop.bufferPool)
     }
@@ -193,6 +209,7 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
 
   /// The kernel refused our bytes: the upstream is gone, yet its answer may already be here. Let the read find out.
   private func noteBroken() {
+    isBroken = true
     transport.output.clear(loop.bufferPool)
     transport.note([.readable, .peerClosed])
   }
@@ -207,11 +224,11 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
   public func ready(_ events: IOEvents) {
     guard phase != .closed else { return }
     transport.note(events)
-    if transport.isWritable, !transport.output.isEmpty { writeOut() }
+    if transport.isWritable, !transport.isFlushed { writeOut() }
     if phase != .closed, transport.isReadable { read() }
   }
 
-  private func scheduleFlush() {
+  func scheduleFlush() {
     guard !isFlushScheduled else { return }
     isFlushScheduled = true
     loop.flushLater(self)
@@ -235,8 +252,8 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
   }
 
   private func writeOut() {
-    let waiting = transport.output.count
-    if waiting > 0 {
+    if !transport.isFlushed {
+      let waiting = transport.output.count
       let sound = transport.flush(loop.bufferPool)
       noteSent(waiting - transport.output.count)
       guard sound else { return noteBroken() }
@@ -246,6 +263,7 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
       isBlocked = false
       receiver?.requestUnblocked()
     }
+    if halfClosesAfterFlush, transport.output.isEmpty { tunnelFlushed() }
   }
 
   /// Reads at the top of an event only: the receive buffer is shared by the whole loop.
@@ -334,6 +352,7 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
   private func begin(_ headers: HeaderMap, _ head: HTTP1ResponseHead) {
     if head.status < 200 {
       informational += 1
+      if head.status == 101, tunnel == .upgrade { return openTunnel(headers, head) }
       // 101 answers an upgrade, and we sent none.
       if head.status == 101 || informational > settings.maximumInformational {
         headerMaps.recycle(headers)
@@ -344,6 +363,7 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
       headerMaps.recycle(headers)
       return
     }
+    if tunnel == .connect, tunnel.isGranted(by: head.status) { return openTunnel(headers, head) }
     responseBegan = true
     responseFieldBytes = head.fieldBytes
     if !head.keepAlive {
@@ -408,7 +428,7 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
     receiver = nil
     let isOld = loop.now >= expiresAt
     let isLast = settings.maximumRequests > 0 && requestCount >= settings.maximumRequests
-    guard keepAlive, !isOld, !isLast, !transport.peerClosed, transport.output.isEmpty else {
+    guard keepAlive, !isOld, !isLast, !transport.peerClosed, transport.isFlushed else {
       return close(isLast ? .maximumRequests : isOld ? .maximumDuration : isCloseAnnounced ? .announced : .local)
     }
     becomeIdle()
@@ -429,9 +449,10 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
     owner.connectionHasRoom(self)
   }
 
-  private func protocolError(_ detail: StaticString) { reset(.protocolError, detail, .protocolError) }
+  func protocolError(_ detail: StaticString) { reset(.protocolError, detail, .protocolError) }
 
   private func endOfStream(isReset: Bool) {
+    if isTunnelOpen, !isReset, !isBroken { return endTunnelResponse() }
     if phase == .busy, responseBegan, !responseDone, !isReset, input.isEmpty, body.connectionClosed() == .complete {
       responseDone = true
       keepAlive = false
@@ -445,16 +466,16 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
     reset(.connectionTermination, "", .remote)
   }
 
-  private func reset(_ reason: StreamResetReason, _ detail: StaticString, _ close: ClientCloseReason) {
+  func reset(_ reason: StreamResetReason, _ detail: StaticString, _ close: ClientCloseReason) {
     let stream = receiver
     receiver = nil
     self.close(close)
     stream?.responseReset(reason, detail: detail)
   }
 
-  private func close(_ reason: ClientCloseReason) {
+  func close(_ reason: ClientCloseReason) {
     guard phase != .closed else { return }
-    wasBusy = phase == .busy
+    wasBusy = phase == .busy && !isTunnelOver
     phase = .closed
     timer.disarm()
     transport.close(loop)

@@ -4,9 +4,9 @@ import MeshPrimitives
 /// written from the framing alone, never from fields, so that the two cannot disagree.
 public enum HTTP1Encoder {
   /// The most that a head adds to its fields: start line without method and path, framing fields, empty line.
-  private static let overhead = 192
+  static let overhead = 192
   /// What block copies may write behind the end.
-  private static let slack = 32
+  static let slack = 32
 
   // MARK: Heads
 
@@ -147,7 +147,7 @@ public enum HTTP1Encoder {
 
   /// Writes the lines of all fields but `unsent`.
   @inline(never)
-  private static func writeFields(
+  static func writeFields(
     _ headers: HeaderMap, except unsent: HeaderIDSet, _ start: UnsafeMutablePointer<UInt8>
   ) -> UnsafeMutablePointer<UInt8> {
     writeFields(headers, start) { unsent.contains($0.id) }
@@ -223,7 +223,7 @@ public enum HTTP1Encoder {
   }
 
   @inline(__always)
-  private static func writeStatusLine(
+  static func writeStatusLine(
     _ status: Int, _ out: UnsafeMutablePointer<UInt8>
   ) -> UnsafeMutablePointer<UInt8> {
     if status == 200 { return write("HTTP/1.1 200 OK\r\n", out) }

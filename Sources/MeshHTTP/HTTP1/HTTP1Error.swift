@@ -81,6 +81,10 @@ public enum HTTP1Error: UInt8, Error, CaseIterable, Sendable {
   /// Transfer-Encoding in a message of HTTP/1.0 (RFC 9112 §6.1).
   case transferEncodingInHTTP10
 
+  /// A request for a tunnel (CONNECT, an upgrade) with a body: where it ends and the tunnel begins is not for guessing
+  /// (RFC 9110 §9.3.6).
+  case tunnelWithBody
+
   // MARK: Connection and Expect
 
   /// A connection option that is no token (RFC 9110 §7.6.1).
@@ -171,6 +175,7 @@ public enum HTTP1Error: UInt8, Error, CaseIterable, Sendable {
     case .invalidTransferEncoding: "http1.invalid_transfer_encoding"
     case .unsupportedTransferEncoding: "http1.unsupported_transfer_encoding"
     case .transferEncodingInHTTP10: "http1.transfer_encoding_in_http_10"
+    case .tunnelWithBody: "http1.body_disallowed"
     case .invalidConnection: "http1.invalid_connection"
     case .tooManyConnectionOptions: "http1.too_many_connection_options"
     case .protectedConnectionOption: "http1.connection_header_rejected"

@@ -19,8 +19,8 @@ public struct HTTP1RequestHead: Equatable, Sendable {
   public var keepAlive = true
   /// Whether the client waits for a 100 before it sends its body (RFC 9110 §10.1.1).
   public var expectsContinue = false
-  /// Whether the client offers to change the protocol (RFC 9110 §7.8): `Connection: upgrade` with an Upgrade field.
-  public var upgrade = false
+  /// A CONNECT, or a request for another protocol: `Connection: upgrade` with an Upgrade field, which then stays in the map.
+  public var tunnel = TunnelKind.none
 
   @inlinable @inline(__always)
   public init() {}

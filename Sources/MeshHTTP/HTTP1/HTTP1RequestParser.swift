@@ -225,6 +225,7 @@ public struct HTTP1RequestParser {
     if head.method == .connect {
       if target[0] == 0x2f || target[0] == 0x2a { throw .invalidTargetForm }
       head.targetForm = .authority
+      head.tunnel = .connect
       return target
     }
     if target.equals("*") {
@@ -306,8 +307,16 @@ public struct HTTP1RequestParser {
     let options = try headers.takeConnection(.request)
     let isHTTP10 = head.minorVersion == 0
     head.keepAlive = !options.close && (options.keepAlive || !isHTTP10)
-    // RFC 9110 §7.8, §10.1.1: HTTP/1.0 has neither upgrades nor expectations.
-    head.upgrade = options.upgrade && !isHTTP10
+    // RFC 9110 §7.8, §10.1.1: HTTP/1.0 has neither upgrades nor expectations. A CONNECT is a tunnel already.
+    if options.upgrade {
+      if isHTTP10 || head.tunnel == .connect { headers.remove(.upgrade) } else { head.tunnel = .upgrade }
+    }
+    if head.tunnel != .none {
+      // What follows belongs to the tunnel. A body before it would be one party's body and another's tunnel.
+      guard head.framing == .none || head.framing == .length(0) else { throw .tunnelWithBody }
+      head.framing = .none
+      headers.remove(.contentLength)
+    }
     if let expectation = headers.value(.expect) {
       guard !headers.isRepeated(.expect), expectation.equalsIgnoringCase("100-continue") else {
         throw .unsupportedExpectation

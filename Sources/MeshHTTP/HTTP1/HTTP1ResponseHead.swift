@@ -14,6 +14,9 @@ public struct HTTP1ResponseHead: Equatable, Sendable {
   /// Seconds of `Keep-Alive: timeout=`, at most 2^31 - 1: how long the server promises to wait for the next request.
   public var keepAliveTimeout: Int?
 
+  /// A 101 that says by `Connection: upgrade` and an Upgrade field which protocol follows; the field stays in the map.
+  public var upgrade = false
+
   @inlinable @inline(__always)
   public init() {}
 }

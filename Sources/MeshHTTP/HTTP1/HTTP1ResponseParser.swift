@@ -130,6 +130,10 @@ public struct HTTP1ResponseParser {
       if headers.presence.intersects(.http1HopByHop) {
         if let value = headers.value(.keepAlive) { head.keepAliveTimeout = keepAliveTimeout(value) }
         options = try headers.takeConnection(.response)
+        if options.upgrade {
+          head.upgrade = head.status == 101
+          if !head.upgrade { headers.remove(.upgrade) }
+        }
       }
     }
     head.keepAlive = head.minorVersion == 1 ? !options.close : options.keepAlive && !options.close

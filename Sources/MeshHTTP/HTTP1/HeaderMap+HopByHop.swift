@@ -91,7 +91,8 @@ extension HeaderMap {
   /// options or more. (Envoy refuses `x-forwarded-*` and ten or more, and removes all else.) From a response they are
   /// removed like any other, `content-length` excepted: framing is not the server's to hide.
   ///
-  /// Trailer is an end-to-end field (RFC 9110 §6.6.2) and stays.
+  /// Trailer is an end-to-end field (RFC 9110 §6.6.2) and stays. So does Upgrade where Connection names it: whoever reads
+  /// the message decides whether it may. An upgrade to `h2c`, which servers may ignore and RFC 9113 has withdrawn, is none.
   func takeConnection(_ direction: HTTP1Direction) throws(HTTP1Error) -> ConnectionOptions {
     var options = ConnectionOptions()
     if let value = value(.connection) {
@@ -104,7 +105,14 @@ extension HeaderMap {
       }
       remove(.connection)
     }
-    if has(.upgrade) { remove(.upgrade) } else { options.upgrade = false }
+    if let name = value(.upgrade) {
+      if !options.upgrade || ByteScan.equalsFolded(name, "h2c") {
+        remove(.upgrade)
+        options.upgrade = false
+      }
+    } else {
+      options.upgrade = false
+    }
     remove(.keepAlive)
     remove(.proxyConnection)
     remove(.te)

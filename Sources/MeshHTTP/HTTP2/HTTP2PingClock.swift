@@ -8,11 +8,20 @@ struct HTTP2PingClock {
   private var nextAt = MonotonicTime.never
   private var answerBy = MonotonicTime.never
   private var heardAt: MonotonicTime
+  private var random: Random
 
-  init(_ options: HTTP2Options.KeepAlive?, now: MonotonicTime) {
+  /// - Parameter seed: what makes this clock's jitter different from others'.
+  init(_ options: HTTP2Options.KeepAlive?, seed: UInt64, now: MonotonicTime) {
     self.options = options
     heardAt = now
-    if let interval = options?.interval { nextAt = now + interval }
+    random = Random(seed: seed ^ now.nanoseconds)
+    if let options, let interval = options.interval { nextAt = now + jittered(interval, options) }
+  }
+
+  private mutating func jittered(_ interval: Nanoseconds, _ options: HTTP2Options.KeepAlive) -> Nanoseconds {
+    let share = min(UInt64(options.jitterPercent), 100)
+    let most = interval.rawValue / 100 &* share
+    return most == 0 ? interval : Nanoseconds(rawValue: interval.rawValue &+ random.next() % most)
   }
 
   /// When `check` is to be called next.
@@ -24,11 +33,11 @@ struct HTTP2PingClock {
 
   mutating func answered() { answerBy = .never }
 
-  mutating func check(_ now: MonotonicTime, isBusy: Bool) -> Verdict {
+  mutating func check(_ now: MonotonicTime) -> Verdict {
     guard let options else { return .none }
     if now >= answerBy { return .dead }
     guard now >= nextAt, let interval = options.interval else { return .none }
-    nextAt = now + interval
+    nextAt = now + jittered(interval, options)
     guard answerBy == .never else { return .none }
     answerBy = now + options.timeout
     return .send

@@ -53,7 +53,7 @@ extension HTTP1ServerConnection {
   private var wantsInput: Bool {
     switch phase {
     case .idle, .head, .lingering: true
-    case .body: pauses == 0 || responsePhase == .done
+    case .body: pauses == 0 || responsePhase == .done && !isTunnelOpen
     case .response, .closed: false
     }
   }
@@ -92,7 +92,7 @@ extension HTTP1ServerConnection {
         }
       case .body:
         // The answer has gone out already: what still comes of the request is thrown away until the connection ends.
-        if responsePhase == .done { return bytes.count }
+        if responsePhase == .done, !isTunnelOpen { return bytes.count }
         if pauses > 0 { return offset }
         offset += decodeBody(bytes.slice(offset, bytes.count - offset))
       case .response:
@@ -153,7 +153,7 @@ extension HTTP1ServerConnection {
     phase = endStream ? .response : .body
     var start = RequestStart(
       method: head.method, expectsContinue: head.expectsContinue && !endStream, endStream: endStream)
-    if head.method == .connect { start.tunnel = .connect } else if head.upgrade { start.tunnel = .upgrade }
+    if head.tunnel != .none { askForTunnel(head.tunnel, &start) }
     isHTTP10 = head.minorVersion == 0
     if isHTTP10 { start.version = .http10 }
     start.isAbsoluteTarget = head.targetForm == .absolute
@@ -164,7 +164,7 @@ extension HTTP1ServerConnection {
 
   private func decodeBody(_ bytes: Bytes) -> Int {
     var rest = bytes
-    while phase == .body, pauses == 0, responsePhase != .done {
+    while phase == .body, pauses == 0, responsePhase != .done || isTunnelOpen {
       let before = rest.count
       let event = body.next(&rest) { trailersMap() }
       wire.received &+= UInt64(before - rest.count)
@@ -220,6 +220,7 @@ extension HTTP1ServerConnection {
   /// has only closed its sending half and still gets its response (nothing is read until then).
   private func endOfStream() {
     switch phase {
+    case .body where tunnel != .none: endTunnelRequest()
     case .idle, .head, .lingering, .body: close(.remote)
     case .response, .closed: break
     }

@@ -17,6 +17,7 @@ extension HTTP1ServerConnection {
 
   public func sendHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
     guard phase != .closed, responsePhase == .none else { return }
+    if tunnel.isGranted(by: status) { return openTunnel(status: status, headers, endStream: endStream) }
     let framing: BodyFraming
     if method == .head || status == 204 || status == 304 {
       // No body, whatever the fields say; a Content-Length here describes the body a GET would have got.
@@ -47,7 +48,7 @@ extension HTTP1ServerConnection {
     if endStream { responseComplete() }
   }
 
-  private var style: HTTP1HeadStyle {
+  var style: HTTP1HeadStyle {
     var style = HTTP1HeadStyle()
     style.names = settings.names
     style.isHTTP10 = isHTTP10
@@ -104,7 +105,7 @@ extension HTTP1ServerConnection {
     // not reached, a last chunk that never came (RFC 9112 §8). A response that ends with the connection ends with a
     // reset: whoever looks can tell that from its end.
     _ = transport.flush(loop.bufferPool)
-    close(.local, reset: responsePhase == .body && responseFraming == .untilClose)
+    close(.local, reset: isTunnelOpen || responsePhase == .body && responseFraming == .untilClose)
   }
 
   public func pauseRequest(_ pause: Bool) {
@@ -120,7 +121,7 @@ extension HTTP1ServerConnection {
 
   /// Counts what the encoder has put behind the output's first `count` bytes.
   @inline(__always)
-  private func noteEncoded(since count: Int) { wire.sent &+= UInt64(transport.output.count - count) }
+  func noteEncoded(since count: Int) { wire.sent &+= UInt64(transport.output.count - count) }
 
   private func write(_ bytes: Bytes) {
     wire.sent &+= UInt64(bytes.count)
@@ -143,6 +144,7 @@ extension HTTP1ServerConnection {
 
   private func responseComplete() {
     responsePhase = .done
+    if isTunnelOpen { return endTunnelResponse() }
     receiver = nil
     isBlocked = false
     pauses = 0

@@ -55,6 +55,10 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
   var drainDeadline: MonotonicTime?
   /// The stream was told that the output is above the high watermark.
   var isBlocked = false
+  /// The current request asks for a tunnel. The connection takes no other after it.
+  var tunnel = TunnelKind.none
+  /// The tunnel is granted: bytes go both ways, each until its own end.
+  var isTunnelOpen = false
   /// `process` is on the stack.
   var isProcessing = false
   /// The response is complete and the connection's last: once the kernel has it, our direction ends.
@@ -98,7 +102,7 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
   public var isClosed: Bool { phase == .closed }
   public var protocolVersion: HTTPVersion { .http11 }
   /// Between requests: nothing in flight, nothing half received.
-  public var isIdle: Bool { phase == .idle && transport.output.isEmpty && input.isEmpty }
+  public var isIdle: Bool { phase == .idle && transport.isFlushed && input.isEmpty }
 
   // MARK: Events
 
@@ -106,8 +110,11 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
     guard phase != .closed else { return }
     transport.note(events)
     // RST, or both directions ended: the client is gone. FIN alone only says that it will send no more.
-    if !events.isDisjoint(with: [.error, .hangup]), phase == .response || phase == .body { return close(.remote) }
-    if transport.isWritable, !transport.output.isEmpty { writeOut() }
+    if !events.isDisjoint(with: [.error, .hangup]), phase == .response || phase == .body {
+      // Of a tunnel both directions may have ended in order, and what the client said last is still to be read.
+      guard isTunnelOpen, !events.contains(.error) else { return close(.remote) }
+    }
+    if transport.isWritable, !transport.isFlushed { writeOut() }
     if phase != .closed, transport.isReadable { read() }
   }
 
@@ -123,7 +130,7 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
     let now = loop.now
     switch phase {
     case .idle:
-      if let limit = settings.flushTimeout, !transport.output.isEmpty, now >= phaseStartedAt + limit {
+      if let limit = settings.flushTimeout, !transport.isFlushed, now >= phaseStartedAt + limit {
         return close(.local)
       }
       if let drainDeadline, now >= drainDeadline { return close(.local) }
@@ -183,7 +190,7 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
 
   private func armIdle() {
     var deadline = settings.idleTimeout.map { phaseStartedAt + $0 } ?? .never
-    if let limit = settings.flushTimeout, !transport.output.isEmpty { deadline = min(deadline, phaseStartedAt + limit) }
+    if let limit = settings.flushTimeout, !transport.isFlushed { deadline = min(deadline, phaseStartedAt + limit) }
     if let drainDeadline {
       deadline = min(deadline, drainDeadline)
     } else if let maximum = settings.maximumDuration {
@@ -231,8 +238,8 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
   }
 
   func writeOut() {
-    let waiting = transport.output.count
-    if waiting > 0 {
+    if !transport.isFlushed {
+      let waiting = transport.output.count
       let sound = transport.flush(loop.bufferPool)
       let sent = waiting - transport.output.count
       handler.connectionTransferred(received: 0, sent: sent)
@@ -249,7 +256,7 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
       isBlocked = false
       receiver?.responseUnblocked()
     }
-    guard transport.output.isEmpty, phase != .closed else { return }
+    guard transport.isFlushed, phase != .closed else { return }
     if endsAfterFlush { endConnection() }
   }
 
@@ -257,6 +264,7 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
   /// the response away (RFC 9112 §9.6): end our direction and wait for the other's end, for a bounded time.
   private func endConnection() {
     endsAfterFlush = false
+    if isTunnelOpen, phase == .body { return transport.shutdownWrite() }
     let peerIsSilent = phase == .response && input.isEmpty && !transport.isReadable
     guard !peerIsSilent, !transport.peerClosed, let limit = settings.delayedCloseTimeout else { return close(.local) }
     transport.shutdownWrite()

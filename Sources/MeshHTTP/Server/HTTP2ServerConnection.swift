@@ -76,7 +76,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
     openedAt = loop.now
     idleSince = loop.now
     flushedAt = loop.now
-    pings = HTTP2PingClock(settings.http2.keepAlive, now: loop.now)
+    pings = HTTP2PingClock(settings.http2.keepAlive, seed: info.identifier, now: loop.now)
   }
 
   public func start() throws(SystemError) {
@@ -154,7 +154,11 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
 
   private func receive(_ bytes: Bytes) {
     pings.heard(loop.now)
-    if !session.receive(bytes), phase == .open { end() }
+    if !session.receive(bytes) {
+      if phase == .open { end() }
+    } else if !isFlushScheduled, session.wantsWrite {
+      scheduleFlush()
+    }
   }
 
   private func writeOut() {
@@ -254,7 +258,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
   }
 
   private func checkPings(_ now: MonotonicTime) {
-    switch pings.check(now, isBusy: !session.streams.isEmpty) {
+    switch pings.check(now) {
     case .none: break
     case .send: session.ping()
     case .dead:

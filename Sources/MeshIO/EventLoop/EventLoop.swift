@@ -39,6 +39,7 @@ public final class EventLoop {
   /// Those that wait for the end of the batch.
   private var batchFlushes: [any Flushable] = []
   private var runningFlushes: [any Flushable] = []
+  private var wire: UnsafeMutablePointer<TLSWire>?
   private var wallOffset: UInt64 = 0
   private var wallOffsetUntil = MonotonicTime(nanoseconds: 0)
 
@@ -73,6 +74,15 @@ public final class EventLoop {
     slots.deallocate()
     events.deallocate()
     receiveBuffer.deallocate()
+    if let wire { TLSWire.free(wire) }
+  }
+
+  /// Where the TLS sessions of this loop read and write; made for the first of them.
+  var tlsWire: UnsafeMutablePointer<TLSWire> {
+    if let wire { return wire }
+    let made = TLSWire.make()
+    wire = made
+    return made
   }
 
   /// Nanoseconds since 1970 (UTC) at `now`. Follows a step of the system's clock within 100 ms.

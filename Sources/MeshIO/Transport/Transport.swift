@@ -1,21 +1,24 @@
 import MeshPrimitives
 
 /// One connected stream socket: its descriptor, what the kernel last said of it, and the bytes it has not taken yet.
-/// Plaintext; a protected transport joins it here. Reads and writes are optimistic: the kernel is asked first, and only
-/// its refusal makes us wait for the next edge (epoll is registered once, edge-triggered, for the connection's life).
+/// Plaintext, or with a `TLSSession` through which everything goes. Reads and writes are optimistic: the kernel is asked
+/// first, and only its refusal makes us wait for the next edge (epoll is registered once, edge-triggered, for the
+/// connection's life).
 ///
 /// Confined to its event loop's thread.
 public struct Transport: ~Copyable {
   /// -1 once closed.
   public private(set) var descriptor: Int32
-  /// Bytes accepted for sending that the kernel has not taken.
+  /// TLS on this connection; nil for plaintext.
+  public private(set) var tls: TLSSession?
+  /// Bytes accepted for sending that the kernel has not taken; with TLS, that have not been sealed.
   public var output = ByteQueue()
-  /// There may be something to read.
-  public private(set) var isReadable: Bool
+  /// There may be something to read: with the kernel or, with TLS, here.
+  public internal(set) var isReadable: Bool
   /// The kernel may take bytes.
-  public private(set) var isWritable: Bool
-  /// The peer will send no more (FIN seen), or the connection broke.
-  public private(set) var peerClosed = false
+  public internal(set) var isWritable: Bool
+  /// The peer will send no more (FIN or close_notify seen), or the connection broke.
+  public internal(set) var peerClosed = false
 
   /// - Parameter descriptor: a connected or connecting non-blocking socket; this owns it from now on.
   public init(descriptor: Int32, isWritable: Bool) {
@@ -23,6 +26,13 @@ public struct Transport: ~Copyable {
     self.isWritable = isWritable
     isReadable = false
   }
+
+  /// From now on everything goes through `session`; next is `handshake`. Before the first byte either way.
+  public mutating func protect(with session: TLSSession) { tls = session }
+
+  /// The kernel has everything that was to be sent.
+  @inline(__always)
+  public var isFlushed: Bool { output.isEmpty && (tls == nil || tls?.output.isEmpty == true) }
 
   /// This end's address; nil if it has none. A system call.
   public var localAddress: SocketAddress? { Socket.localAddress(descriptor) }
@@ -43,6 +53,7 @@ public struct Transport: ~Copyable {
   /// A short read means that the kernel's buffer is empty, which saves the read that would only say so.
   @inline(__always)
   public mutating func receive(_ buffer: UnsafeMutablePointer<UInt8>, _ capacity: Int) -> Int {
+    if let tls { return receive(tls, buffer, capacity) }
     let result = Socket.receive(descriptor, buffer, capacity)
     if result > 0 {
       if result < capacity && !peerClosed { isReadable = false }
@@ -55,6 +66,7 @@ public struct Transport: ~Copyable {
   /// Sends what waits and then `bytes`, without copying them unless the kernel refuses a part. False if the connection
   /// is broken.
   public mutating func send(_ bytes: Bytes, _ pool: BufferPool) -> Bool {
+    if let tls { return send(tls, bytes, pool) }
     guard isWritable, isOpen else {
       output.append(bytes, pool)
       return isOpen
@@ -80,6 +92,7 @@ public struct Transport: ~Copyable {
   /// Sends what waits. False if the connection is broken.
   @inline(__always)
   public mutating func flush(_ pool: BufferPool) -> Bool {
+    if let tls { return flush(tls, pool) }
     guard isWritable, !output.isEmpty else { return true }
     let bytes = output.bytes
     let result = Socket.send(descriptor, bytes)
@@ -92,13 +105,23 @@ public struct Transport: ~Copyable {
     return result >= 0 || result == Socket.wouldBlock
   }
 
-  /// Ends the sending direction (FIN); reading goes on.
-  public mutating func shutdownWrite() { if isOpen { Socket.shutdownWrite(descriptor) } }
+  /// Ends the sending direction (FIN, with TLS after close_notify); reading goes on. For when everything is flushed.
+  public mutating func shutdownWrite() {
+    guard isOpen else { return }
+    if let tls { sayGoodbye(tls) }
+    Socket.shutdownWrite(descriptor)
+  }
 
   /// Drops what waits and closes. `reset` sends RST instead of FIN, so that the peer cannot take a truncated message
   /// for a complete one.
   public mutating func close(_ loop: EventLoop, reset: Bool = false) {
     guard isOpen else { return }
+    if let tls {
+      if !reset { sayGoodbye(tls) }
+      tls.input.clear(loop.bufferPool)
+      tls.output.clear(loop.bufferPool)
+      self.tls = nil
+    }
     if reset { Socket.setLinger0(descriptor) }
     loop.close(descriptor)
     descriptor = -1

@@ -44,11 +44,15 @@ extension SnapshotBuilder {
     case disabled([Int])
   }
 
-  /// Checks what the table says to filters, each message once, and gives every route what holds for it.
+  /// Checks what the table says to the filters of a chain, and gives every route what holds for it.
+  /// - Parameter others: the filters of other chains; what is said to them alone is no mistake.
   mutating func routeFilters(
-    _ table: RouteTable, _ filters: [NamedFilter], _ context: FilterBuildContext
+    _ table: RouteTable, _ filters: [NamedFilter], beside others: [NamedFilter] = [], _ context: FilterBuildContext
   ) -> RouteFilters {
-    let statements = table.filterSources.map { statement($0, filters, context) }
+    let statements = table.filterSources.map { source in
+      let isForOthers = !filters.contains { $0.name == source.filter } && others.contains { $0.name == source.filter }
+      return isForOthers ? nil : statement(source, filters, context)
+    }
     var byRoute: [ObjectIdentifier: RouteFilters.Statements] = [:]
     for entry in table.entries where !entry.filterSources.isEmpty {
       var own = RouteFilters.Statements()

@@ -77,7 +77,9 @@ struct SnapshotBuilder {
   ) -> ConnectionManagerConfiguration? {
     let before = problems.count
     let table = routeTable(manager.routeConfig, "\(path).route_config")
-    let chain = filters(manager, path)
+    let context = filterContext(manager)
+    let chain = filters(manager.httpFilters, "\(path).http_filters", context)
+    let upgradeChains = upgradeChains(manager, path, context)
     let localReplies = localReplies(manager, path)
     let edge = edgeRules(manager, path)
     let connection = connectionSettings(manager, path, bufferLimit)
@@ -88,7 +90,8 @@ struct SnapshotBuilder {
       }
     }
     let statistics = virtualHostStatistics(manager.routeConfig, "\(path).route_config")
-    let routeFilters = routeFilters(table, chain.filters, filterContext(manager))
+    let routeFilters = routeFilters(table, chain.filters, beside: upgradeChains.flatMap { $0?.filters ?? [] }, context)
+    let upgrades = upgrades(manager, path, upgradeChains, table, beside: chain.filters, context)
     let bodyFormats = bodyFormats(table, "\(path).route_config")
     guard problems.count == before else { return nil }
     let common = manager.commonHTTPProtocolOptions
@@ -100,7 +103,7 @@ struct SnapshotBuilder {
       minimumBodyRate: MinimumBodyRate(identities.runtime),
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
       bufferLimit: bufferLimit, connection: connection, router: chain.router,
-      filters: chain.filters.map(\.configuration), routeFilters: routeFilters, bodyFormats: bodyFormats, routes: table,
+      filters: chain.filters.map(\.configuration), routeFilters: routeFilters, upgrades: upgrades, bodyFormats: bodyFormats, routes: table,
       routeConfigurationName: manager.routeConfig.name, logging: logging, localReplies: localReplies,
       virtualHostStatistics: statistics)
   }
@@ -117,6 +120,7 @@ struct SnapshotBuilder {
     var settings = ServerConnectionSettings()
     settings.highWatermark = bufferLimit
     useHTTP1Options(manager, path, &settings)
+    useHTTP2Options(manager, path, &settings)
     if manager.hasMaxRequestHeadersKb { settings.limits.maxHeadBytes = Int(manager.maxRequestHeadersKb.value) * 1024 }
     if common.hasMaxHeadersCount { settings.limits.maxFields = Int(common.maxHeadersCount.value) }
     if common.hasIdleTimeout { settings.idleTimeout = Nanoseconds(orNever: common.idleTimeout) }
@@ -141,14 +145,14 @@ struct SnapshotBuilder {
     return settings
   }
 
-  private mutating func filters(
-    _ manager: HttpConnectionManager, _ path: String
+  /// - Parameter path: of the list.
+  mutating func filters(
+    _ filters: [HttpFilter], _ path: String, _ context: FilterBuildContext
   ) -> (filters: [NamedFilter], router: RouterFilter.Configuration) {
     var result: [NamedFilter] = []
     var router: RouterFilter.Configuration?
-    let context = filterContext(manager)
-    for (index, filter) in manager.httpFilters.enumerated() {
-      let filterPath = "\(path).http_filters[\(index)]"
+    for (index, filter) in filters.enumerated() {
+      let filterPath = "\(path)[\(index)]"
       if router != nil {
         report(filterPath, "comes after the router, which must be the last filter")
         continue
@@ -179,7 +183,7 @@ struct SnapshotBuilder {
       }
     }
     if router == nil {
-      report("\(path).http_filters", "must end with \(Router.protoMessageName)")
+      report(path, "must end with \(Router.protoMessageName)")
     }
     return (result, router ?? .init())
   }

@@ -85,21 +85,7 @@ final class ConnectionManager {
       return stream.sendLocalReply(.absoluteTarget)
     }
     if !routes.table.internalOnlyHeaders.isEmpty { routes.removeInternalHeaders(headers) }
-    if start.tunnel != .none {
-      if start.tunnel == .upgrade {
-        stats.add(.requestUpgradeRefused)
-        // The answer has the route's headers.
-        stream.resolveRoute()
-      } else {
-        stats.add(.routerTotal)
-        stats.add(.routerNoRoute)
-      }
-      var reply = start.tunnel == .upgrade ? LocalReply.upgradeRefused : LocalReply.noRoute
-      reply.closesConnection = true
-      // What asks for another protocol has no end of its own.
-      if start.endStream { stats.add(.responseBeforeRequestComplete) }
-      return stream.sendLocalReply(reply)
-    }
+    if start.tunnel != .none { return openTunnel(stream, headers, start) }
     // The proxy says 100 itself: the upstream gets the body without having been asked (RFC 9110 §10.1.1).
     if start.expectsContinue { sender.sendInformational(status: 100, worker.noHeaders) }
     if configuration.logging.logsNewRequests { stream.logStart() }

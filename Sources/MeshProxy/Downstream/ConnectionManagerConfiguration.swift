@@ -22,6 +22,8 @@ public final class ConnectionManagerConfiguration: Sendable {
   public let filters: [any FilterConfiguration]
   /// What routes say to filters, by the filter's place in `filters`.
   public let routeFilters: RouteFilters
+  /// Which tunnels are served, each type once (`upgrade_configs`).
+  let upgrades: [UpgradeSettings]
   /// How the bodies of direct responses are written, where their routes say so.
   let bodyFormats: [ObjectIdentifier: LocalReplyMapping.BodyFormat]
   public let routes: RouteTable
@@ -38,7 +40,7 @@ public final class ConnectionManagerConfiguration: Sendable {
     maximumStreamDuration: Nanoseconds?,
     bufferLimit: Int, connection: ServerConnectionSettings, router: RouterFilter.Configuration,
     filters: [any FilterConfiguration],
-    routeFilters: RouteFilters,
+    routeFilters: RouteFilters, upgrades: [UpgradeSettings] = [],
     bodyFormats: [ObjectIdentifier: LocalReplyMapping.BodyFormat], routes: RouteTable,
     routeConfigurationName: String, logging: LoggingConfiguration, localReplies: LocalReplyMapping?,
     virtualHostStatistics: [VirtualHostStatistics?] = []
@@ -55,6 +57,7 @@ public final class ConnectionManagerConfiguration: Sendable {
     self.router = router
     self.filters = filters
     self.routeFilters = routeFilters
+    self.upgrades = upgrades
     self.bodyFormats = bodyFormats
     self.routes = routes
     self.routeConfigurationName = routeConfigurationName

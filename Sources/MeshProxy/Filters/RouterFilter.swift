@@ -56,6 +56,11 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   var isCanary = false
   /// Where else the request is counted: its virtual cluster, its route.
   var scopes: RequestScopes?
+  /// The request asks for a tunnel that is not granted yet: what comes for it waits here. Whoever is asked might take it
+  /// for something else.
+  private var isHeldBack = false
+  /// Of a tunnel: the upstream sends no more.
+  private var isResponseEnded = false
   /// The request's headers depend on the attempt.
   private var preparesAttempts = false
   /// A permit of the cluster's circuit breaker is held, and `upstream_rq_active` counts this request.
@@ -75,6 +80,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     attemptDeadline = .never
     isRequestPaused = false
     isResponsePaused = false
+    isHeldBack = false
+    isResponseEnded = false
   }
 
   // MARK: The request
@@ -121,6 +128,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       reply.status = action.clusterNotFoundStatus
       return stream.sendLocalReply(reply)
     }
+    if stream.start.tunnel != .none { guard admitTunnel(stream, headers, route) else { return } }
     self.cluster = cluster
     stream.info.cluster = cluster
     beginCounting(stream, headers, route)
@@ -145,9 +153,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     preparesAttempts = action.takesEndpointHost || route.attemptCount.contains(.inRequest)
     if let decorator = route.decorator { name(stream, headers, decorator) }
     isDecorated = route.decorator != nil
-    if !action.mirrors.isEmpty { mirror(stream, headers, action) }
+    if !action.mirrors.isEmpty, !isHeldBack { mirror(stream, headers, action) }
     attempt(stream, cluster, fresh: false)
-    if requestEnded { startResponseTimer(stream) }
+    if requestEnded || isHeldBack { startResponseTimer(stream) }
   }
 
   /// Tells the upstream what the operation is called, or takes the caller's name for it (see `isOutbound`).
@@ -215,13 +223,13 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     let now = stream.worker.loop.now
     stream.info.beginExchange(connection.info, now)
     if cluster?.isLogical == true { noteAddress(of: connection.info, stream) }
-    let endsWithHeaders = requestEnded && pendingBody.isEmpty && pendingTrailers == nil
+    let endsWithHeaders = requestEnded && pendingBody.isEmpty && pendingTrailers == nil && !isHeldBack
     let upstream = connection.send(
       stream.requestHeaders, method: stream.start.method, endStream: endsWithHeaders, receiver: self)
     self.upstream = upstream
     if isResponsePaused { upstream.pauseResponse(true) }
     if let attemptTimeout { startAttemptTimer(stream, attemptTimeout) }
-    if endsWithHeaders { stream.info.upstreamTiming.requestSentAt = now } else { sendPending(stream, upstream) }
+    if endsWithHeaders { stream.info.upstreamTiming.requestSentAt = now } else if !isHeldBack { sendPending(stream, upstream) }
   }
 
   @inline(never)
@@ -260,27 +268,44 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   func requestData(_ bytes: Bytes, endStream: Bool) {
     guard let stream else { return }
     requestEnded = endStream
+    if isHeldBack { return holdBack(bytes, stream) }
     hasBody = true
     if !shadows.isEmpty { for shadow in shadows { shadow.data(bytes, endStream: endStream) } }
     if let upstream {
       upstream.sendData(bytes, endStream: endStream)
       if endStream { stream.info.upstreamTiming.requestSentAt = stream.worker.loop.now }
     } else if ticket != nil {
-      pendingBody.append(bytes, stream.worker.loop.bufferPool)
-      if !isRequestPaused, pendingBody.count > stream.requestPath.limit {
-        isRequestPaused = true
-        stream.pauseRequest(true)
-      }
+      holdBack(bytes, stream)
     }
-    if endStream { startResponseTimer(stream) }
+    if endStream { requestComplete(stream) }
+  }
+
+  /// Keeps what the upstream is to get later.
+  private func holdBack(_ bytes: Bytes, _ stream: Stream) {
+    pendingBody.append(bytes, stream.worker.loop.bufferPool)
+    if !isRequestPaused, pendingBody.count > stream.requestPath.limit {
+      isRequestPaused = true
+      stream.pauseRequest(true)
+    }
+  }
+
+  @inline(__always)
+  private func requestComplete(_ stream: Stream) {
+    // The time that a tunnel may take to be granted runs already, or is over.
+    if stream.start.tunnel == .none { return startResponseTimer(stream) }
+    if isResponseEnded { exchangeEnded(stream, stream.worker.loop.now) }
   }
 
   func requestTrailers(_ trailers: HeaderMap) {
     guard let stream else { return }
     requestEnded = true
     for shadow in shadows { shadow.trailers(trailers) }
-    if let upstream { send(trailers, on: upstream, stream) } else if ticket != nil { pendingTrailers = trailers }
-    startResponseTimer(stream)
+    if let upstream, !isHeldBack {
+      send(trailers, on: upstream, stream)
+    } else if ticket != nil || isHeldBack {
+      pendingTrailers = trailers
+    }
+    requestComplete(stream)
   }
 
   private func send(_ trailers: HeaderMap, on upstream: any RequestSender, _ stream: Stream) {
@@ -320,12 +345,47 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if headers.has(.xEnvoyUpstreamCanary) { countCanary(status, headers, stream, cluster) }
     endpoint.stats.add(status >= 500 ? .requestError : .requestSuccess)
     if retried, status < 500 { cluster.stats.add(.requestRetrySuccess) }
-    if !configuration.suppressesEnvoyHeaders, let began = stream.info.upstreamRequestStartedAt {
+    let isTunnel = stream.start.tunnel != .none
+    if !configuration.suppressesEnvoyHeaders, !isTunnel, let began = stream.info.upstreamRequestStartedAt {
       headers.set(.xEnvoyUpstreamServiceTime, number: now.since(began).wholeMilliseconds)
     }
     if isDecorated, let decorator = stream.info.route?.decorator { nameResponse(stream, headers, decorator) }
+    if isTunnel { return respondToTunnel(stream, status, headers, endStream: endStream) }
     if endStream { exchangeEnded(stream, now) }
     stream.respond(status: status, headers, endStream: endStream)
+  }
+
+  /// The upstream grants a tunnel, or does not.
+  @inline(never)
+  private func respondToTunnel(_ stream: Stream, _ status: Int, _ headers: HeaderMap, endStream: Bool) {
+    guard stream.start.tunnel.isGranted(by: status) else {
+      if endStream { exchangeEnded(stream, stream.worker.loop.now) }
+      return stream.respond(status: status, headers, endStream: endStream)
+    }
+    isHeldBack = false
+    stream.tunnelGranted()
+    responseDeadline = .never
+    stream.setResponseDeadline(attemptDeadline)
+    if endStream { exchangeEnded(stream, stream.worker.loop.now) }
+    let generation = stream.generation
+    stream.respond(status: status, headers, endStream: endStream)
+    // A filter may have answered in the upstream's place, or ended it all.
+    guard !stream.isOver, stream.generation == generation, let upstream else { return }
+    sendPending(stream, upstream)
+    if isResponseEnded, requestEnded { exchangeEnded(stream, stream.worker.loop.now) }
+  }
+
+  /// Whether the configuration allows the tunnel that the request asks for. Filters may have led it to another route than
+  /// the one by which it was let in.
+  @inline(never)
+  private func admitTunnel(_ stream: Stream, _ headers: HeaderMap, _ route: RouteEntry) -> Bool {
+    guard let manager = stream.manager, manager.admission(headers, stream.start.tunnel, route) != nil else {
+      stream.manager?.refuseTunnel(stream)
+      return false
+    }
+    isHeldBack = true
+    hasBody = false
+    return true
   }
 
   func receiveData(_ bytes: Bytes, endStream: Bool) {
@@ -389,6 +449,10 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   /// The last byte of the response is here.
   private func exchangeEnded(_ stream: Stream, _ now: MonotonicTime) {
+    if stream.isTunnelOpen, !requestEnded {
+      isResponseEnded = true
+      return
+    }
     if let cluster { countTime(now.since(attemptStartedAt).rawValue / 1000, stream, cluster) }
     releaseEndpoint()
     guard let upstream else { return }

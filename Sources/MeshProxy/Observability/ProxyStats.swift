@@ -98,7 +98,7 @@ public enum ConnectionManagerStat: Int, StatSet {
   case requestTimeout, requestIdleTimeout, requestHeaderTimeout, requestBodyTooSlow
   case requestMaximumDurationReached, requestTooLarge, responseTooLarge, responseBeforeRequestComplete
   case requestNonRelativePath, requestFailedPathNormalization, requestRedirectedPath, requestRejectedByAddress
-  case requestUpgradeRefused, flowControlPaused, flowControlResumed
+  case requestUpgradeRefused, upgradeTotal, upgradeActive, flowControlPaused, flowControlResumed
   case routerTotal, routerNoRoute, routerNoCluster, routerDirectResponse, routerResetAfterResponseStarted
 
   public var definition: StatDefinition {
@@ -143,6 +143,8 @@ public enum ConnectionManagerStat: Int, StatSet {
     case .responseTooLarge: .init(name: "rs_too_large", kind: .counter)
     case .responseBeforeRequestComplete: .init(name: "downstream_rq_response_before_rq_complete", kind: .counter)
     case .requestUpgradeRefused: .init(name: "downstream_rq_ws_on_non_ws_route", kind: .counter)
+    case .upgradeTotal: .counter("downstream_cx_upgrades_total")
+    case .upgradeActive: .gauge("downstream_cx_upgrades_active")
     case .flowControlPaused: .init(name: "downstream_flow_control_paused_reading_total", kind: .counter)
     case .flowControlResumed: .init(name: "downstream_flow_control_resumed_reading_total", kind: .counter)
     case .routerTotal: .init(name: "rq_total", kind: .counter)

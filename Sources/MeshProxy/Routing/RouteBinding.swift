@@ -39,6 +39,12 @@ struct RouteBinding {
   @inline(__always)
   func match(_ headers: HeaderMap, random: UInt64) -> RouteEntry? { table.match(RoutingView(headers), random: random) }
 
+  /// The same for a request that may be one for a tunnel.
+  func match(_ headers: HeaderMap, _ tunnel: TunnelKind, random: UInt64) -> RouteEntry? {
+    guard tunnel == .connect else { return match(headers, random: random) }
+    return table.matchConnect(RoutingView(headers), random: random)
+  }
+
   /// Removes the headers that only requests from inside may have (`internal_only_headers`).
   @inline(never)
   func removeInternalHeaders(_ headers: HeaderMap) {

@@ -48,7 +48,7 @@ extension LocalReply {
     status: 414, text: "URI Too Long", details: .init("rewritten_path_too_long"))
   static let noHealthyUpstream = LocalReply(
     status: 503, text: "no healthy upstream", flags: .noHealthyUpstream, details: .init("no_healthy_upstream"))
-  static let upgradeRefused = LocalReply(status: 403, details: .init("upgrade_failed"), closesConnection: true)
+  static let upgradeRefused = LocalReply(status: 403, details: .init("upgrade_failed"))
   static let absoluteTarget = LocalReply(status: 404, details: .init("absolute_path_rejected"))
   static let invalidPath = LocalReply(
     status: 400, details: .init("path_normalization_failed"), closesConnection: true)

@@ -48,6 +48,14 @@ public final class Stream: RequestReceiver, TimerTarget {
   private(set) var responseBegan = false
   /// The response is complete for the filters; the codec may still have to hear of it.
   private var isReplying = false
+  /// The upstream has granted the tunnel that the request asks for: each direction ends for itself.
+  var isTunnelOpen = false
+  /// Of a tunnel: the client has all that the upstream will send.
+  var isResponseEnded = false
+  /// `downstream_cx_upgrades_active` counts this.
+  var isCountedAsUpgrade = false
+  /// The filters of the request's upgrade, where it has its own.
+  var upgradeChain: StreamFilterChain?
 
   init(worker: Worker) {
     self.worker = worker
@@ -88,7 +96,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     responsePath.begin(limit: configuration.bufferLimit)
     idleTimeout = configuration.streamIdleTimeout
     idleDeadline = idleTimeout.map { now + $0 } ?? .never
-    if !start.endStream {
+    if !start.endStream, start.tunnel == .none {
       bodyClock.begin(now, timeout: configuration.requestTimeout, rate: configuration.minimumBodyRate)
     }
     durationDeadline = configuration.maximumStreamDuration.map { now + $0 } ?? .never
@@ -107,9 +115,9 @@ public final class Stream: RequestReceiver, TimerTarget {
   /// Makes the filters of this stream: once the request is known to be one that filters should see.
   func makeFilters() {
     guard let manager else { return }
-    let configurations = manager.configuration.filters
+    let configurations = upgradeChain?.filters ?? manager.configuration.filters
     if !configurations.isEmpty {
-      let routeFilters = manager.configuration.routeFilters
+      let routeFilters = upgradeChain?.routeFilters ?? manager.configuration.routeFilters
       for (place, configuration) in configurations.enumerated() {
         // Only where filters depend on it is the route needed already.
         if routeFilters.isConditional, !routeFilters.isEnabled(place, for: route) { continue }
@@ -119,7 +127,7 @@ public final class Stream: RequestReceiver, TimerTarget {
       }
     }
     hasFilters = true
-    router.begin(manager.configuration.router)
+    router.begin(upgradeChain?.router ?? manager.configuration.router)
   }
 
   /// The end, however it came about. Idempotent.
@@ -137,6 +145,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     if hasFilters { router.destroy() }
     requestPath.end(self)
     responsePath.end(self)
+    if start.tunnel != .none { forgetTunnel() }
     manager?.streamFinished(self)
     manager = nil
     sender = nil
@@ -159,6 +168,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     touch()
     if endStream { requestComplete() }
     requestPath.data(self, bytes, endStream: endStream)
+    if isResponseEnded, endStream { finish() }
   }
 
   public func receiveTrailers(_ trailers: HeaderMap) {
@@ -166,6 +176,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     touch()
     requestComplete()
     requestPath.trailers(self, trailers)
+    if isResponseEnded { finish() }
   }
 
   public func requestReset(_ reason: StreamResetReason) {
@@ -243,7 +254,7 @@ public final class Stream: RequestReceiver, TimerTarget {
   func resolveRoute() {
     isRouteResolved = true
     if routeRandom == 0 { routeRandom = worker.random.next() | 1 }
-    info.route = manager?.routes.match(requestHeaders, random: routeRandom)
+    info.route = manager?.routes.match(requestHeaders, start.tunnel, random: routeRandom)
   }
 
   /// The same where nothing can change the choice any more: no filter comes before the router.
@@ -261,7 +272,10 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   /// What the route says to the filter at a place of the configured chain.
   func routeConfiguration(ofFilterAt place: Int) -> (any RouteFilterConfiguration)? {
-    route.flatMap { manager?.configuration.routeFilters.configuration(ofFilterAt: place, for: $0) }
+    route.flatMap {
+      let filters = upgradeChain?.routeFilters ?? manager?.configuration.routeFilters
+      return filters?.configuration(ofFilterAt: place, for: $0)
+    }
   }
 
   // MARK: Response
@@ -306,6 +320,7 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   private func reply(_ reply: LocalReply, throughFilters: Bool) {
     isReplying = true
+    isTunnelOpen = false
     info.flags.formUnion(reply.flags)
     info.details = reply.details
     if let headers = responseHeaders { worker.headerMaps.recycle(headers) }
@@ -348,19 +363,24 @@ public final class Stream: RequestReceiver, TimerTarget {
       sender.closeAfterResponse()
     }
     sender.sendHeaders(status: info.responseCode, headers, endStream: endStream)
-    if endStream { finish() }
+    if endStream { responseEnded() }
   }
 
   func encodeData(_ bytes: Bytes, endStream: Bool) {
     info.bytesSent &+= UInt64(bytes.count)
     sender?.sendData(bytes, endStream: endStream)
-    if endStream { finish() }
+    if endStream { responseEnded() }
   }
 
   func encodeTrailers(_ trailers: HeaderMap) {
     sender?.sendTrailers(trailers)
     responseTrailers = trailers
-    finish()
+    responseEnded()
+  }
+
+  /// The codec has all of the response. A tunnel goes on until the client has ended it, too.
+  private func responseEnded() {
+    if isTunnelOpen, !isRequestComplete { isResponseEnded = true } else { finish() }
   }
 
   /// Ends the response so that the client cannot take it for a complete one.

@@ -37,6 +37,8 @@ public final class ForwardAction: Sendable {
   public let maximumStreamDuration: Nanoseconds?
   /// Who gets copies of the requests.
   public let mirrors: [RequestMirror]
+  /// What is said to requests for tunnels, each type once.
+  public let upgrades: [UpgradeRule]
 
   /// What a route action says, whatever the cluster.
   struct Settings {
@@ -50,6 +52,7 @@ public final class ForwardAction: Sendable {
     var idleTimeout: Nanoseconds?
     var maximumStreamDuration: Nanoseconds?
     var mirrors: [RequestMirror] = []
+    var upgrades: [UpgradeRule] = []
   }
 
   /// Where the name of the cluster comes from.
@@ -84,6 +87,13 @@ public final class ForwardAction: Sendable {
     idleTimeout = settings.idleTimeout
     maximumStreamDuration = settings.maximumStreamDuration
     mirrors = settings.mirrors
+    upgrades = settings.upgrades
+  }
+
+  /// What is said to requests for a tunnel of this type; nil: nothing.
+  /// - Parameter type: in any case of letters.
+  public func upgrade(_ type: Bytes) -> UpgradeRule? {
+    upgrades.first { $0.type.withUnsafeBufferPointer { type.equalsIgnoringCase($0) } }
   }
 
   /// The path that is sent upstream, with the request's query; nil if the path stays. Nothing is tidied up (`/` for

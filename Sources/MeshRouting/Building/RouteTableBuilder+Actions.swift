@@ -123,7 +123,28 @@ extension RouteTableBuilder {
       settings.maximumStreamDuration = time(
         action.maxStreamDuration.maxStreamDuration, path + ".max_stream_duration.max_stream_duration")
     }
+    settings.upgrades = upgrades(action.upgradeConfigs, path + ".upgrade_configs")
     return settings
+  }
+
+  private mutating func upgrades(_ configs: [RouteAction.UpgradeConfig], _ path: String) -> [UpgradeRule] {
+    var rules: [UpgradeRule] = []
+    for (index, config) in configs.enumerated() {
+      let path = "\(path)[\(index)]"
+      let type = config.upgradeType.utf8.map(\.asciiLowercased)
+      if let message = UpgradeType.problem(type) { problem(path + ".upgrade_type", message) }
+      if rules.contains(where: { $0.type == type }) {
+        problem(path + ".upgrade_type", "'\(config.upgradeType)' occurs twice")
+      }
+      if config.hasConnectConfig, type != UpgradeType.connect {
+        problem(path + ".connect_config", "is for the upgrade_type CONNECT")
+      }
+      rules.append(
+        UpgradeRule(
+          type: type, isEnabled: !config.hasEnabled || config.enabled.value,
+          termination: config.hasConnectConfig ? .init(takesPost: config.connectConfig.allowPost) : nil))
+    }
+    return rules
   }
 
   private mutating func time(_ duration: DurationValue, _ path: String) -> Nanoseconds {

@@ -18,7 +18,8 @@ extension RouteTableBuilder {
     guard let match, let drafts, !drafts.entries.isEmpty else { return nil }
     let entries = drafts.entries.map { (entry($0, route, number, around, decorator), $0.weight) }
     return VirtualHostRoutes.Source(
-      rule: match.rule, conditions: match.conditions, entries: entries, choice: drafts.choice)
+      rule: match.rule, conditions: match.conditions, entries: entries, choice: drafts.choice,
+      isForConnect: route.match.isForConnect)
   }
 
   /// What becomes of a request, before the levels above are added.
@@ -97,8 +98,10 @@ extension RouteTableBuilder {
     let ignoresCase = match.hasCaseSensitive && !match.caseSensitive.value
     switch match.pathSpecifier {
     case nil:
-      problem(path, "one of prefix, path, safe_regex and path_separated_prefix is required")
+      problem(path, "one of prefix, path, safe_regex, path_separated_prefix and connect_matcher is required")
       return nil
+    // Looked up apart from those that have paths.
+    case .connectMatcher: return (PathRule(.prefix, "", ignoresCase: false), nil)
     case .prefix(let text): return (PathRule(.prefix, text, ignoresCase: ignoresCase), nil)
     case .path(let text): return (PathRule(.exact, text, ignoresCase: ignoresCase), nil)
     case .safeRegex(let regex):
@@ -129,4 +132,9 @@ extension RouteTableBuilder {
     return RuntimeFraction(
       message.runtimeKey.isEmpty ? nil : runtime.value(message.runtimeKey), or: Fraction(message.defaultValue))
   }
+}
+
+extension RouteMatch {
+  /// The route is for CONNECT requests alone.
+  var isForConnect: Bool { if case .connectMatcher = pathSpecifier { true } else { false } }
 }

@@ -56,6 +56,7 @@ struct RouteTableBuilder {
     let filters = filterSources(configuration.typedPerFilterConfig, under: [:], prefix)
     let sharedMirrors = mirrors(configuration.requestMirrorPolicies, prefix)
     var hosts: [VirtualHostRoutes] = []
+    var connectHosts: [VirtualHostRoutes] = []
     var names: Set<String> = []
     for (index, host) in configuration.virtualHosts.enumerated() {
       let path = "\(prefix)virtual_hosts[\(index)]"
@@ -77,18 +78,23 @@ struct RouteTableBuilder {
       let sources = host.routes.enumerated().compactMap { number, route in
         source(route, number, around, "\(path).routes[\(number)]")
       }
+      let redirect = tlsRedirect(host, index, path)
       hosts.append(
         VirtualHostRoutes(
-          sources, ignoresPathParameters: configuration.ignorePathParametersInPathMatching,
-          tlsRedirect: tlsRedirect(host, index, path), internalNeedsNoTLS: host.requireTls == .externalOnly,
-          indexed: indexed))
+          sources.filter { !$0.isForConnect },
+          ignoresPathParameters: configuration.ignorePathParametersInPathMatching, tlsRedirect: redirect,
+          internalNeedsNoTLS: host.requireTls == .externalOnly, indexed: indexed))
+      connectHosts.append(
+        VirtualHostRoutes(
+          sources.filter(\.isForConnect), tlsRedirect: redirect, internalNeedsNoTLS: host.requireTls == .externalOnly,
+          indexed: false))
     }
     return RouteTable(
       name: configuration.name, clusterNames: clusterNames, clusterPaths: clusterPaths,
       validatesClusters: !configuration.hasValidateClusters || configuration.validateClusters.value,
       internalOnlyHeaders: internalOnly, filterSources: filterSources,
       ignoresPort: configuration.ignorePortInHostMatching, domains: domains(configuration.virtualHosts, prefix),
-      hostNames: configuration.virtualHosts.map(\.name), hosts: hosts)
+      hostNames: configuration.virtualHosts.map(\.name), hosts: hosts, connectHosts: connectHosts)
   }
 
   private mutating func tlsRedirect(_ host: VirtualHost, _ index: Int, _ path: String) -> RouteEntry? {

@@ -48,6 +48,8 @@ final class VirtualHostRoutes: Sendable {
     /// Entries with a weight over zero; with a `choice`, all.
     let entries: [(entry: RouteEntry, weight: UInt64)]
     let choice: ClusterChoice?
+    /// CONNECT requests alone take it.
+    let isForConnect: Bool
   }
 
   /// - Parameter indexed: for tests, whether an index is made; by default from the number of routes.

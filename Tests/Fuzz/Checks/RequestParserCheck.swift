@@ -36,7 +36,7 @@ private func parse(
   if whole != .invalid(.http10NotAccepted) {
     if lenientVerdict != whole { return "accepting HTTP/1.0: \(lenientVerdict), else: \(whole)" }
   } else if case .complete(let head, let fields) = lenientVerdict {
-    if head.minorVersion != 0 || head.framing == .chunked || head.upgrade || head.expectsContinue {
+    if head.minorVersion != 0 || head.framing == .chunked || head.tunnel == .upgrade || head.expectsContinue {
       return "HTTP/1.0 with \(head)"
     }
     if fields.filter({ $0.id == .host }).count > 1 { return "several hosts" }

@@ -169,8 +169,19 @@ struct AcceptedRequest: Sendable, CustomTestStringConvertible {
       [(":method", "GET"), (":path", "/"), ("host", "a")]),
     .init(
       "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n",
-      [(":method", "GET"), (":path", "/"), ("host", "a")]
-    ) { $0.upgrade = true },
+      [(":method", "GET"), (":path", "/"), ("host", "a")]),
+    .init(
+      "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, UPGRADE\r\nUpgrade: WebSocket\r\nContent-Length: 0\r\n\r\n",
+      [(":method", "GET"), (":path", "/"), ("host", "a"), ("upgrade", "WebSocket")]
+    ) { $0.tunnel = .upgrade },
+    .init(
+      "CONNECT b:443 HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+      [(":method", "CONNECT"), ("host", "b:443")]
+    ) {
+      $0.method = .connect
+      $0.targetForm = .authority
+      $0.tunnel = .connect
+    },
     .init(
       "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\r\n", [(":method", "GET"), (":path", "/"), ("host", "a")]),
     .init(
