@@ -12,28 +12,29 @@ struct HTTP2FloodGuard {
 
   /// A frame of the peer begins. Returns what it is too much of, if it is.
   @inline(__always)
-  mutating func receive(type: UInt8, flags: UInt8, length: Int, _ options: HTTP2Options) -> HTTP2Event? {
-    switch type {
-    case 0, 1, 9:  // DATA, HEADERS, CONTINUATION
-      if length == 0, flags & 1 == 0 || type == 9 {
+  mutating func receive(_ frame: HTTP2FrameScan.Frame, _ options: HTTP2Options) -> HTTP2Event? {
+    switch frame.type {
+    case FrameType.data, FrameType.headers, FrameType.continuation:
+      let isContinuation = frame.type == FrameType.continuation
+      if frame.length == 0, frame.flags & FrameFlag.endStream == 0 || isContinuation {
         emptyFrames &+= 1
         if emptyFrames > options.maximumEmptyFrames { return .emptyFramesFlood }
       } else {
         emptyFrames = 0
       }
-      if type == 9 {
+      if isContinuation {
         continuations &+= 1
         if continuations > options.maximumContinuations { return .continuationFlood }
       } else {
         continuations = 0
       }
-    case 2:  // PRIORITY
+    case FrameType.priority:
       priorityFrames &+= 1
       // As in Envoy: of the streams opened so far, and one more.
       if UInt64(priorityFrames) > UInt64(options.maximumPriorityFrames) &* (1 &+ UInt64(streamsOpened)) {
         return .priorityFlood
       }
-    case 8:  // WINDOW_UPDATE
+    case FrameType.windowUpdate:
       windowUpdates &+= 1
       // As in Envoy: some are due to every stream.
       let allowed = 5 &+ 2 &* (UInt64(streamsOpened) &+ UInt64(options.maximumWindowUpdates) &* UInt64(dataFramesSent))

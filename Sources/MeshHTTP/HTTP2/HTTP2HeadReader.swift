@@ -24,7 +24,8 @@ struct HTTP2HeadReader {
   init(_ kind: Kind, limits: HTTP1Limits) {
     self.kind = kind
     maximumBytes = UInt32(
-      clamping: kind == .request ? limits.maxHeadBytes : kind == .response ? limits.maxResponseHeadBytes : limits.maxTrailerBytes)
+      clamping: kind == .request
+        ? limits.maxHeadBytes : kind == .response ? limits.maxResponseHeadBytes : limits.maxTrailerBytes)
     maximumFields = UInt32(clamping: kind == .trailers ? limits.maxTrailerFields : limits.maxFields)
     maximumPath = UInt32(clamping: limits.maxTargetBytes)
   }

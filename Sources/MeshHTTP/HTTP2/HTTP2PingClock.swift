@@ -45,7 +45,9 @@ struct HTTP2PingClock {
 
   /// A request is to go over a connection that has been silent. Returns whether a PING goes before it.
   mutating func beforeRequest(_ now: MonotonicTime) -> Bool {
-    guard let options, let limit = options.idleInterval, answerBy == .never, now >= heardAt + limit else { return false }
+    guard let options, let limit = options.idleInterval, answerBy == .never, now >= heardAt + limit else {
+      return false
+    }
     answerBy = now + options.timeout
     return true
   }

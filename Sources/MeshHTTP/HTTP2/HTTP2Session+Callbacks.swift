@@ -23,10 +23,6 @@ extension HTTP2Session {
     // Resets are counted where it is known what came of them.
     nghttp2_option_set_stream_reset_rate_limit(settings, .max, .max)
 
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { _, header, user in
-      guard let header else { return 0 }
-      return HTTP2Session.with(user) { $0.frameBegins(header.pointee) }
-    }
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, user in
       guard let frame else { return 0 }
       return HTTP2Session.with(user) { $0.headBegins(frame) }
@@ -87,22 +83,6 @@ extension HTTP2Session {
   }
 
   // MARK: Frames of the peer
-
-  private func frameBegins(_ header: nghttp2_frame_hd) -> Int32 {
-    if let event = floods.receive(type: header.type, flags: header.flags, length: header.length, options) {
-      switch event {
-      case .emptyFramesFlood: flooded(event, "http2.inbound_empty_frames_flood")
-      case .priorityFlood: flooded(event, "http2.inbound_priority_frames_flood")
-      case .windowUpdateFlood: flooded(event, "http2.inbound_window_update_frames_flood")
-      default: flooded(event, "http2.inbound_continuation_frames_flood")
-      }
-      return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
-    }
-    if header.type == FrameType.continuation, let blockStream {
-      blockStream.wire.received &+= UInt64(header.length &+ 9)
-    }
-    return 0
-  }
 
   private func headBegins(_ frame: Frame) -> Int32 {
     guard frame.pointee.hd.type == FrameType.headers else { return 0 }
@@ -177,6 +157,8 @@ extension HTTP2Session {
     }
     block = nil
     blockStream = nil
+    stream.wire.received &+= UInt64(continuationBytes)
+    continuationBytes = 0
     stream.wire.headerReceived &+= reader.fieldBytes
     var event = Event(kind: .request, endStream: endStream, stream: Unmanaged.passUnretained(stream))
     event.map = Unmanaged.passRetained(map)
@@ -225,6 +207,10 @@ extension HTTP2Session {
     case FrameType.headers where header.stream_id == headStream: isHeadSent = true
     case FrameType.data: floods.dataFramesSent &+= 1
     case FrameType.reset: owner?.count(.sentReset, 1)
+    case FrameType.goAway:
+      owner?.count(.sentGoAway, 1)
+      if frame.pointee.goaway.error_code != 0 { isPeerAtFault = true }
+      return 0
     default: return 0
     }
     guard header.type != FrameType.reset, let stream = stream(header.stream_id) else { return 0 }
@@ -240,7 +226,12 @@ extension HTTP2Session {
 
   private func streamClosed(_ identifier: Int32, _ code: UInt32) -> Int32 {
     guard let stream = stream(identifier) else { return 0 }
-    let isRemote = !stream._withUnsafeGuaranteedRef { $0.isReset }
+    let (isRemote, isWhole) = stream._withUnsafeGuaranteedRef { (!$0.isReset, $0.receivedEnd) }
+    if !isRemote, isWhole {
+      closed.add(identifier, .complete)
+    } else {
+      closed.add(identifier, code == 0 && isRemote ? .complete : isRemote ? .resetByPeer : .resetByUs)
+    }
     note(Event(kind: .ended, endStream: isRemote, stream: stream, code: code))
     return 0
   }
@@ -300,10 +291,12 @@ extension HTTP2Session {
 enum FrameType {
   static let data: UInt8 = 0
   static let headers: UInt8 = 1
+  static let priority: UInt8 = 2
   static let reset: UInt8 = 3
   static let settings: UInt8 = 4
   static let ping: UInt8 = 6
   static let goAway: UInt8 = 7
+  static let windowUpdate: UInt8 = 8
   static let continuation: UInt8 = 9
 }
 

@@ -76,6 +76,7 @@ extension HTTP2Session {
       }
       guard identifier > 0 else { return identifier }
       add(stream, identifier)
+      lastStream = identifier
       frameHead(of: identifier)
       // What is not framed by now would be read later, from where it no longer lies.
       if !isHeadSent { terminate(.internalError, "http2.internal_error") }

@@ -63,12 +63,22 @@ final class HTTP2Session {
   /// How far `output` may grow before DATA waits.
   var outputLimit = 0
   var floods = HTTP2FloodGuard()
+  var closed = HTTP2ClosedStreams()
+  /// The highest stream that the peer has begun, or that we have.
+  var lastStream: Int32 = 0
+  var scan: HTTP2FrameScan
+  /// CONTINUATION frames of the block that is coming.
+  var continuationBytes = 0
+  /// Bytes that streams have taken on and not opened their windows for, and how many of these the connection's window has
+  /// not been opened for.
+  private var withheld = 0
+  private var connectionWithheld = 0
   /// nghttp2 is not called any more: it would call streams that are gone.
   private var isOver = false
   /// Why the connection has to end, if it has.
   private(set) var failure: StaticString?
   /// Whether a rule of the protocol was broken, by the peer.
-  private(set) var isPeerAtFault = false
+  var isPeerAtFault = false
 
   struct Event {
     enum Kind: UInt8 {
@@ -101,6 +111,7 @@ final class HTTP2Session {
     self.watermark = watermark
     self.pool = pool
     self.headerMaps = headerMaps
+    scan = HTTP2FrameScan(preface: isServer ? 24 : 0)
     // As everywhere else, a process without memory ends.
     guard let session = Self.open(isServer, options) else { preconditionFailure("no memory for an HTTP/2 session") }
     self.session = session
@@ -126,8 +137,7 @@ final class HTTP2Session {
     while offset < bytes.count, failure == nil, !isOver {
       // In parts, so that what is noted stays small.
       let part = bytes.slice(offset, min(bytes.count - offset, 16 * 1024))
-      let taken = nghttp2_session_mem_recv(session, part.baseAddress, part.count)
-      if taken < 0, failure == nil { failedToRead(Int32(taken)) }
+      read(part)
       deliver()
       offset += part.count
       if isOver { return false }
@@ -138,9 +148,9 @@ final class HTTP2Session {
     return wantsRead
   }
 
-  private func failedToRead(_ error: Int32) {
+  func failedToRead(isFlooded: Bool) {
     isPeerAtFault = true
-    if error == NGHTTP2_ERR_FLOODED.rawValue {
+    if isFlooded {
       owner?.count(.outboundControlFlood, 1)
       failure = "http2.outbound_control_frames_flood"
     } else {
@@ -185,7 +195,9 @@ final class HTTP2Session {
 
   /// The end of a body.
   func noteEnd(_ stream: HTTP2Stream) {
-    if let last = events.last, last.kind == .data, last.stream?.toOpaque() == Unmanaged.passUnretained(stream).toOpaque() {
+    if let last = events.last, last.kind == .data,
+      last.stream?.toOpaque() == Unmanaged.passUnretained(stream).toOpaque()
+    {
       events[events.count - 1].endStream = true
       return
     }
@@ -233,8 +245,11 @@ final class HTTP2Session {
       owner?.count(.trailers, 1)
       stream.receive(trailers: map)
     case .data:
-      if event.bytes.count > 0 { consumeConnection(event.bytes.count) }
-      if !stream.isReset { stream.receive(event.bytes, endStream: event.endStream) }
+      if stream.isReset {
+        if event.bytes.count > 0 { consumeConnection(event.bytes.count) }
+      } else {
+        stream.receive(event.bytes, endStream: event.endStream)
+      }
     case .refused:
       guard let map else { return }
       guard !stream.isReset, let error = HTTP2MessageError(rawValue: UInt8(truncatingIfNeeded: event.code)) else {
@@ -271,6 +286,7 @@ final class HTTP2Session {
     }
     streams.removeLast()
     waitingOutput -= stream.output.count
+    release(stream, opensWindow: false)
     stream.ended(code, isRemote: isRemote)
     owner?.streamEnded(stream)
   }
@@ -291,6 +307,13 @@ final class HTTP2Session {
     stream.isReset = true
     nghttp2_submit_rst_stream(session, 0, stream.identifier, code.rawValue)
     owner?.sessionWantsFlush()
+  }
+
+  /// What came for a stream that is no more, or that was never to be, is an error of that stream.
+  func refuse(_ identifier: Int32, _ code: HTTP2ErrorCode) {
+    owner?.count(.receivedMessagingError, 1)
+    nghttp2_submit_rst_stream(session, 0, identifier, code.rawValue)
+    noteGlitch()
   }
 
   /// A message broke a rule after its head was passed on, or without one that could be answered.
@@ -336,7 +359,6 @@ final class HTTP2Session {
   func announceShutdown() {
     guard !isOver else { return }
     nghttp2_submit_shutdown_notice(session)
-    owner?.count(.sentGoAway, 1)
     owner?.sessionWantsFlush()
   }
 
@@ -353,7 +375,6 @@ final class HTTP2Session {
   func goAway() {
     guard !isOver else { return }
     nghttp2_submit_goaway(session, 0, nghttp2_session_get_last_proc_stream_id(session), 0, nil, 0)
-    owner?.count(.sentGoAway, 1)
     owner?.sessionWantsFlush()
   }
 
@@ -372,9 +393,30 @@ final class HTTP2Session {
 
   // MARK: Windows
 
-  func consume(_ identifier: Int32, _ count: Int) {
-    guard failure == nil, !isOver else { return }
-    nghttp2_session_consume_stream(session, identifier, count)
+  /// A stream has taken on bytes. As long as all streams together hold no more than the connection's window, the peer may
+  /// send as many for others: one that waits holds up nobody. Beyond, all wait.
+  func hold(_ stream: HTTP2Stream, _ count: Int) {
+    stream.withheld += count
+    withheld += count
+    let late = max(0, withheld - Int(options.connectionWindow))
+    let isLate = max(0, late - connectionWithheld)
+    connectionWithheld += isLate
+    if count > isLate { consumeConnection(count - isLate) }
+  }
+
+  /// What a stream has taken on has gone its way.
+  func release(_ stream: HTTP2Stream, opensWindow: Bool) {
+    let count = stream.withheld
+    guard count > 0 else { return }
+    stream.withheld = 0
+    withheld -= count
+    let late = max(0, withheld - Int(options.connectionWindow))
+    if late < connectionWithheld {
+      consumeConnection(connectionWithheld - late)
+      connectionWithheld = late
+    }
+    guard opensWindow, failure == nil, !isOver else { return }
+    nghttp2_session_consume_stream(session, stream.identifier, count)
     owner?.sessionWantsFlush()
   }
 

@@ -123,11 +123,11 @@ public class HTTP2Stream {
     }
     if pauses > 0 || !input.isEmpty {
       input.append(bytes, session.pool)
-      withheld += bytes.count
+      session.hold(self, bytes.count)
       inputEnds = inputEnds || endStream
       return
     }
-    withheld += bytes.count
+    if bytes.count > 0 { session.hold(self, bytes.count) }
     take(bytes, endStream: endStream)
     if pauses == 0 { openWindow() }
   }
@@ -144,8 +144,7 @@ public class HTTP2Stream {
   /// Lets the peer send as much as was taken on since.
   private func openWindow() {
     guard withheld > 0, !isClosed else { return }
-    session.consume(identifier, withheld)
-    withheld = 0
+    session.release(self, opensWindow: !receivedEnd)
   }
 
   /// Stops (`true`) or resumes the delivery of the body. Calls nest.

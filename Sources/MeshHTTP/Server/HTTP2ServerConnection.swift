@@ -172,6 +172,8 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
         guard transport.output.isEmpty else { return waitForRoom() }
       }
       session.pull(upTo: EventLoop.receiveBufferSize)
+      // GOAWAY has gone out for an error, or both sides have said it and nothing is left to do.
+      if phase == .open, !session.wantsRead { end() }
       guard phase != .closed, !session.output.isEmpty else { break }
       let bytes = session.output.bytes
       let sound = transport.send(bytes, loop.bufferPool)
@@ -358,7 +360,8 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
   func resetReason(_ code: HTTP2ErrorCode, isRemote: Bool) -> StreamResetReason {
     if isRemote { return .remoteReset }
     if phase == .closed || phase == .ending {
-      return closeReason == .remote ? .connectionTermination : closeReason == .protocolError ? .protocolError : .localReset
+      return closeReason == .remote
+        ? .connectionTermination : closeReason == .protocolError ? .protocolError : .localReset
     }
     return code == .protocolError ? .protocolError : .localReset
   }

@@ -14,6 +14,10 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   private var phase = Phase.none
   private var method = HTTPMethod.get
   private var tunnel = TunnelKind.none
+  /// The tunnel is granted: each direction ends for itself.
+  private var isTunnelOpen = false
+  /// The receiver has heard that nothing more comes.
+  private var requestEnded = false
   private(set) var startedAt = MonotonicTime.never
   /// When a byte of the response was last framed, once the response is complete for its writer.
   private(set) var waitsSince = MonotonicTime.never
@@ -23,6 +27,8 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
     phase = .none
     method = .get
     tunnel = .none
+    isTunnelOpen = false
+    requestEnded = false
     isHeld = false
     isCancelled = false
     startedAt = connection.loop.now
@@ -43,7 +49,11 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
     if tunnel != .none, endStream, !isReset { receive(Bytes(start: nil, count: 0), endStream: true) }
   }
 
-  override func take(_ bytes: Bytes, endStream: Bool) { receiver?.receiveData(bytes, endStream: endStream) }
+  override func take(_ bytes: Bytes, endStream: Bool) {
+    if endStream { requestEnded = true }
+    receiver?.receiveData(bytes, endStream: endStream)
+    if endStream, phase == .done { receiver = nil }
+  }
 
   override func take(trailers: HeaderMap) {
     guard let receiver else { return session.headerMaps.recycle(trailers) }
@@ -68,7 +78,7 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
     guard let receiver else { return }
     self.receiver = nil
     // What was sent is all there is: a response without a body to one that still believes in it.
-    if phase == .done || sentEnd { return }
+    if phase == .done || sentEnd, !isTunnelOpen { return }
     isHeld = false
     isCancelled = isRemote
     receiver.requestReset(connection?.resetReason(code, isRemote: isRemote) ?? .connectionTermination)
@@ -78,7 +88,7 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
 
   override func outputComplete() {
     // RFC 9113 §8.1: the answer is complete, the rest of the request is not wanted.
-    if !receivedEnd { session.reset(self, .noError) }
+    if !receivedEnd, !isTunnelOpen { session.reset(self, .noError) }
   }
 
   // MARK: ResponseSender
@@ -96,8 +106,9 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   func sendHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
     guard phase == .none, !isReset, !isClosed else { return }
     phase = .body
+    isTunnelOpen = tunnel.isGranted(by: status)
     // No body, whatever comes of one; a Content-Length here describes the body a GET would have got.
-    let isBodiless = method == .head || status == 204 || status == 304
+    let isBodiless = (method == .head || status == 204 || status == 304) && !isTunnelOpen
     // RFC 8441 §5: what HTTP/1.1 grants with 101, HTTP/2 grants with 200.
     let code = status == 101 && tunnel == .upgrade ? 200 : status
     session.send(status: code, headers, of: self, endStream: endStream || isBodiless)
@@ -137,6 +148,11 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
 
   private func responseComplete() {
     phase = .done
+    if isTunnelOpen, !requestEnded {
+      isHeld = false
+      isOutputBlocked = false
+      return
+    }
     receiver = nil
     isHeld = false
     isOutputBlocked = false

@@ -34,7 +34,7 @@ extension SnapshotBuilder {
       if let message = UpgradeType.problem(type) { report(typePath, message) }
       if upgrades.contains(where: { $0.type == type }) { report(typePath, "'\(config.upgradeType)' occurs twice") }
       let chain = chains[index].map {
-        StreamFilterChain(
+        UpgradeFilters(
           filters: $0.filters.map(\.configuration), routeFilters: routeFilters(table, $0.filters, beside: all, context),
           router: $0.router)
       }

@@ -103,7 +103,8 @@ struct SnapshotBuilder {
       minimumBodyRate: MinimumBodyRate(identities.runtime),
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
       bufferLimit: bufferLimit, connection: connection, router: chain.router,
-      filters: chain.filters.map(\.configuration), routeFilters: routeFilters, upgrades: upgrades, bodyFormats: bodyFormats, routes: table,
+      filters: chain.filters.map(\.configuration), routeFilters: routeFilters, upgrades: upgrades,
+      bodyFormats: bodyFormats, routes: table,
       routeConfigurationName: manager.routeConfig.name, logging: logging, localReplies: localReplies,
       virtualHostStatistics: statistics)
   }

@@ -26,7 +26,7 @@ extension ConnectionManager {
   /// What a request for a tunnel meets that is served.
   struct TunnelAdmission {
     /// Nil: the filters of other requests.
-    let chain: StreamFilterChain?
+    let chain: UpgradeFilters?
   }
 
   /// Nil: it is not served. The route has the last word; what answers itself has no objection of its own.

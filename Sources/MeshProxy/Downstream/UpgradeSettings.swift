@@ -5,5 +5,5 @@ struct UpgradeSettings: Sendable {
   /// Whether they are served where their route does not say.
   let isEnabled: Bool
   /// The filters that they meet; nil: those of other requests.
-  let chain: StreamFilterChain?
+  let chain: UpgradeFilters?
 }

@@ -59,6 +59,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   /// The request asks for a tunnel that is not granted yet: what comes for it waits here. Whoever is asked might take it
   /// for something else.
   private var isHeldBack = false
+  /// The upstream gets the request's body as it is, over a connection of its own (`connect_config`).
+  private var isTunnelEnd = false
   /// Of a tunnel: the upstream sends no more.
   private var isResponseEnded = false
   /// The request's headers depend on the attempt.
@@ -81,6 +83,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     isRequestPaused = false
     isResponsePaused = false
     isHeldBack = false
+    isTunnelEnd = false
     isResponseEnded = false
   }
 
@@ -128,7 +131,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       reply.status = action.clusterNotFoundStatus
       return stream.sendLocalReply(reply)
     }
-    if stream.start.tunnel != .none { guard admitTunnel(stream, headers, route) else { return } }
+    if stream.start.tunnel != .none || action.takesPostAsTunnel {
+      guard admitTunnel(stream, headers, route, action) else { return }
+    }
     self.cluster = cluster
     stream.info.cluster = cluster
     beginCounting(stream, headers, route)
@@ -210,7 +215,11 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     stream.info.beginAttempt(endpoint.endpoint, now)
     if preparesAttempts { RequestRewrite.prepareAttempt(stream.requestHeaders, of: stream, endpoint.endpoint) }
     endpoint.stats.add(.requestActive)
-    let pool = endpoint.pool(priority, stream.start.version, downstream: stream.info.connectionIdentifier)
+    let connection = stream.info.connectionIdentifier
+    let pool =
+      isTunnelEnd
+      ? endpoint.tunnelPool(priority, downstream: connection)
+      : endpoint.pool(priority, stream.start.version, downstream: connection)
     ticket = pool.acquire(self, fresh: fresh)
   }
 
@@ -229,7 +238,11 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     self.upstream = upstream
     if isResponsePaused { upstream.pauseResponse(true) }
     if let attemptTimeout { startAttemptTimer(stream, attemptTimeout) }
-    if endsWithHeaders { stream.info.upstreamTiming.requestSentAt = now } else if !isHeldBack { sendPending(stream, upstream) }
+    if endsWithHeaders {
+      stream.info.upstreamTiming.requestSentAt = now
+    } else if !isHeldBack {
+      sendPending(stream, upstream)
+    }
   }
 
   @inline(never)
@@ -378,13 +391,20 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   /// Whether the configuration allows the tunnel that the request asks for. Filters may have led it to another route than
   /// the one by which it was let in.
   @inline(never)
-  private func admitTunnel(_ stream: Stream, _ headers: HeaderMap, _ route: RouteEntry) -> Bool {
+  private func admitTunnel(
+    _ stream: Stream, _ headers: HeaderMap, _ route: RouteEntry, _ action: ForwardAction
+  ) -> Bool {
+    guard stream.start.tunnel != .none else {
+      isTunnelEnd = stream.start.method == .post
+      return true
+    }
     guard let manager = stream.manager, manager.admission(headers, stream.start.tunnel, route) != nil else {
       stream.manager?.refuseTunnel(stream)
       return false
     }
     isHeldBack = true
     hasBody = false
+    isTunnelEnd = stream.start.tunnel == .connect && action.upgrade(Bytes("connect"))?.termination != nil
     return true
   }
 

@@ -4,7 +4,7 @@ import MeshHTTP
 extension Stream {
   /// The request may have its tunnel, as far as configuration goes.
   /// - Parameter chain: the filters it meets; nil: those of other requests.
-  func beginTunnel(_ chain: StreamFilterChain?) {
+  func beginTunnel(_ chain: UpgradeFilters?) {
     upgradeChain = chain
     isCountedAsUpgrade = true
     count(.upgradeTotal)

@@ -55,7 +55,7 @@ public final class Stream: RequestReceiver, TimerTarget {
   /// `downstream_cx_upgrades_active` counts this.
   var isCountedAsUpgrade = false
   /// The filters of the request's upgrade, where it has its own.
-  var upgradeChain: StreamFilterChain?
+  var upgradeChain: UpgradeFilters?
 
   init(worker: Worker) {
     self.worker = worker

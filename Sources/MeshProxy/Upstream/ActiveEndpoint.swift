@@ -41,6 +41,11 @@ public final class ActiveEndpoint {
         priority: priority, codec: cluster.codec(for: version), connection: cluster.hasPrivatePools ? connection : 0))
   }
 
+  /// The pool for the bytes of a tunnel that ends here.
+  func tunnelPool(_ priority: RoutePriority, downstream connection: UInt64) -> ConnectionPool {
+    otherPool(PoolKey(priority: priority, codec: .tcp, connection: cluster.hasPrivatePools ? connection : 0))
+  }
+
   @inline(never)
   private func otherPool(_ key: PoolKey) -> ConnectionPool {
     if key == pool.key { return pool }

@@ -39,6 +39,8 @@ public final class ForwardAction: Sendable {
   public let mirrors: [RequestMirror]
   /// What is said to requests for tunnels, each type once.
   public let upgrades: [UpgradeRule]
+  /// A POST is served as a CONNECT is that ends here.
+  public let takesPostAsTunnel: Bool
 
   /// What a route action says, whatever the cluster.
   struct Settings {
@@ -88,6 +90,7 @@ public final class ForwardAction: Sendable {
     maximumStreamDuration = settings.maximumStreamDuration
     mirrors = settings.mirrors
     upgrades = settings.upgrades
+    takesPostAsTunnel = upgrades.contains { $0.isEnabled && $0.termination?.takesPost == true }
   }
 
   /// What is said to requests for a tunnel of this type; nil: nothing.

@@ -34,12 +34,13 @@ class Result:
 class Batch:
     """Some cases in one process of one proxy."""
 
-    def __init__(self, program, cases, folder, jobs):
+    def __init__(self, program, cases, folder, jobs, certificates):
         self.program = program
         self.cases = cases
         self.folder = folder
         self.folder.mkdir(parents=True)
         self.jobs = jobs
+        self.certificates = certificates
         self.results = {case.id: Result() for case in cases}
 
     def prepare(self, cases):
@@ -53,7 +54,8 @@ class Batch:
             folder = self.folder / case.id
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            names[case.id] = Names(case, (host, port), other, admin, folder, Backend(case, folder))
+            names[case.id] = Names(case, (host, port), other, admin, folder, Backend(case, folder, self.certificates),
+                                   self.certificates)
             for path, text in case.files.items():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).write_text(names[case.id].fill(text), encoding="utf-8")
@@ -135,7 +137,8 @@ class Batch:
             if case.repeats:
                 continue
             normal = Normaliser(names[case.id])
-            scopes = [(f"http.{case.id}.", "http.")] + [
+            scopes = [(f"http.{case.id}.", "http."), (f"tcp.{case.id}.", "tcp."),
+                      ("listener.{}_{}.ssl.".format(*names[case.id].listener), "listener.ssl.")] + [
                 (f"cluster.{full}.", f"@{name}.") for name, full in names[case.id].clusters.items()]
             record = self.results[case.id].record
             for name, value in sorted(values.items()):

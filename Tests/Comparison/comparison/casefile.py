@@ -4,10 +4,12 @@ import re
 import textwrap
 from dataclasses import dataclass, field
 
-CASE_LINES = {"field", "says", "upstreams", "endpoints", "refused", "full", "unix", "format", "alone", "invalid"}
+CASE_LINES = {"field", "says", "upstreams", "endpoints", "refused", "full", "unix", "format", "alone", "invalid",
+              "client", "speaks"}
 SECTIONS = {"routes", "virtual_host", "virtual_hosts", "route_config", "manager", "filters", "router", "listener",
-            "access_log", "bootstrap"}
-OPTIONS = {"on", "from", "to", "repeat", "share", "compare", "background", "until", "ends", "unlogged", "lines"}
+            "access_log", "bootstrap", "chains", "chain", "tls", "tcp"}
+OPTIONS = {"on", "from", "to", "repeat", "share", "compare", "background", "until", "ends", "unlogged", "lines", "client",
+           "proxy", "tunnel", "resets", "keeps", "receive"}
 ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)")
 SIMPLE = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
 REPEAT = re.compile(r"\\\{((?:(?!\\\{).)*?)\*(\d+)\}")
@@ -31,11 +33,13 @@ class Exchange:
     line: int
     head: list = field(default_factory=list)  # request line and fields
     body: str = None
-    raw: str = None  # instead of both
+    trailers: list = field(default_factory=list)
+    raw: str = None  # instead of all
     options: dict = field(default_factory=dict)
     shares: dict = field(default_factory=dict)  # body of the response: (least, most) percent
     answer: list = field(default_factory=list)  # the upstream's status line and fields
     answer_body: str = None
+    answer_trailers: list = field(default_factory=list)
     behaviour: str = ""  # nothing, close, reset, hold, stall
     expectations: list = field(default_factory=list)
 
@@ -63,6 +67,8 @@ class Case:
     refused: list = field(default_factory=list)
     full: list = field(default_factory=list)  # a queue that takes no further connection
     unix: list = field(default_factory=list)
+    client: str = ""  # what the client speaks, if an exchange does not say it
+    speaks: dict = field(default_factory=dict)  # upstream: what it speaks instead of HTTP/1.1, with options
     format: str = None  # of the access log, instead of the common one
     own: str = ""  # whether it wants a process of its own
     invalid: str = ""  # whether both must refuse the configuration
@@ -169,7 +175,7 @@ class Reader:
         case = self.case
         name, colon, value = line.partition(":")
         value = value.strip()
-        if colon and name in CASE_LINES:
+        if colon and name in CASE_LINES and not (name == "client" and (case.steps or self.current)):
             self.case_line(number, name, value)
         elif colon and not value and name in SECTIONS:
             self.begin(case.sections, name)
@@ -198,6 +204,9 @@ class Reader:
         case = self.case
         if name in ("upstreams", "refused", "full", "unix"):
             setattr(case, name, value.split())
+        elif name == "speaks":
+            case.speaks = {key: dict(how.partition(":")[::2] for how in value.split("+"))
+                           for key, value in (word.split("=") for word in value.split())}
         elif name == "endpoints":
             case.endpoints = {key: int(count) for key, count in (word.split("=") for word in value.split())}
         else:
@@ -220,7 +229,7 @@ class Reader:
             exchange.options[word] = value or "yes"
 
     def wire_line(self, number, line):
-        match = re.fullmatch(r"(>[|!]?|u>\|?|u:|u(?: [\w#-]+)?<[|!]?|<[|!]?|log:)(?: (.*))?", line)
+        match = re.fullmatch(r"(>[|!t]?|u>[|t]?|u:|u(?: [\w#-]+)?<[|!t]?|<[|!t]?|log:|tls:)(?: (.*))?", line)
         if not match:
             self.fail(number, f"not understood: {line}")
         exchange = self.exchange(number)
@@ -230,6 +239,10 @@ class Reader:
             exchange.head.append(unescape(text, where))
         elif mark == ">|":
             exchange.body = (exchange.body or "") + unescape(text, where)
+        elif mark == ">t":
+            exchange.trailers.append(unescape(text, where))
+        elif mark == "u>t":
+            exchange.answer_trailers.append(unescape(text, where))
         elif mark == ">!":
             exchange.raw = (exchange.raw or "") + unescape(text, where)
         elif mark == "u>":
@@ -240,12 +253,12 @@ class Reader:
             exchange.behaviour = text
         elif mark == "log:" and (self.case.format or "access_log" in self.case.sections):
             exchange.expectations.append(Expectation(number, "log", text))
-        elif mark == "log:":
+        elif mark in ("log:", "tls:"):
             for word in text.split():
                 key, _, value = word.partition("=")
-                exchange.expectations.append(Expectation(number, f"log.{key}", value))
+                exchange.expectations.append(Expectation(number, f"{mark[:-1]}.{key}", value))
         elif mark.startswith("u"):
-            name = mark[1:].rstrip("<|!").strip() or "?"
+            name = mark[1:].partition("<")[0].strip() or "?"
             self.expect(number, exchange, mark[-1], f"upstream.{name}.", unescape(text, where))
         else:
             self.expect(number, exchange, mark[-1], "", unescape(text, where))
@@ -254,17 +267,26 @@ class Reader:
         expectations = exchange.expectations
         if kind == "|":
             expectations.append(Expectation(number, prefix + "body", text))
+        elif kind == "t":
+            name, _, value = text.partition(":")
+            expectations.append(Expectation(number, f"{prefix}trailer.{name}", value.strip()))
         elif kind == "!":
             expectations.append(Expectation(number, f"{prefix}header.{text}", None))
+        elif re.fullmatch(r"reset ([A-Z_]+|\*)", text):
+            expectations.append(Expectation(number, prefix + "reset", text.split()[1]))
+        elif re.fullmatch(r"(tls|proxied)[.=].*", text):
+            key, _, value = text.partition("=")
+            expectations.append(Expectation(number, prefix + key, value))
         elif re.fullmatch(r"\d\d\d|closed", text) and not prefix:
             expectations.append(Expectation(number, "status", text))
         elif prefix and text == "nothing":
             expectations.append(Expectation(number, prefix + "line", None))
-        elif prefix and re.fullmatch(r"\S+ \S+( HTTP/1\.[01])?", text) and not re.match(r"[\w-]+: ", text):
-            line = text if text.endswith(("HTTP/1.1", "HTTP/1.0")) else text + " HTTP/1.1"
+        elif prefix and re.fullmatch(r"\S+ \S+( HTTP/[12](\.[01])?)?", text) and not re.match(r"[:\w-]+: ", text):
+            line = text if text.endswith(("HTTP/1.1", "HTTP/1.0", "HTTP/2")) else text + " HTTP/1.1"
             expectations.append(Expectation(number, prefix + "line", line))
         else:
-            name, colon, value = text.partition(":")
+            name, colon, value = text[1:].partition(":")  # a pseudo-header field begins with one
+            name = text[0] + name
             if not colon:
                 self.fail(number, f"not a status, a request line or a field: {text}")
             expectations.append(Expectation(number, f"{prefix}header.{name}", value.strip()))

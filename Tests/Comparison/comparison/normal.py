@@ -19,7 +19,7 @@ VOLATILE = [
     "listener.*.worker_*", "*.bind_errors", "*.assignment_*", "*.original_dst_*",
     "*.zone.*", "*.upstream_cx_http1_total", "*.upstream_cx_max_requests", "*.upstream_cx_none_healthy",
     "*downstream_cx_http1_*", "*.default.total_match_count", "listener.*.http.*", "*_flow_control_*",
-    "*_max_duration_reached",
+    "*_max_duration_reached", "*.nghttp2_*",
 ]
 
 
@@ -51,6 +51,8 @@ class Normaliser:
                 else:
                     own[f"{endpoint.host}:{endpoint.port}"] = f"<{label}>"
         own.update({full: f"@{name}" for name, full in names.clusters.items()})
+        for name, place in names.certificates.places.items() if names.certificates else ():
+            own[place] = f"<{name}>"
         self.own = sorted(own.items(), key=lambda pair: -len(pair[0]))
         self.port = str(names.listener[1])
 

@@ -7,46 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 
 from . import wire
-from .backend import Script
-from .casefile import Exchange
+from .backend import Script, pairs
+from .casefile import Exchange, unescape
+from .client import CLIENT, Connection, Kind, Request
 from .normal import Normaliser
 
 DEADLINE = 15  # of anything that must happen
 LOG_DEADLINE = 3  # of a line in the access log
-CLIENT = "127.0.0.2"  # Envoy takes 127.0.0.1 for the machine itself
 HOST = "host.example"
-
-
-class Connection:
-    def __init__(self, reader, writer):
-        self.reader = reader
-        self.writer = writer
-
-    @classmethod
-    async def open(cls, address, source):
-        return cls(*await asyncio.open_connection(*address, local_addr=(source, 0), limit=wire.LIMIT))
-
-    async def send(self, data):
-        try:
-            self.writer.write(data)
-            await self.writer.drain()
-        except OSError:
-            pass  # the proxy has closed; what it said before that is what counts
-
-    async def until_closed(self, deadline):
-        """Whether the proxy ends the connection in time."""
-        try:
-            async with asyncio.timeout(deadline):
-                while await self.reader.read(65536):
-                    pass
-        except TimeoutError:
-            return False
-        except OSError:
-            pass
-        return True
-
-    def close(self):
-        self.writer.close()
 
 
 @dataclass
@@ -106,21 +74,50 @@ class Play:
 
     # Requests
 
+    def kind(self, exchange):
+        if exchange.options.get("to") == "admin":
+            return Kind()
+        return Kind.parse(exchange.options.get("client", self.case.client))
+
     def request(self, exchange):
-        """(method, bytes)."""
         if exchange.raw is not None:
-            text = self.names.fill(exchange.raw)
-            return text.split(" ")[0], text.encode("latin-1")
+            return Request("", [], raw=self.names.fill(exchange.raw))
         lines = [self.names.fill(line) for line in exchange.head]
         if not lines[0].endswith(("HTTP/1.1", "HTTP/1.0")):
             lines[0] += " HTTP/1.1"
+        streams = self.kind(exchange).speaks == "h2"
         given = {line.partition(":")[0].lower() for line in lines[1:]}
         if "host" not in given and lines[0].endswith("1.1"):
             lines.insert(1, "Host: " + HOST)
         body = exchange.body or ""
-        if body and not given & {"content-length", "transfer-encoding"}:
+        if exchange.trailers and not streams:
+            lines.append("transfer-encoding: chunked")
+        elif body and not given & {"content-length", "transfer-encoding"} and "tunnel" not in exchange.options \
+                and not (streams and (exchange.trailers or "resets" in exchange.options)):
             lines.append(f"content-length: {len(body)}")
-        return lines[0].split(" ")[0], ("\r\n".join([*lines, "", ""]) + body).encode("latin-1")
+        request = Request(lines[0], pairs(lines[1:]), body, pairs(exchange.trailers))
+        if "tunnel" in exchange.options:
+            request.tunnel = unescape(exchange.options["tunnel"]).encode("latin-1")
+        if "resets" in exchange.options:
+            request.reset, _, unfinished = exchange.options["resets"].partition(" ")
+            request.unfinished = bool(unfinished)
+        request.waits_for_settings = any(line.startswith(":protocol") for line in lines)
+        request.tunnel_ends = "keeps" not in exchange.options
+        before = len(self.backend.arrivals)
+
+        async def arrived(session):
+            """A request that is to be given up has reached the upstream, or what there is of its response has come."""
+            stream = request.stream
+            await self.backend.until(lambda: len(self.backend.arrivals) > before or self.held(exchange), 2)
+            if exchange.behaviour.startswith("stall"):
+                await session.until(lambda: stream.head and stream.body or stream.closed or session.ended)
+
+        request.before_reset = arrived
+        return request
+
+    def held(self, exchange):
+        verb, _, name = exchange.behaviour.partition(" ")
+        return verb == "hold" and name in self.backend.held
 
     async def connection(self, exchange):
         """(the connection, whether it is for this exchange only)."""
@@ -128,7 +125,10 @@ class Play:
         if name in self.connections:
             return self.connections[name], False
         address = self.proxy.admin if exchange.options.get("to") == "admin" else self.names.listener
-        connection = await Connection.open(address, exchange.options.get("from", CLIENT))
+        async with asyncio.timeout(DEADLINE):
+            connection = await Connection.open(
+                address, exchange.options.get("from", CLIENT), self.kind(exchange),
+                self.names.fill(unescape(exchange.options.get("proxy", ""))), self.names.certificates)
         if name:
             self.connections[name] = connection
         return connection, not name
@@ -136,17 +136,17 @@ class Play:
     async def exchange(self, exchange):
         self.number += 1
         self.backend.script = Script([self.names.fill(line) for line in exchange.answer], exchange.answer_body,
-                                     exchange.behaviour)
+                                     exchange.behaviour, exchange.answer_trailers)
         if "repeat" in exchange.options:
             return await self.repeat(exchange)
         if "until" in exchange.options:
             return await self.until(exchange)
-        connection, once = await self.connection(exchange)
         before = len(self.backend.arrivals)
+        connection, once = await self.connection(exchange)
+        if self.kind(exchange).speaks == "tcp":
+            return await self.bytes(exchange, connection, once, before)
         if "background" in exchange.options:
-            method, data = self.request(exchange)
-            await connection.send(data)
-            task = asyncio.create_task(wire.read_response(connection.reader, method))
+            task = asyncio.create_task(connection.exchange(self.request(exchange)))
             verb, _, name = exchange.behaviour.partition(" ")
             if verb == "hold":
                 await self.backend.until(lambda: name in self.backend.held, DEADLINE)
@@ -161,10 +161,38 @@ class Play:
                 connection.close()
 
     async def send(self, exchange, connection):
-        method, data = self.request(exchange)
-        await connection.send(data)
         async with asyncio.timeout(DEADLINE):
-            return await wire.read_response(connection.reader, method)
+            return await connection.exchange(self.request(exchange))
+
+    async def bytes(self, exchange, connection, once, before):
+        """Raw bytes through the proxy: what is sent, and all that comes until the end."""
+        start = len(self.record)
+        for key, value in sorted(connection.tls.items()):
+            self.note(f"tls.{key}", value)
+        if not connection.failure:
+            if exchange.raw:
+                await connection.send(self.names.fill(exchange.raw).encode("latin-1"))
+            count = int(exchange.options.get("receive", 0))
+            async with asyncio.timeout(DEADLINE):
+                await connection.receive(count)
+            if "on" in exchange.options:
+                self.note("end", "open")
+            else:
+                if "ends" not in exchange.options:
+                    connection.half_close()
+                self.note("end", "closed" if await connection.until_closed(DEADLINE) else "open")
+            self.note("body", connection.received.decode("latin-1"))
+        if connection.failure:
+            self.note("failure", connection.failure)
+        if once:
+            connection.close()
+        arrivals = await self.arrivals(exchange, before)
+        if "on" not in exchange.options:
+            await self.backend.until(lambda: all(arrival.message.done for arrival in arrivals), 3)
+        self.note_arrivals(arrivals)
+        if "unlogged" not in exchange.options:
+            await self.log_lines(exchange)
+        self.check(exchange.expectations, dict(list(self.record.items())[start:]))
 
     async def finish(self, exchange, response, connection, before, arrivals=None):
         """Notes all that came of an exchange, and what of it is not as the case says. What the upstreams got are the
@@ -173,6 +201,8 @@ class Play:
         if exchange.options.get("to") == "admin":
             self.admin_response(exchange, response)
         else:
+            for key, value in sorted(connection.tls.items()):
+                self.note(f"tls.{key}", value)
             await self.response(exchange, response, connection)
             if arrivals is None:
                 arrivals = await self.arrivals(exchange, before)
@@ -184,6 +214,10 @@ class Play:
     async def response(self, exchange, response, connection):
         if response is None:
             self.note("status", "closed")
+            if connection.failure:
+                self.note("tls.failure", connection.failure)
+            if connection.session and connection.session.goaway:
+                self.note("goaway", connection.session.goaway)
             return
         words = response.start.split(" ", 2)
         self.note("status", words[1])
@@ -192,6 +226,10 @@ class Play:
         self.fields("", response)
         self.note("body", response.body)
         self.note("framing", response.framing)
+        if response.reset:
+            self.note("reset", response.reset)
+        if connection.session and connection.session.goaway:
+            self.note("goaway", connection.session.goaway)
         if response.cut:
             self.note("cut", "yes")
         if response.interim:
@@ -218,6 +256,9 @@ class Play:
             return {arrival.upstream for arrival in self.backend.arrivals[before:] if arrival.message}
 
         await self.backend.until(lambda: wanted <= seen(), 3)
+        resets = any(expectation.key.endswith(".reset") for expectation in exchange.expectations)
+        if resets:  # they come after the request
+            await self.backend.until(lambda: any(arrival.message.reset for arrival in self.backend.arrivals[before:]), 3)
         return self.backend.arrivals[before:]
 
     def note_arrivals(self, arrivals):
@@ -233,6 +274,12 @@ class Play:
             self.note(prefix + "framing", message.framing)
             self.note(prefix + "peer", message.peer)
             self.note(prefix + "connection", "new" if arrival.first else "reused")
+            for key, value in sorted(arrival.tls.items()):
+                self.note(f"{prefix}tls.{key}", value)
+            if arrival.header:
+                self.note(prefix + "proxied", arrival.header)
+            if message.reset:
+                self.note(prefix + "reset", message.reset)
 
     # The access log
 
@@ -387,15 +434,18 @@ class Play:
         elif step.verb == "write":
             (self.names.folder / words[0]).write_text(words[1] + "\n")
         elif step.verb == "open":
-            self.connections[words[0]] = await Connection.open(self.names.listener, CLIENT)
+            self.connections[words[0]] = await Connection.open(
+                self.names.listener, CLIENT, Kind.parse(self.case.client), certificates=self.names.certificates)
         elif step.verb == "close":
             self.connections.pop(words[0]).close()
         elif step.verb == "closed":
             self.number += 1
             connection = self.connections.pop(words[0])
             async with asyncio.timeout(DEADLINE):
-                data = await connection.reader.read()
-            self.note(f"closed.{words[0]}", data.decode("latin-1") or "yes")
+                await connection.until_closed(DEADLINE)
+            self.note(f"closed.{words[0]}", connection.received.decode("latin-1") or "yes")
+            if connection.session and connection.session.goaway:
+                self.note(f"closed.{words[0]}.goaway", connection.session.goaway)
             connection.close()
 
     async def finish_background(self, name):

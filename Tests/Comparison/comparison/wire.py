@@ -20,6 +20,8 @@ class Message:
         self.trailers = list(trailers)
         self.interim = []
         self.cut = False  # the connection ended within the body
+        self.reset = None  # the name of the code, if it is a stream's that was reset
+        self.done = True  # whether nothing more can come
         self.peer = ""
 
     def value(self, name):
@@ -110,7 +112,7 @@ async def read_response(reader, method):
             continue
         break
     message.interim = interim
-    if method == "HEAD" or status in (101, 204, 304):
+    if method == "HEAD" or status in (101, 204, 304) or method == "CONNECT" and 200 <= status < 300:
         message.framing = "none"
     else:
         await read_body(reader, message)

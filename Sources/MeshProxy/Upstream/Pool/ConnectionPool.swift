@@ -59,7 +59,7 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
     self.cluster = cluster
     self.endpoint = endpoint
     self.key = key
-    multiplexes = key.codec != .http1
+    multiplexes = key.codec == .http2 || key.codec == .negotiated
     stats = cluster.stats
     endpointStats = endpoint.stats.lane(worker.index)
     breaker = cluster.breakers[key.priority]
@@ -296,6 +296,11 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
 
   private func makeConnection(_ transport: consuming Transport, _ info: UpstreamConnectionInfo) -> any ClientConnection
   {
+    if key.codec == .tcp {
+      return TCPClientConnection(
+        loop: worker.loop, transport: transport, info: info, settings: cluster.configuration.connection,
+        headerMaps: worker.headerMaps, owner: self)
+    }
     stats.add(.connectionHTTP1Total)
     return HTTP1ClientConnection(
       loop: worker.loop, transport: transport, info: info, settings: cluster.configuration.connection,

@@ -8,6 +8,8 @@ struct PoolKey: Hashable {
     case http1, http2
     /// What the handshake agrees on (ALPN).
     case negotiated
+    /// Nothing: each carries the bytes of one tunnel.
+    case tcp
   }
 
   var priority = RoutePriority.normal

@@ -1,5 +1,6 @@
-/// The filters that a request meets, the router at their end. Immutable; shared by all threads.
-final class StreamFilterChain: Sendable {
+/// The filters that requests for a tunnel of one kind meet in place of the others, the router at their end
+/// (`HttpConnectionManager.UpgradeConfig.filters`). Immutable; shared by all threads.
+final class UpgradeFilters: Sendable {
   /// Those before the router.
   let filters: [any FilterConfiguration]
   /// What routes say to them.
