@@ -143,6 +143,8 @@ public typealias AdditionalAddress = Envoy_Config_Listener_V3_AdditionalAddress
 // MARK: TLS
 
 public typealias TransportSocket = Envoy_Config_Core_V3_TransportSocket
+/// What requests say for the TLS of their connections (`envoy.config.core.v3.UpstreamHttpProtocolOptions`).
+public typealias RequestTLSOptions = Envoy_Config_Core_V3_UpstreamHttpProtocolOptions
 public typealias RawBuffer = Envoy_Extensions_TransportSockets_RawBuffer_V3_RawBuffer
 public typealias DownstreamTlsContext = Envoy_Extensions_TransportSockets_Tls_V3_DownstreamTlsContext
 public typealias UpstreamTlsContext = Envoy_Extensions_TransportSockets_Tls_V3_UpstreamTlsContext

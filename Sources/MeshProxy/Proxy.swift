@@ -165,6 +165,7 @@ public final class Proxy {
     accessLogFiles = AccessLogFiles(
       flushInterval: .milliseconds(UInt64(options.fileFlushMilliseconds)), stats: store)
     identities = Identities(store: store, accessLogFiles: accessLogFiles)
+    identities.secrets.follow(on: loop)
     runtimeLoader = RuntimeLoader(identities.runtime, loop: loop, store: store, lane: concurrency)
     configurationStats = ConfigurationStats(store, lane: concurrency)
     inherited = InheritedSockets()
@@ -476,6 +477,7 @@ public final class Proxy {
     // Names were waited for; the process may have been told to end meanwhile.
     guard shutdown == nil else { return }
     snapshot = next
+    identities.secrets.takeConfiguration()
     identities.connectionLimit.configure(next.maximumConnections)
     self.bootstrap = bootstrap
     configurationStats.took(bootstrap.staticResources)

@@ -152,8 +152,8 @@ public nonisolated struct Envoy_Extensions_TransportSockets_Tls_V3_TlsCertificat
   /// Clears the value of `password`. Subsequent reads from it will return its default value.
   public mutating func clearPassword() {self._password = nil}
 
-  /// The files of this certificate are read again when something is moved into this directory. Of a secret only.
-  /// Default: none (read when the configuration or the secret is).
+  /// The files of this certificate are read again when something is moved into this directory.
+  /// Default: none. The files of a secret are watched themselves: each is read again when it is moved into place.
   public var watchedDirectory: Envoy_Config_Core_V3_WatchedDirectory {
     get {_watchedDirectory ?? Envoy_Config_Core_V3_WatchedDirectory()}
     set {_watchedDirectory = newValue}
@@ -336,8 +336,8 @@ public nonisolated struct Envoy_Extensions_TransportSockets_Tls_V3_CertificateVa
   /// Default: VERIFY_TRUST_CHAIN.
   public var trustChainVerification: Envoy_Extensions_TransportSockets_Tls_V3_CertificateValidationContext.TrustChainVerification = .verifyTrustChain
 
-  /// The files of this context are read again when something is moved into this directory. Of a secret only.
-  /// Default: none (read when the configuration or the secret is).
+  /// The files of this context are read again when something is moved into this directory.
+  /// Default: none. The files of a secret are watched themselves: each is read again when it is moved into place.
   public var watchedDirectory: Envoy_Config_Core_V3_WatchedDirectory {
     get {_watchedDirectory ?? Envoy_Config_Core_V3_WatchedDirectory()}
     set {_watchedDirectory = newValue}

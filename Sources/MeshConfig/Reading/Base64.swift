@@ -1,8 +1,8 @@
 /// Base64 as protobuf's JSON has it: the standard or the URL alphabet (RFC 4648 sections 4 and 5), with or without
 /// padding; line breaks and blanks are skipped, because YAML block scalars have them.
-enum Base64 {
+public enum Base64 {
   /// Nil when the text is no base64.
-  static func decode(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
+  public static func decode(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
     var out: [UInt8] = []
     out.reserveCapacity(text.count / 4 * 3)
     var group: UInt32 = 0

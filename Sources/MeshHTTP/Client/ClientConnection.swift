@@ -22,6 +22,9 @@ public struct ClientConnectionSettings: Sendable {
   public var style = HTTP1HeadStyle()
   /// The spelling of a response's field names is kept for the client; nil: not.
   public var spelling: HeaderSpelling.Rules?
+  public var http2 = HTTP2Options()
+  /// Connections are protected: what a request's scheme is on HTTP/2 if nothing else says it.
+  public var isSecure = false
 
   public init() {}
 }
@@ -37,6 +40,15 @@ public protocol ClientConnectionOwner: AnyObject {
   func connectionClosed(_ connection: any ClientConnection, _ reason: ClientCloseReason)
   /// Bytes that crossed the wire, for statistics.
   func connectionTransferred(received: Int, sent: Int)
+  /// Something happened on a connection of HTTP/2.
+  func count(_ event: HTTP2Event, _ amount: Int)
+  /// A stream of HTTP/2 has begun, or has ended.
+  func streamsChanged(by change: Int)
+}
+
+extension ClientConnectionOwner {
+  public func count(_ event: HTTP2Event, _ amount: Int) {}
+  public func streamsChanged(by change: Int) {}
 }
 
 /// Why a connection to an upstream ended, for statistics.

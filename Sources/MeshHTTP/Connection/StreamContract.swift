@@ -1,3 +1,4 @@
+import MeshIO
 import MeshPrimitives
 
 /// The version of HTTP that a message came by.
@@ -45,12 +46,17 @@ public final class ConnectionInfo: Sendable {
   public let localAddress: SocketAddress
   /// Unique in this process; `%CONNECTION_ID%`.
   public let identifier: UInt64
+  /// What the handshake has settled; nil without TLS.
+  public let tls: TLSDetails?
 
-  public init(remoteAddress: SocketAddress, localAddress: SocketAddress, identifier: UInt64) {
+  public init(
+    remoteAddress: SocketAddress, localAddress: SocketAddress, identifier: UInt64, tls: TLSDetails? = nil
+  ) {
     self.remoteAddress = remoteAddress
     directRemoteAddress = remoteAddress
     self.localAddress = localAddress
     self.identifier = identifier
+    self.tls = tls
   }
 
   private init(_ connection: ConnectionInfo, client: IPAddress) {
@@ -58,6 +64,13 @@ public final class ConnectionInfo: Sendable {
     directRemoteAddress = connection.directRemoteAddress
     localAddress = connection.localAddress
     identifier = connection.identifier
+    tls = connection.tls
+  }
+
+  /// The same connection after its handshake.
+  public func with(tls: TLSDetails) -> ConnectionInfo {
+    ConnectionInfo(
+      remoteAddress: remoteAddress, localAddress: localAddress, identifier: identifier, tls: tls)
   }
 
   /// The same connection with a client further away.

@@ -1,3 +1,4 @@
+import MeshIO
 import MeshPrimitives
 
 /// What is known of a connection to an upstream. One object for all of its requests. Immutable.
@@ -12,15 +13,18 @@ public final class UpstreamConnectionInfo: Sendable {
   public let openedAt: MonotonicTime
   /// When the connection was established.
   public let establishedAt: MonotonicTime
+  /// What the handshake has settled; nil without TLS.
+  public let tls: TLSDetails?
 
   public init(
     address: SocketAddress, localAddress: SocketAddress?, identifier: UInt64, openedAt: MonotonicTime,
-    establishedAt: MonotonicTime
+    establishedAt: MonotonicTime, tls: TLSDetails? = nil
   ) {
     self.address = address
     self.localAddress = localAddress
     self.identifier = identifier
     self.openedAt = openedAt
     self.establishedAt = establishedAt
+    self.tls = tls
   }
 }

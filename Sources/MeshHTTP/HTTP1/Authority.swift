@@ -120,4 +120,12 @@ public enum Authority {
     }
     return i
   }
+
+  /// The host of an authority, without its port and without the brackets of an IPv6 address. `text` must be valid.
+  public static func host(_ text: String) -> String {
+    if text.hasPrefix("["), let end = text.firstIndex(of: "]") {
+      return String(text[text.index(after: text.startIndex)..<end])
+    }
+    return text.firstIndex(of: ":").map { String(text[..<$0]) } ?? text
+  }
 }

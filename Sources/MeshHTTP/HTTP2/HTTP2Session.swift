@@ -3,8 +3,8 @@ import MeshPrimitives
 
 /// Who has a session: the connection.
 protocol HTTP2SessionOwner: AnyObject {
-  /// The peer begins a stream. Servers only.
-  func makeStream() -> HTTP2Stream
+  /// The peer begins a stream; nil: it may not.
+  func makeStream() -> HTTP2Stream?
   /// A stream has ended, for both sides; it may be used again.
   func streamEnded(_ stream: HTTP2Stream)
   /// The peer takes no stream above `lastStream`.
@@ -77,6 +77,8 @@ final class HTTP2Session {
   private var isOver = false
   /// Why the connection has to end, if it has.
   private(set) var failure: StaticString?
+  /// The rule that a message broke last.
+  private(set) var streamFailure: StaticString = ""
   /// Whether a rule of the protocol was broken, by the peer.
   var isPeerAtFault = false
 
@@ -319,8 +321,9 @@ final class HTTP2Session {
   /// A message broke a rule after its head was passed on, or without one that could be answered.
   func fail(_ stream: HTTP2Stream, _ error: HTTP2MessageError) {
     owner?.count(.receivedMessagingError, 1)
-    isPeerAtFault = true
+    streamFailure = error.details
     if !options.endsStreamOnly {
+      isPeerAtFault = true
       terminate(.protocolError, error.details)
     } else {
       noteGlitch()
@@ -369,6 +372,16 @@ final class HTTP2Session {
       session, failure == nil ? 0 : isPeerAtFault ? HTTP2ErrorCode.protocolError.rawValue : 2)
     pull(upTo: .max)
     endAll()
+  }
+
+  /// As `finish`, nobody being told.
+  func finishSilently() {
+    guard !isOver else { return }
+    isDelivering = true
+    nghttp2_session_terminate_session(
+      session, failure == nil ? 0 : isPeerAtFault ? HTTP2ErrorCode.protocolError.rawValue : 2)
+    pull(upTo: .max)
+    isDelivering = false
   }
 
   /// No further stream of the peer is taken.

@@ -47,8 +47,8 @@ public class HTTP2Stream {
   final var isReset = false
   /// The stream broke a rule, and was reset for it.
   final var isFaulty = false
-  /// The session knows it no more: it must not be called.
-  final var isClosed = false
+  /// The session does not know it: it must not be called.
+  final var isClosed = true
   final var wire = WireBytes()
 
   init(session: HTTP2Session) { self.session = session }
@@ -73,7 +73,7 @@ public class HTTP2Stream {
     receivedHead = false
     isReset = false
     isFaulty = false
-    isClosed = false
+    isClosed = true
     wire = WireBytes()
   }
 

@@ -32,7 +32,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
   private var draining = Drain.none
   private var isFlushScheduled = false
   private var isReading = false
-  private var freeStreams: [HTTP2ServerStream] = []
+  fileprivate var freeStreams: [HTTP2ServerStream] = []
   private var closeReason = ServerCloseReason.remote
 
   // MARK: Clocks
@@ -105,7 +105,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
 
   public var isClosed: Bool { phase == .closed }
   public var protocolVersion: HTTPVersion { .http2 }
-  public var isIdle: Bool { session.streams.isEmpty && transport.output.isEmpty && headSince == .never }
+  public var isIdle: Bool { session.streams.isEmpty && transport.isFlushed && headSince == .never }
   var roundTripTime: Nanoseconds? { Socket.roundTripTime(transport.descriptor) }
 
   // MARK: Events
@@ -164,12 +164,12 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
   private func writeOut() {
     var turns = 0
     while phase != .closed {
-      if !transport.output.isEmpty {
+      if !transport.isFlushed {
         let waiting = transport.output.count
         let sound = transport.flush(loop.bufferPool)
         noteSent(waiting - transport.output.count)
         guard sound else { return close(.remote) }
-        guard transport.output.isEmpty else { return waitForRoom() }
+        guard transport.isFlushed else { return waitForRoom() }
       }
       session.pull(upTo: EventLoop.receiveBufferSize)
       // GOAWAY has gone out for an error, or both sides have said it and nothing is left to do.
@@ -186,7 +186,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
         return
       }
     }
-    if phase == .ending, transport.output.isEmpty { endConnection() }
+    if phase == .ending, transport.isFlushed { endConnection() }
   }
 
   private func noteSent(_ count: Int) {
@@ -216,7 +216,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
       deadline = min(deadline, pings.deadline)
     }
     if let limit = settings.flushTimeout {
-      if !transport.output.isEmpty { deadline = min(deadline, flushedAt + limit) }
+      if !transport.isFlushed { deadline = min(deadline, flushedAt + limit) }
       for stream in watchedStreams { deadline = min(deadline, stream.waitsSince + limit) }
     }
     timer.arm(at: deadline)
@@ -230,7 +230,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
   public func timerFired(_ tag: UInt8) {
     let now = loop.now
     if let limit = settings.flushTimeout, phase != .lingering {
-      if !transport.output.isEmpty, now >= flushedAt + limit { return close(.local) }
+      if !transport.isFlushed, now >= flushedAt + limit { return close(.local) }
       for stream in watchedStreams where now >= stream.waitsSince + limit { session.reset(stream, .cancel) }
       if watchedStreams.isEmpty { watchesOutput = false }
     }
@@ -389,11 +389,20 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
 // MARK: HTTP2SessionOwner
 
 extension HTTP2ServerConnection: HTTP2SessionOwner {
-  func makeStream() -> HTTP2Stream {
-    let stream = freeStreams.popLast() ?? HTTP2ServerStream(session: session)
+  func makeStream() -> HTTP2Stream? {
+    let stream = takeStream()
     stream.begin(self)
     handler.streamsChanged(by: 1)
     return stream
+  }
+
+  private func takeStream() -> HTTP2ServerStream {
+    while !freeStreams.isEmpty {
+      // Whoever had it last may not have let go of it.
+      if isKnownUniquelyReferenced(&freeStreams[freeStreams.count - 1]) { return freeStreams.removeLast() }
+      freeStreams.removeLast()
+    }
+    return HTTP2ServerStream(session: session)
   }
 
   func streamEnded(_ stream: HTTP2Stream) {
@@ -401,7 +410,7 @@ extension HTTP2ServerConnection: HTTP2SessionOwner {
     handler.streamsChanged(by: -1)
     countReset(of: stream)
     stream.connection = nil
-    if freeStreams.count < 64, !stream.isHeld, phase != .closed {
+    if freeStreams.count < 64, phase != .closed {
       stream.clear()
       freeStreams.append(stream)
     }

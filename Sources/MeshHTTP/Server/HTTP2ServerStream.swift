@@ -4,8 +4,6 @@ import MeshPrimitives
 final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   private enum Phase: UInt8 { case none, body, done }
 
-  /// Somebody may still write the response.
-  private(set) var isHeld = false
   /// The client gave the request up.
   private(set) var isCancelled = false
   /// nil while it serves no request.
@@ -24,12 +22,12 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
 
   func begin(_ connection: HTTP2ServerConnection) {
     self.connection = connection
+    isClosed = false
     phase = .none
     method = .get
     tunnel = .none
     isTunnelOpen = false
     requestEnded = false
-    isHeld = false
     isCancelled = false
     startedAt = connection.loop.now
     waitsSince = .never
@@ -79,7 +77,6 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
     self.receiver = nil
     // What was sent is all there is: a response without a body to one that still believes in it.
     if phase == .done || sentEnd, !isTunnelOpen { return }
-    isHeld = false
     isCancelled = isRemote
     receiver.requestReset(connection?.resetReason(code, isRemote: isRemote) ?? .connectionTermination)
   }
@@ -93,10 +90,7 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
 
   // MARK: ResponseSender
 
-  func attach(_ stream: any RequestReceiver) {
-    receiver = stream
-    isHeld = true
-  }
+  func attach(_ stream: any RequestReceiver) { receiver = stream }
 
   func sendInformational(status: Int, _ headers: HeaderMap) {
     guard phase == .none, !isReset, !isClosed else { return }
@@ -117,7 +111,6 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   }
 
   func sendData(_ bytes: Bytes, endStream: Bool) {
-    if endStream { isHeld = false }
     guard phase == .body, !isReset, !isClosed else { return }
     let isBlocked = write(bytes, endStream: endStream)
     if endStream { return responseComplete() }
@@ -125,7 +118,6 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   }
 
   func sendTrailers(_ trailers: HeaderMap) {
-    isHeld = false
     guard phase == .body, !isReset, !isClosed else { return }
     write(trailers: trailers)
     responseComplete()
@@ -134,7 +126,6 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   func resetStream() {
     receiver = nil
     phase = .done
-    isHeld = false
     if !isClosed { session.reset(self, .internalError) }
   }
 
@@ -149,12 +140,10 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   private func responseComplete() {
     phase = .done
     if isTunnelOpen, !requestEnded {
-      isHeld = false
       isOutputBlocked = false
       return
     }
     receiver = nil
-    isHeld = false
     isOutputBlocked = false
     // What still comes of the request is thrown away.
     if pauses > 0 {

@@ -40,6 +40,8 @@ public final class EventLoop {
   private var batchFlushes: [any Flushable] = []
   private var runningFlushes: [any Flushable] = []
   private var wire: UnsafeMutablePointer<TLSWire>?
+  /// Who may shake hands now.
+  private(set) lazy var handshakeTurns = HandshakeTurns(self)
   private var wallOffset: UInt64 = 0
   private var wallOffsetUntil = MonotonicTime(nanoseconds: 0)
 

@@ -142,3 +142,8 @@ enum PEMReader {
     return bio
   }
 }
+
+extension TLSCertificateText {
+  /// Reads certificate and key, and whether they belong together.
+  public func check() throws(TLSConfigurationError) { _ = try TLSCertificate(self, 0) }
+}

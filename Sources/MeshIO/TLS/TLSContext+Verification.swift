@@ -63,10 +63,10 @@ extension PeerVerification {
     if !names.isEmpty || !expected.isEmpty {
       let found = SubjectAltNames(certificate)
       if !expected.isEmpty, !expected.contains(where: { found.contain(host: $0) }) {
-        return (.nameMismatch, "verify cert failed: verify SAN list")
+        return (.nameMismatch, "verify cert failed: verify SAN list, \(found.text)")
       }
       if !names.isEmpty, !names.contains(where: { $0.matches(found) }) {
-        return (.nameMismatch, "verify cert failed: SAN matcher")
+        return (.nameMismatch, "verify cert failed: SAN matcher, \(found.text)")
       }
     }
     if hasPins, !isPinned(certificate) { return (.pinMismatch, "verify cert failed: cert hash and spki") }
@@ -88,4 +88,9 @@ extension PeerVerification {
     guard EVP_Digest(bytes, Int(count), &digest, nil, EVP_sha256(), nil) == 1 else { return false }
     return publicKeyHashes.contains(digest)
   }
+}
+
+extension SubjectAltNames {
+  /// For whoever wonders why none was right.
+  fileprivate var text: String { "certificate SANs are [\(names.prefix(100).map(\.text).joined(separator: ", "))]" }
 }

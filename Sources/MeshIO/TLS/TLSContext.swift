@@ -21,6 +21,9 @@ public final class TLSContext: @unchecked Sendable {
   /// The authorities that are believed, as their certificates say.
   public let authorities: [CertificateFacts]
 
+  /// Whether peers' certificates are looked at.
+  public var verifiesPeer: Bool { !(verification?.isEmpty ?? true) }
+
   /// What this end may show its peers.
   public var ownCertificates: [CertificateFacts] { certificates.map(\.facts) }
 
@@ -76,8 +79,10 @@ public final class TLSContext: @unchecked Sendable {
     let options =
       COPENSSL_NO_COMPRESSION | COPENSSL_NO_RENEGOTIATION | COPENSSL_PRIORITIZE_CHACHA
     SSL_CTX_set_options(ctx, options)
-    // An idle connection shall not hold two buffers of 16 KiB, and what a caller sends may move between two tries.
-    copenssl_ctx_set_mode(ctx, Int(SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER))
+    // An idle connection shall not hold two buffers of 16 KiB; what a caller sends may move between two tries; the chain
+    // is the one that is configured, and not put together anew for each client.
+    copenssl_ctx_set_mode(
+      ctx, Int(SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN))
     try applyParameters(parameters)
     if let first = certificates.first { try use(first, 0) }
     SSL_CTX_set_cert_verify_callback(

@@ -40,12 +40,32 @@ public struct TLSFailure: Error, Equatable, Sendable {
     var text = "TLS_error:"
     for entry in entries {
       let reason = String(entry.reason.uppercased().map { $0 == " " ? "_" : $0 })
-      text += "|\(entry.code):\(entry.library):OPENSSL_internal:\(reason)"
+      text += "|\(code(entry)):\(entry.library):OPENSSL_internal:\(reason)"
       if entry.reasonNumber == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE { kind = .certificateMissing }
       if entry.reasonNumber == SSL_R_CERTIFICATE_VERIFY_FAILED { kind = verification ?? .certificateInvalid }
     }
     if !detail.isEmpty { text += ":\(detail)" }
     return TLSFailure(kind, "\(text):TLS_error_end")
+  }
+
+  /// BoringSSL's number of an error, which those who know Envoy's logs know. Its reasons are called as OpenSSL's, but some
+  /// have other numbers; alerts have the same.
+  private static func code(_ entry: OpenSSLErrors.Entry) -> UInt {
+    let reason: Int32 =
+      switch entry.reasonNumber {
+      case SSL_R_CERTIFICATE_VERIFY_FAILED: 125
+      case SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC: 138
+      case SSL_R_HTTP_REQUEST: 156
+      case SSL_R_HTTPS_PROXY_REQUEST: 155
+      case SSL_R_NO_SHARED_CIPHER: 184
+      case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS: 253
+      case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: 192
+      case SSL_R_UNEXPECTED_MESSAGE: 225
+      case SSL_R_UNSUPPORTED_PROTOCOL: 240
+      case SSL_R_WRONG_VERSION_NUMBER: 247
+      default: entry.reasonNumber
+      }
+    return 16 << 24 | UInt(UInt32(bitPattern: reason))
   }
 }
 

@@ -25,6 +25,8 @@ public final class TLSSession {
   /// The peer has said that it will send no more.
   private(set) var isEnded = false
   private var isClosing = false
+  /// It stands in the queue of `HandshakeTurns`.
+  var waitsForTurn = false
 
   /// The server's end of a connection; nil if there is no memory for it.
   public convenience init?(server context: TLSContext, loop: EventLoop) {

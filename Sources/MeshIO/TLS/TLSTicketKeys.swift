@@ -82,15 +82,20 @@ public final class TLSTicketKeys: Sendable {
   }
 
   private func setMAC(_ mac: OpaquePointer, _ key: [UInt8]) -> Bool {
+    // Parameters point to their names and values, which have to outlive the call that uses them.
     var key = key
-    return "SHA256".withCString { digest in
-      key.withUnsafeMutableBytes { key in
-        let parameters = [
-          OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key.baseAddress, key.count),
-          OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, UnsafeMutablePointer(mutating: digest), 0),
-          OSSL_PARAM_construct_end(),
-        ]
-        return EVP_MAC_CTX_set_params(mac, parameters) == 1
+    return OSSL_MAC_PARAM_KEY.withCString { keyName in
+      OSSL_MAC_PARAM_DIGEST.withCString { digestName in
+        "SHA256".withCString { digest in
+          key.withUnsafeMutableBytes { key in
+            let parameters = [
+              OSSL_PARAM_construct_octet_string(keyName, key.baseAddress, key.count),
+              OSSL_PARAM_construct_utf8_string(digestName, UnsafeMutablePointer(mutating: digest), 0),
+              OSSL_PARAM_construct_end(),
+            ]
+            return EVP_MAC_CTX_set_params(mac, parameters) == 1
+          }
+        }
       }
     }
   }

@@ -14,10 +14,13 @@ public struct ConnectFailure: Sendable {
   public let kind: Kind
   /// The kernel's reason; 0 if it had none.
   public let errno: Int32
+  /// Why the handshake failed, if it came to that.
+  public let tls: TLSFailure?
 
-  public init(_ kind: Kind, errno: Int32 = 0) {
+  public init(_ kind: Kind, errno: Int32 = 0, tls: TLSFailure? = nil) {
     self.kind = kind
     self.errno = errno
+    self.tls = tls
   }
 }
 
@@ -31,7 +34,18 @@ public protocol ConnectAttemptOwner: AnyObject {
 
 /// One attempt to connect to an address, from the system call until there is a transport that a codec can use. Bounded in
 /// time. Kept alive by the loop. Confined to the loop's thread.
-public final class ConnectAttempt: IOHandler, TimerTarget {
+public final class ConnectAttempt: IOHandler, TimerTarget, HandshakeWaiter {
+  /// The TLS that a connection is to have.
+  public struct TLS {
+    public var context: TLSContext
+    public var target: TLSClientTarget
+
+    public init(_ context: TLSContext, _ target: TLSClientTarget) {
+      self.context = context
+      self.target = target
+    }
+  }
+
   public let loop: EventLoop
   /// The other end.
   public let address: SocketAddress
@@ -42,19 +56,25 @@ public final class ConnectAttempt: IOHandler, TimerTarget {
   private var transport: Transport
   private let timer: Timer
   private let timeout: Nanoseconds
+  private let tls: TLS?
+  /// The socket is connected; a handshake may be under way.
+  private var isConnected = false
   /// Let go of when the attempt is over.
   private var owner: (any ConnectAttemptOwner)?
 
   /// - Parameters:
   ///   - descriptor: a connecting non-blocking socket (`Socket.connect`); this owns it from now on.
   ///   - address: what it connects to.
-  ///   - timeout: from now to an established connection (`connect_timeout`).
+  ///   - timeout: from now to an established connection, handshake included (`connect_timeout`).
+  ///   - tls: nil for plaintext.
   public init(
-    loop: EventLoop, descriptor: Int32, address: SocketAddress, timeout: Nanoseconds, owner: any ConnectAttemptOwner
+    loop: EventLoop, descriptor: Int32, address: SocketAddress, timeout: Nanoseconds, tls: TLS? = nil,
+    owner: any ConnectAttemptOwner
   ) {
     self.loop = loop
     self.address = address
     self.timeout = timeout
+    self.tls = tls
     self.owner = owner
     transport = Transport(descriptor: descriptor, isWritable: false)
     timer = Timer(loop)
@@ -80,12 +100,31 @@ public final class ConnectAttempt: IOHandler, TimerTarget {
 
   public func ready(_ events: IOEvents) {
     guard owner != nil else { return }
+    guard !isConnected else {
+      transport.note(events)
+      return continueHandshake()
+    }
     if !events.isDisjoint(with: [.error, .hangup]) {
       return fail(ConnectFailure(.remote, errno: Socket.connectError(transport.descriptor)))
     }
     guard events.contains(.writable) else { return }
     transport.note(events)
-    succeed()
+    isConnected = true
+    guard let tls else { return succeed() }
+    guard let session = TLSSession(client: tls.context, target: tls.target, loop: loop) else {
+      return fail(ConnectFailure(.local))
+    }
+    transport.protect(with: session)
+    continueHandshake()
+  }
+
+  public func continueHandshake() {
+    guard owner != nil else { return }
+    switch transport.handshake(loop, self) {
+    case .done: succeed()
+    case .wouldBlock: break
+    case .failed(let failure): fail(ConnectFailure(.remote, tls: failure))
+    }
   }
 
   public func timerFired(_ tag: UInt8) { fail(ConnectFailure(.timeout)) }

@@ -108,16 +108,19 @@ extension Transport {
   /// closed. `done` at once for plaintext.
   ///
   /// When it is done, `isReadable` says whether what the peer has sent behind it is to be looked at already.
-  public mutating func handshake() -> TLSHandshakeProgress {
+  /// - Parameter waiter: called when it is its turn, if others have used up the time that the loop has for handshakes
+  ///   (`HandshakeTurns`); until then this says that it would block.
+  public mutating func handshake(_ loop: EventLoop, _ waiter: any HandshakeWaiter) -> TLSHandshakeProgress {
     guard let session = tls, !session.isEstablished else { return .done }
+    let turns = loop.handshakeTurns
+    guard turns.begin(session, waiter) else { return .wouldBlock }
+    defer { turns.end() }
     let wire = session.wire
-    var receives = 0
+    var isFromQueue = offerRest(session)
     // Nothing can be said before the client's hello is here.
-    var wantsInput = session.context.isServer
-    while true {
+    var wantsInput = session.context.isServer && !isFromQueue
+    for _ in 0..<Self.emptyReceives {
       if wantsInput {
-        if receives == Self.emptyReceives { return .failed(TLSFailure(.protocolError)) }
-        receives += 1
         let count = Socket.receive(descriptor, wire.pointee.scratch, TLSWire.scratchSize)
         if count == Socket.wouldBlock {
           isReadable = false
@@ -128,23 +131,25 @@ extension Transport {
       }
       let outcome = session.step()
       if wire.pointee.outputCount > 0, !sendSealed(session), outcome != .broken {
-        wire.pointee.offer(Bytes(start: nil, count: 0))
         return .failed(TLSFailure(.closed))
       }
       switch outcome {
       case .progress:
-        keepRest(session, false)
+        keepRest(session, isFromQueue)
         // What came behind the handshake, in the same segment even, has no event of its own.
         isReadable = true
         return .done
-      case .needsInput: wantsInput = true
+      case .needsInput:
+        if isFromQueue { session.input.clear(session.pool) }
+        isFromQueue = false
+        wantsInput = true
       case .ended, .broken:
-        wire.pointee.offer(Bytes(start: nil, count: 0))
         // Closing while bytes wait would be a reset, which can overtake the alert.
         _ = Socket.receive(descriptor, wire.pointee.scratch, TLSWire.scratchSize)
         return .failed(outcome == .ended ? TLSFailure(.closed) : session.failure())
       }
     }
+    return .failed(TLSFailure(.protocolError))
   }
 
   /// Tells the peer that nothing more comes, if that is so: not after half a message, and not to a peer that does not read.

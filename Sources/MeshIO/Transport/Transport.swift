@@ -27,8 +27,12 @@ public struct Transport: ~Copyable {
     isReadable = false
   }
 
-  /// From now on everything goes through `session`; next is `handshake`. Before the first byte either way.
-  public mutating func protect(with session: TLSSession) { tls = session }
+  /// From now on everything goes through `session`; next is `handshake`. Before the first byte is sent.
+  /// - Parameter initial: what has been read from the socket already.
+  public mutating func protect(with session: TLSSession, initial: consuming ByteQueue = ByteQueue()) {
+    session.input = initial
+    tls = session
+  }
 
   /// The kernel has everything that was to be sent.
   @inline(__always)

@@ -28,3 +28,10 @@ public struct StatDefinition: Sendable {
 public protocol StatSet: RawRepresentable<Int>, CaseIterable, Sendable {
   var definition: StatDefinition { get }
 }
+
+/// A statistic that stands alone; see `StatsStore.counter`.
+public enum SoleStat: Int, StatSet {
+  case count
+
+  public var definition: StatDefinition { .counter("count") }
+}

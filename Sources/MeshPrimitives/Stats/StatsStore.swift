@@ -54,6 +54,7 @@ public final class StatsStore: Sendable {
     case lane(String)
     case codes(String, String)
     case histogram(String, String)
+    case counter(String, String)
   }
 
   private struct Registry {
@@ -168,6 +169,24 @@ public final class StatsStore: Sendable {
           prefix: prefix, prometheus: prometheus, source: .codes(counters, stem: Array(Bytes(stem)), detail),
           neighbour: registry.neighbour(prefix)))
       return counters
+    }
+  }
+
+  /// One counter of a scope whose counters come as they are needed, made at the first call.
+  /// - Parameter name: without the scope's.
+  public func counter(_ prefix: String, _ name: StaticString, prometheus: PrometheusScope) -> StatBlock<SoleStat> {
+    registry.withLock { registry in
+      let key = Key.counter(prefix, registry.shared(name))
+      if case .block(let source, _)? = registry.entries[key]?.source, let block = source as? StatBlock<SoleStat> {
+        return block
+      }
+      let block = StatBlock<SoleStat>(lanes: lanes)
+      registry.add(
+        key,
+        StatEntry(
+          prefix: prefix, prometheus: prometheus, source: .block(block, StatTable(definitions: [.counter(name)])),
+          neighbour: registry.neighbour(prefix)))
+      return block
     }
   }
 

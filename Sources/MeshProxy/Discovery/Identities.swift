@@ -21,6 +21,7 @@ final class Identities {
   let accessLogFiles: AccessLogFiles
   /// The runtime's values: whoever compiles a configuration takes the ones it names from here.
   let runtime = Runtime()
+  let secrets = SecretStore()
   /// All connections from clients together.
   let connectionLimit: ConnectionLimit
   /// The statistics of the codec.

@@ -26,13 +26,16 @@ extension SnapshotBuilder {
   ) -> ConfigurationSnapshot.ClusterEntry {
     let statName = (cluster.altStatName.isEmpty ? cluster.name : cluster.altStatName).replacingColons
     var connection = ClientConnectionSettings()
-    let common = httpOptions(cluster, path, &connection)
+    var requestTLS = RequestTLSOptions()
+    let common = httpOptions(cluster, path, &connection, &requestTLS)
     limit(&connection, cluster, common)
+    let tls = upstreamTLS(cluster, path, requestTLS)
     let (discovery, dns) = discovery(cluster, path, defaults)
     let configuration = ClusterConfiguration(
       name: cluster.name, statName: statName, discovery: discovery, dns: dns,
       endpoints: endpoints(cluster, discovery, path), balancing: balancing(cluster, path),
       connection: connection, pool: pool(cluster, path, defaults),
+      tls: tls,
       connectTimeout: cluster.hasConnectTimeout ? Nanoseconds(cluster.connectTimeout) : .seconds(5),
       limits: limits(cluster),
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
@@ -44,9 +47,12 @@ extension SnapshotBuilder {
   // MARK: Connections
 
   /// The options that hold for every HTTP version: the extension's, else those of the deprecated fields.
-  /// - Parameter connection: gets what belongs to HTTP/1.1 alone.
+  /// - Parameters:
+  ///   - connection: gets what belongs to HTTP/1.1 alone.
+  ///   - requestTLS: gets what requests say for TLS.
   private mutating func httpOptions(
-    _ cluster: Cluster, _ path: String, _ connection: inout ClientConnectionSettings
+    _ cluster: Cluster, _ path: String, _ connection: inout ClientConnectionSettings,
+    _ requestTLS: inout RequestTLSOptions
   ) -> HttpProtocolOptions {
     var common = cluster.commonHTTPProtocolOptions
     useHTTP1Options(cluster.httpProtocolOptions, "\(path).http_protocol_options", &connection)
@@ -61,6 +67,7 @@ extension SnapshotBuilder {
         continue
       }
       common = options.commonHTTPProtocolOptions
+      requestTLS = options.upstreamHTTPProtocolOptions
       useHTTP1Options(options, optionsPath, &connection)
     }
     if !common.hasMaxRequestsPerConnection, cluster.hasMaxRequestsPerConnection {
@@ -90,6 +97,7 @@ extension SnapshotBuilder {
   private mutating func pool(_ cluster: Cluster, _ path: String, _ defaults: ClusterDefaults) -> PoolSettings {
     var pool = PoolSettings()
     pool.isPerDownstreamConnection = cluster.connectionPoolPerDownstreamConnection
+    pool.codec = codec(of: cluster)
     if cluster.preconnectPolicy.hasPerUpstreamPreconnectRatio {
       pool.preconnectRatio = cluster.preconnectPolicy.perUpstreamPreconnectRatio.value
     }

@@ -39,7 +39,12 @@ extension SnapshotBuilder {
     }
     switch options.upstreamProtocolOptions {
     case .explicitHTTPConfig(let config):
-      useHTTP1Options(config.httpProtocolOptions, "\(path).explicit_http_config.http_protocol_options", &settings)
+      let optionsPath = "\(path).explicit_http_config"
+      if case .http2ProtocolOptions(let options) = config.protocolConfig {
+        useHTTP2Options(options, "\(optionsPath).http2_protocol_options", &settings)
+      } else {
+        useHTTP1Options(config.httpProtocolOptions, "\(optionsPath).http_protocol_options", &settings)
+      }
     case .useDownstreamProtocolConfig(let config):
       useHTTP1Options(
         config.httpProtocolOptions, "\(path).use_downstream_protocol_config.http_protocol_options", &settings)

@@ -27,6 +27,26 @@ extension SnapshotBuilder {
       lifetime: identities.runtime.value("overload.premature_reset_min_stream_lifetime_seconds"))
   }
 
+  /// What holds for connections to a cluster's endpoints.
+  mutating func useHTTP2Options(
+    _ options: Http2ProtocolOptions, _ path: String, _ settings: inout ClientConnectionSettings
+  ) {
+    settings.http2 = http2Options(options, path)
+    if let maximum = options.hasMaxConcurrentStreams ? options.maxConcurrentStreams.value : nil {
+      settings.expectedStreams = min(Int(maximum), settings.expectedStreams)
+    }
+  }
+
+  /// The version that connections to a cluster's endpoints speak.
+  func codec(of cluster: Cluster) -> PoolSettings.Codec {
+    guard let config = cluster.typedExtensionProtocolOptions[UpstreamHttpProtocolOptions.protoMessageName],
+      let options: UpstreamHttpProtocolOptions = try? config.unpack(),
+      case .explicitHTTPConfig(let explicit) = options.upstreamProtocolOptions,
+      case .http2ProtocolOptions = explicit.protocolConfig
+    else { return .always(.http1) }
+    return .always(.http2)
+  }
+
   /// The options of one side, with Envoy's defaults.
   mutating func http2Options(_ options: Http2ProtocolOptions, _ path: String) -> HTTP2Options {
     var result = HTTP2Options()

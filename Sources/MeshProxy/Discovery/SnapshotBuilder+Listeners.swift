@@ -64,6 +64,8 @@ extension SnapshotBuilder {
         manager, filterPath, context.bufferLimit, logging, isOutbound: context.listener.trafficDirection == .outbound)
     else { return nil }
     let identity = identities.manager(manager.statPrefix, listenerStatName: context.statName)
-    return FilterChainConfiguration(name: chain.name, network: .connectionManager(compiled, identity))
+    guard let transport = downstreamTransport(chain, path, context.name, statName: context.statName) else { return nil }
+    return FilterChainConfiguration(
+      name: chain.name, transport: transport, network: .connectionManager(compiled, identity))
   }
 }

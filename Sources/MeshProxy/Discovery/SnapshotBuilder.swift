@@ -21,6 +21,8 @@ struct SnapshotBuilder {
   let node: Node
   private(set) var problems: [Problem] = []
   private var clusterNames: Set<String> = []
+  /// `static_resources.secrets`, by name.
+  var secrets: [String: SecretContent] = [:]
 
   init(identities: Identities, node: Node = Node()) {
     self.identities = identities
@@ -35,6 +37,7 @@ struct SnapshotBuilder {
   mutating func build(_ bootstrap: Bootstrap) -> ConfigurationSnapshot? {
     let resources = bootstrap.staticResources
     clusterNames = Set(resources.clusters.map(\.name))
+    loadSecrets(resources)
     let defaults = ClusterDefaults(bootstrap)
     let clusters = resources.clusters.enumerated().map { index, cluster in
       self.cluster(cluster, "static_resources.clusters[\(index)]", defaults)

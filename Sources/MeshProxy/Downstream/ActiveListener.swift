@@ -224,6 +224,9 @@ final class ActiveListener {
     stats.add(.connectionActive)
   }
 
+  /// A connection's transport was not established in time.
+  func transportTimedOut() { stats.add(.transportTimeout) }
+
   /// A connection that `connectionBegan` counted is closed.
   func connectionEnded(openedAt: MonotonicTime) {
     servedCount -= 1

@@ -26,6 +26,7 @@ public final class FilterChainConfiguration: Sendable {
 enum DownstreamTransport: Hashable, Sendable {
   /// Nothing.
   case rawBuffer
+  case tls(DownstreamTLS)
 }
 
 /// What ends a filter chain (`FilterChain.filters`).

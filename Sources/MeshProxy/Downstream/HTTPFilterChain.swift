@@ -77,7 +77,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
 
   func serve(_ transport: consuming Transport, _ info: ConnectionInfo, initial: consuming ByteQueue) {
     let connection: any ServerConnection
-    if settings.codec == .http2 {
+    if settings.codec == .http2 || settings.codec == .automatic && info.tls?.applicationProtocol == "h2" {
       connection = HTTP2ServerConnection(
         loop: worker.loop, transport: transport, initial: initial, settings: settings, headerMaps: worker.headerMaps,
         handler: self, info: info)

@@ -4,19 +4,21 @@ import MeshPrimitives
 
 /// A connection from when it is accepted until a network filter serves it: its filter chain is chosen, then its transport
 /// is established. Confined to its worker.
-final class PendingConnection: IOHandler {
+final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
   /// Where the listener keeps this connection in its list.
   var listIndex = 0
-  private let listener: ActiveListener
-  private let worker: Worker
-  private let acceptedAt: MonotonicTime
-  private let info: ConnectionInfo
-  private var transport: Transport
+  let listener: ActiveListener
+  let worker: Worker
+  let acceptedAt: MonotonicTime
+  var info: ConnectionInfo
+  var transport: Transport
   /// Bytes that were read before there was a codec to read them.
-  private var input = ByteQueue()
+  var input = ByteQueue()
   /// The chain that was chosen; it counts the connection.
-  private var chain: (any ActiveFilterChain)?
-  private var isOver = false
+  private(set) var chain: (any ActiveFilterChain)?
+  private(set) var isOver = false
+  /// Bounds the handshake.
+  var timer: Timer?
 
   init(_ listener: ActiveListener, _ transport: consuming Transport, _ info: ConnectionInfo) {
     self.listener = listener
@@ -40,10 +42,11 @@ final class PendingConnection: IOHandler {
   private func beginTransport(_ chain: any ActiveFilterChain) {
     switch chain.configuration.transport {
     case .rawBuffer: serve(chain)
+    case .tls(let tls): beginHandshake(tls)
     }
   }
 
-  private func serve(_ chain: any ActiveFilterChain) {
+  func serve(_ chain: any ActiveFilterChain) {
     var established = Transport(descriptor: -1, isWritable: false)
     swap(&established, &transport)
     var initial = ByteQueue()
@@ -55,6 +58,7 @@ final class PendingConnection: IOHandler {
   func ready(_ events: IOEvents) {
     guard !isOver else { return }
     transport.note(events)
+    continueHandshake()
   }
 
   /// Closes a connection that nobody serves yet.
@@ -68,6 +72,7 @@ final class PendingConnection: IOHandler {
 
   private func end() {
     isOver = true
+    timer?.disarm()
     listener.pendingEnded(self)
   }
 }

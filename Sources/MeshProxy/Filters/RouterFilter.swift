@@ -219,7 +219,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     let pool =
       isTunnelEnd
       ? endpoint.tunnelPool(priority, downstream: connection)
-      : endpoint.pool(priority, stream.start.version, downstream: connection)
+      : endpoint.pool(priority, stream.start.version, downstream: connection, stream.requestHeaders)
     ticket = pool.acquire(self, fresh: fresh)
   }
 
@@ -261,12 +261,13 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     }
   }
 
-  func poolFailed(_ reason: StreamResetReason, _ detail: StaticString) {
+  func poolFailed(_ reason: StreamResetReason, _ detail: StaticString, _ transport: TransportFailure?) {
     ticket = nil
     endpoint?.stats.add(.requestError)
     releaseEndpoint()
     guard let stream else { return }
     stream.info.upstreamFailure = detail
+    stream.info.transportFailure = transport
     fail(stream, .upstreamReset(reason, detail))
   }
 

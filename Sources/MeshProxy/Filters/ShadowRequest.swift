@@ -159,7 +159,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     }
   }
 
-  func poolFailed(_ reason: StreamResetReason, _ detail: StaticString) {
+  func poolFailed(_ reason: StreamResetReason, _ detail: StaticString, _ transport: TransportFailure?) {
     ticket = nil
     endpoint?.stats.add(.requestError)
     failed(.upstreamReset(reason, detail))

@@ -139,7 +139,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     if !request.body.isEmpty { request.body.withUnsafeBufferPointer { upstream.sendData($0, endStream: true) } }
   }
 
-  func poolFailed(_ reason: StreamResetReason, _ detail: StaticString) {
+  func poolFailed(_ reason: StreamResetReason, _ detail: StaticString, _ transport: TransportFailure?) {
     ticket = nil
     endpoint?.stats.add(.requestError)
     finish(.failure(reason.text.description))

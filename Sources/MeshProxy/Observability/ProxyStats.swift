@@ -7,6 +7,7 @@ import MeshPrimitives
 /// `listener.<address>.…`
 public enum ListenerStat: Int, StatSet {
   case connectionTotal, connectionActive, connectionDestroy, connectionOverflow, globalOverflow, acceptFailure
+  case transportTimeout
 
   public var definition: StatDefinition {
     switch self {
@@ -16,6 +17,7 @@ public enum ListenerStat: Int, StatSet {
     case .connectionOverflow: .init(name: "downstream_cx_overflow", kind: .counter)
     case .globalOverflow: .init(name: "downstream_global_cx_overflow", kind: .counter)
     case .acceptFailure: .init(name: "downstream_cx_accept_failure", kind: .counter)
+    case .transportTimeout: .init(name: "downstream_cx_transport_socket_connect_timeout", kind: .counter)
     }
   }
 }
@@ -159,7 +161,7 @@ public enum ConnectionManagerStat: Int, StatSet {
 
 /// `cluster.<name>.…`
 public enum ClusterStat: Int, StatSet {
-  case connectionTotal, connectionActive, connectionHTTP1Total, connectionFail, connectionTimeout
+  case connectionTotal, connectionActive, connectionHTTP1Total, connectionHTTP2Total, connectionFail, connectionTimeout
   case connectionIdleTimeout, connectionOverflow, connectionPoolOverflow
   case connectionMaximumRequests, connectionMaximumDuration, connectionCloseNotify, connectionProtocolError
   case connectionDestroy, connectionDestroyLocal, connectionDestroyRemote
@@ -184,6 +186,7 @@ public enum ClusterStat: Int, StatSet {
     case .connectionTotal: .init(name: "upstream_cx_total", kind: .counter)
     case .connectionActive: .init(name: "upstream_cx_active", kind: .gauge)
     case .connectionHTTP1Total: .init(name: "upstream_cx_http1_total", kind: .counter)
+    case .connectionHTTP2Total: .init(name: "upstream_cx_http2_total", kind: .counter)
     case .connectionFail: .init(name: "upstream_cx_connect_fail", kind: .counter)
     case .connectionTimeout: .init(name: "upstream_cx_connect_timeout", kind: .counter)
     case .connectionIdleTimeout: .init(name: "upstream_cx_idle_timeout", kind: .counter)

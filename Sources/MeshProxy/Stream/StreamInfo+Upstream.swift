@@ -36,6 +36,7 @@ extension StreamInfo {
     earlierAttempts = earlier
     upstreamConnection = nil
     upstreamFailure = nil
+    transportFailure = nil
     upstreamTiming = UpstreamTiming()
   }
 

@@ -63,6 +63,8 @@ public struct StreamInfo {
   public var upstreamConnection: UpstreamConnectionInfo?
   /// Why the last attempt got no connection.
   public var upstreamFailure: StaticString?
+  /// What the transport says of that, if it failed above the kernel.
+  var transportFailure: TransportFailure?
   /// What crossed the connections to upstreams for this stream.
   public var upstreamWire = WireBytes()
   /// The attempts before the last one; nil if there was at most one.

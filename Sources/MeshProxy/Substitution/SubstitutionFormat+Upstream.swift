@@ -13,6 +13,10 @@ extension SubstitutionFormat {
       guard source.info.connectedEndpoint != nil else { return false }
       output.append("Normal")
     case .upstreamFailureReason:
+      if let failure = source.info.transportFailure {
+        output.appendEscaped(failure.text)
+        break
+      }
       guard let reason = source.info.upstreamFailure, reason.utf8CodeUnitCount > 0 else { return false }
       output.append(reason)
     case .upstreamHostName:

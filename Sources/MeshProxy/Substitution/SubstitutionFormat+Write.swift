@@ -181,7 +181,7 @@ extension SubstitutionFormat {
     case .downstreamDirectRemotePort: return writePort(source.info.directRemoteAddress, &output)
     case .responseCodeDetails:
       guard let details = source.info.details else { return false }
-      output.append(details)
+      output.append(details, source.info.transportFailure?.text)
     case .responseFlagsLong:
       if source.info.flags.isEmpty { output.append(0x2d) } else { writeFlags(source.info.flags, long: true, &output) }
     case .localReplyBody: source.localReplyBody.withUnsafeBufferPointer { output.appendEscaped($0) }
@@ -355,7 +355,8 @@ extension SubstitutionFormat {
 
 extension SubstitutionOutput {
   /// Appends how a response came about: `word{reason|more}`.
-  mutating func append(_ details: ResponseCodeDetails) {
+  /// - Parameter transport: what the transport says of the failure that these are about, if anything.
+  mutating func append(_ details: ResponseCodeDetails, _ transport: String? = nil) {
     append(details.word)
     guard let reason = details.reason else { return }
     append(UInt8(ascii: "{"))
@@ -363,6 +364,9 @@ extension SubstitutionOutput {
     if let more = details.more, more.utf8CodeUnitCount > 0 {
       append(UInt8(ascii: "|"))
       append(more)
+    } else if let transport {
+      append(UInt8(ascii: "|"))
+      appendEscaped(transport)
     }
     append(UInt8(ascii: "}"))
   }

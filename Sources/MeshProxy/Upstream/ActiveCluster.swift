@@ -13,6 +13,9 @@ public final class ActiveCluster {
   let connectTime: HistogramLane
   /// How long connections lived, and how many requests each had; made when the first one ends.
   private var lifetimes: ConnectionLifetimes?
+  /// Made with the first connection of HTTP/2; the block keeps the lane alive.
+  private var http2Stats: StatBlock<HTTP2Stat>?
+  private var http2Lane: StatLane<HTTP2Stat>?
   /// What Envoy shows of the responses by itself.
   var parts = ClusterResponseParts()
   /// No configuration has it any more.
@@ -45,7 +48,7 @@ public final class ActiveCluster {
     breakers = identity.breakers
     limits = configuration.limits
     hasPrivatePools = configuration.pool.isPerDownstreamConnection
-    hasOnePool = configuration.pool.isOne
+    hasOnePool = configuration.hasOnePool
     isLogical = configuration.discovery == .logicalDNS
     maximumStreamDuration = configuration.maximumStreamDuration
   }
@@ -56,6 +59,16 @@ public final class ActiveCluster {
     self.lifetimes = lifetimes
     lifetimes.add(
       microseconds: worker.loop.now.since(openedAt).rawValue / 1000, requests: UInt64(requests), lane: worker.index)
+  }
+
+  /// Where a connection of HTTP/2 counts.
+  var http2: StatLane<HTTP2Stat> {
+    if let http2Lane { return http2Lane }
+    let block = identity.http2Stats
+    http2Stats = block
+    let lane = block.lane(worker.index)
+    http2Lane = lane
+    return lane
   }
 
   /// The worker's lane of statistics.
@@ -83,12 +96,15 @@ public final class ActiveCluster {
     configuration = new
     limits = new.limits
     hasPrivatePools = new.pool.isPerDownstreamConnection
-    hasOnePool = new.pool.isOne
+    hasOnePool = new.hasOnePool
     isLogical = new.discovery == .logicalDNS
     maximumStreamDuration = new.maximumStreamDuration
     for endpoint in endpoints { endpoint.replaceConnections() }
     balancer.update(endpoints, new.balancing, &worker.random)
   }
+
+  /// TLS with the endpoints; nil for plaintext.
+  var tls: UpstreamTLS? { configuration.tls }
 
   /// What connections speak for a request that came by this version of HTTP.
   func codec(for version: HTTPVersion) -> PoolKey.Codec {

@@ -32,13 +32,17 @@ public final class ActiveEndpoint {
     forEachPool { $0.endpoint = configured.endpoint }
   }
 
-  /// The pool for a request of this priority that came by this version of HTTP over this downstream connection.
+  /// The pool for a request with these headers and this priority that came by this version of HTTP over this downstream
+  /// connection.
   @inline(__always)
-  func pool(_ priority: RoutePriority, _ version: HTTPVersion, downstream connection: UInt64) -> ConnectionPool {
+  func pool(
+    _ priority: RoutePriority, _ version: HTTPVersion, downstream connection: UInt64, _ headers: HeaderMap
+  ) -> ConnectionPool {
     if priority == .normal, cluster.hasOnePool { return pool }
     return otherPool(
       PoolKey(
-        priority: priority, codec: cluster.codec(for: version), connection: cluster.hasPrivatePools ? connection : 0))
+        priority: priority, codec: cluster.codec(for: version), connection: cluster.hasPrivatePools ? connection : 0,
+        host: cluster.tls?.host(of: headers) ?? ""))
   }
 
   /// The pool for the bytes of a tunnel that ends here.

@@ -42,6 +42,8 @@ public final class ClusterConfiguration: Sendable {
   public let balancing: LoadBalancingConfiguration
   public let connection: ClientConnectionSettings
   public let pool: PoolSettings
+  /// nil: plaintext.
+  let tls: UpstreamTLS?
   /// From `connect` to an established connection (`connect_timeout`).
   public let connectTimeout: Nanoseconds
   public let limits: ByPriority<CircuitBreaker.Limits>
@@ -56,6 +58,7 @@ public final class ClusterConfiguration: Sendable {
     name: String, statName: String, discovery: Discovery = .staticAddresses, dns: DNSSettings = DNSSettings(),
     endpoints: [ConfiguredEndpoint] = [], balancing: LoadBalancingConfiguration = .roundRobin,
     connection: ClientConnectionSettings = ClientConnectionSettings(), pool: PoolSettings = PoolSettings(),
+    tls: UpstreamTLS? = nil,
     connectTimeout: Nanoseconds = .seconds(5),
     limits: ByPriority<CircuitBreaker.Limits> = .init(normal: .init(), high: .init()),
     maximumStreamDuration: Nanoseconds? = nil, metadata: Metadata? = nil, fingerprint: [UInt8] = []
@@ -68,12 +71,16 @@ public final class ClusterConfiguration: Sendable {
     self.balancing = balancing
     self.connection = connection
     self.pool = pool
+    self.tls = tls
     self.connectTimeout = connectTimeout
     self.limits = limits
     self.maximumStreamDuration = maximumStreamDuration
     self.metadata = metadata
     self.fingerprint = fingerprint
   }
+
+  /// All requests of one priority share connections.
+  var hasOnePool: Bool { pool.isOne && tls?.dependsOnRequest != true }
 }
 
 /// What belongs to a cluster's identity and not to a configuration: statistics and breaker counts. Kept by name over
@@ -107,6 +114,13 @@ public final class ClusterIdentity: Sendable {
   var remainders: StatBlock<CircuitBreakerRemainder> {
     store.scope(
       "cluster.\(statName)", prometheus: PrometheusScope("envoy_cluster", labels: [("envoy_cluster_name", statName)]))
+  }
+
+  /// What happens below the streams of its connections of HTTP/2; shown from the first call on.
+  var http2Stats: StatBlock<HTTP2Stat> {
+    store.scope(
+      "cluster.\(statName).http2",
+      prometheus: PrometheusScope("envoy_cluster_http2", labels: [("envoy_cluster_name", statName)]))
   }
 
   /// The lives of its connections.

@@ -4,6 +4,10 @@ import MeshPrimitives
 import MeshTesting
 import Testing
 
+private final class Nobody: HandshakeWaiter {
+  func continueHandshake() {}
+}
+
 @Suite("TLS in the transport", .timeLimit(.minutes(1)))
 struct TLSTransportTests {
   @Test("two ends shake hands, and bytes go both ways", arguments: [TLSVersion.v12, .v13])
@@ -146,7 +150,7 @@ struct TLSTransportTests {
     transport.protect(with: try #require(TLSSession(server: try TLSFixture.server(), loop: loop)))
     #expect(Socket.send(far, Bytes("GET / HTTP/1.1\r\n\r\n")) > 0)
     transport.note(.readable)
-    guard case .failed(let failure) = transport.handshake() else {
+    guard case .failed(let failure) = transport.handshake(loop, Nobody()) else {
       Issue.record("the handshake went on")
       return
     }

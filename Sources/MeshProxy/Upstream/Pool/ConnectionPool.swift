@@ -8,7 +8,7 @@ protocol PoolClient: AnyObject {
   /// A connection is free for this request. Called at once from `ConnectionPool.acquire`, or later.
   func poolReady(_ connection: any ClientConnection)
   /// There will be none.
-  func poolFailed(_ reason: StreamResetReason, _ detail: StaticString)
+  func poolFailed(_ reason: StreamResetReason, _ detail: StaticString, _ transport: TransportFailure?)
   /// There are as many pools as the cluster may have, and this is none of them: the endpoint is as good as not there.
   func poolUnavailable()
 }
@@ -102,7 +102,7 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
     }
     guard breaker.pendingRequests.enter(limit: limits.pendingRequests) else {
       stats.add(.requestPendingOverflow)
-      client.poolFailed(.overflow, "")
+      client.poolFailed(.overflow, "", nil)
       noteIfEmpty()
       return nil
     }
@@ -191,6 +191,15 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
   }
 
   private func open() {
+    var tls: ConnectAttempt.TLS?
+    if let configured = cluster.tls {
+      guard let context = configured.cell.current else {
+        configured.stats.factory.lane(worker.index).add(.upstreamSecretsNotReady)
+        breaker.connections.leave()
+        return failWaiting(.localConnectionFailure, "TLS_secrets_not_ready")
+      }
+      tls = ConnectAttempt.TLS(context, configured.target(endpoint, host: key.host))
+    }
     stats.add(.connectionTotal)
     endpointStats.add(.connectionTotal)
     let source = cluster.configuration.pool.source(for: endpoint.address)
@@ -207,7 +216,7 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
       endpointStats.add(.connectionActive)
       let attempt = ConnectAttempt(
         loop: worker.loop, descriptor: descriptor, address: endpoint.address,
-        timeout: cluster.configuration.connectTimeout, owner: self)
+        timeout: cluster.configuration.connectTimeout, tls: tls, owner: self)
       attempts.append(attempt)
       do { try attempt.start() } catch {
         attemptEnded(attempt)
@@ -239,7 +248,9 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
     endpointStats.subtract(.requestPendingActive)
   }
 
-  private func failWaiting(_ reason: StreamResetReason, _ detail: StaticString) {
+  private func failWaiting(
+    _ reason: StreamResetReason, _ detail: StaticString, _ transport: TransportFailure? = nil
+  ) {
     let failed = waiting
     waiting.removeAll(keepingCapacity: true)
     for ticket in failed {
@@ -247,7 +258,7 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
       let client = ticket.client
       ticket.client = nil
       stats.add(.requestPendingFailureEject)
-      client?.poolFailed(reason, detail)
+      client?.poolFailed(reason, detail, transport)
     }
     noteIfEmpty()
   }
@@ -280,10 +291,12 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
   func connectSucceeded(_ attempt: ConnectAttempt, _ transport: consuming Transport) {
     attempts.removeAll { $0 === attempt }
     let now = worker.loop.now
+    let details = transport.tls?.details()
+    if let details { cluster.tls?.stats.count(details, lane: worker.index) }
     cluster.connectTime.record(now.since(attempt.openedAt).rawValue / 1000)
     let info = UpstreamConnectionInfo(
       address: attempt.address, localAddress: attempt.address.isUnix ? nil : transport.localAddress,
-      identifier: worker.nextConnectionIdentifier(), openedAt: attempt.openedAt, establishedAt: now)
+      identifier: worker.nextConnectionIdentifier(), openedAt: attempt.openedAt, establishedAt: now, tls: details)
     let connection = makeConnection(transport, info)
     connection.listIndex = connections.count
     connections.append(connection)
@@ -301,6 +314,12 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
         loop: worker.loop, transport: transport, info: info, settings: cluster.configuration.connection,
         headerMaps: worker.headerMaps, owner: self)
     }
+    if key.codec == .http2 {
+      stats.add(.connectionHTTP2Total)
+      return HTTP2ClientConnection(
+        loop: worker.loop, transport: transport, info: info, settings: cluster.configuration.connection,
+        headerMaps: worker.headerMaps, owner: self)
+    }
     stats.add(.connectionHTTP1Total)
     return HTTP1ClientConnection(
       loop: worker.loop, transport: transport, info: info, settings: cluster.configuration.connection,
@@ -311,7 +330,9 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
     stats.add(.connectionFail)
     if failure.kind == .timeout { stats.add(.connectionTimeout) }
     endpointStats.add(.connectionConnectFail)
-    failWaiting(failure.reason, ConnectFailureDetail.detail(delayed: failure.errno))
+    if let tls = failure.tls { cluster.tls?.stats.count(tls, lane: worker.index) }
+    failWaiting(
+      failure.reason, ConnectFailureDetail.detail(delayed: failure.errno), failure.tls.flatMap { TransportFailure($0) })
     attemptEnded(attempt)
   }
 
@@ -362,6 +383,10 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
     if !waiting.isEmpty, capacityToCome < waiting.count { connect() }
     noteIfEmpty()
   }
+
+  func count(_ event: HTTP2Event, _ amount: Int) { cluster.http2.add(HTTP2Stat(event), Int64(amount)) }
+
+  func streamsChanged(by change: Int) { cluster.http2.add(.streamsActive, Int64(change)) }
 
   func connectionTransferred(received: Int, sent: Int) {
     if received > 0 { stats.add(.connectionReceivedBytes, Int64(received)) }

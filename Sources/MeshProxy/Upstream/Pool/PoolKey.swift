@@ -16,7 +16,9 @@ struct PoolKey: Hashable {
   var codec = Codec.http1
   /// The downstream connection; 0: all.
   var connection: UInt64 = 0
+  /// The host of the requests, where TLS asks for it or verifies it (`UpstreamTLS.host`); empty: it does not matter.
+  var host = ""
 
   /// Whether there may be ever new keys: their pools go when they are empty.
-  var isPassing: Bool { connection != 0 }
+  var isPassing: Bool { connection != 0 || !host.isEmpty }
 }
