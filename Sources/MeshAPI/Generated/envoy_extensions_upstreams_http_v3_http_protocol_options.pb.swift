@@ -75,6 +75,16 @@ public nonisolated struct Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions
     set {_uniqueStorage()._upstreamProtocolOptions = .useDownstreamProtocolConfig(newValue)}
   }
 
+  /// The HTTP version that each endpoint chooses in the TLS handshake. The cluster needs TLS.
+  /// Default: none.
+  public var autoConfig: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig {
+    get {
+      if case .autoConfig(let v)? = _storage._upstreamProtocolOptions {return v}
+      return Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig()
+    }
+    set {_uniqueStorage()._upstreamProtocolOptions = .autoConfig(newValue)}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_UpstreamProtocolOptions: Equatable, Sendable {
@@ -84,6 +94,9 @@ public nonisolated struct Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions
     /// The HTTP version of the request is spoken with the endpoints.
     /// Default: none.
     case useDownstreamProtocolConfig(Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.UseDownstreamHttpConfig)
+    /// The HTTP version that each endpoint chooses in the TLS handshake. The cluster needs TLS.
+    /// Default: none.
+    case autoConfig(Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig)
 
   }
 
@@ -96,7 +109,7 @@ public nonisolated struct Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions
     public var protocolConfig: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.ExplicitHttpConfig.OneOf_ProtocolConfig? = nil
 
     /// HTTP/1.1.
-    /// Default: required.
+    /// Default: none.
     public var httpProtocolOptions: Envoy_Config_Core_V3_Http1ProtocolOptions {
       get {
         if case .httpProtocolOptions(let v)? = protocolConfig {return v}
@@ -106,7 +119,7 @@ public nonisolated struct Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions
     }
 
     /// HTTP/2.
-    /// Default: required.
+    /// Default: none.
     public var http2ProtocolOptions: Envoy_Config_Core_V3_Http2ProtocolOptions {
       get {
         if case .http2ProtocolOptions(let v)? = protocolConfig {return v}
@@ -119,10 +132,10 @@ public nonisolated struct Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions
 
     public nonisolated enum OneOf_ProtocolConfig: Equatable, Sendable {
       /// HTTP/1.1.
-      /// Default: required.
+      /// Default: none.
       case httpProtocolOptions(Envoy_Config_Core_V3_Http1ProtocolOptions)
       /// HTTP/2.
-      /// Default: required.
+      /// Default: none.
       case http2ProtocolOptions(Envoy_Config_Core_V3_Http2ProtocolOptions)
 
     }
@@ -130,13 +143,13 @@ public nonisolated struct Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions
     public init() {}
   }
 
-  /// The HTTP version of the request is spoken with the endpoints. All requests are HTTP/1 so far.
+  /// The HTTP version of the request is spoken with the endpoints.
   public nonisolated struct UseDownstreamHttpConfig: Sendable {
     // SwiftProtobuf.Message conformance is added in an extension below. See the
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
     // methods supported on all messages.
 
-    /// HTTP/1.1.
+    /// For requests that come by HTTP/1.1.
     /// Default: see the fields.
     public var httpProtocolOptions: Envoy_Config_Core_V3_Http1ProtocolOptions {
       get {_httpProtocolOptions ?? Envoy_Config_Core_V3_Http1ProtocolOptions()}
@@ -147,11 +160,59 @@ public nonisolated struct Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions
     /// Clears the value of `httpProtocolOptions`. Subsequent reads from it will return its default value.
     public mutating func clearHTTPProtocolOptions() {self._httpProtocolOptions = nil}
 
+    /// For requests that come by HTTP/2.
+    /// Default: see the fields.
+    public var http2ProtocolOptions: Envoy_Config_Core_V3_Http2ProtocolOptions {
+      get {_http2ProtocolOptions ?? Envoy_Config_Core_V3_Http2ProtocolOptions()}
+      set {_http2ProtocolOptions = newValue}
+    }
+    /// Returns true if `http2ProtocolOptions` has been explicitly set.
+    public var hasHTTP2ProtocolOptions: Bool {self._http2ProtocolOptions != nil}
+    /// Clears the value of `http2ProtocolOptions`. Subsequent reads from it will return its default value.
+    public mutating func clearHTTP2ProtocolOptions() {self._http2ProtocolOptions = nil}
+
     public var unknownFields = SwiftProtobuf.UnknownStorage()
 
     public init() {}
 
     fileprivate var _httpProtocolOptions: Envoy_Config_Core_V3_Http1ProtocolOptions? = nil
+    fileprivate var _http2ProtocolOptions: Envoy_Config_Core_V3_Http2ProtocolOptions? = nil
+  }
+
+  /// The HTTP version that each endpoint chooses in the TLS handshake (ALPN). HTTP/1.1 if it chooses none.
+  public nonisolated struct AutoHttpConfig: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// For endpoints that choose HTTP/1.1.
+    /// Default: see the fields.
+    public var httpProtocolOptions: Envoy_Config_Core_V3_Http1ProtocolOptions {
+      get {_httpProtocolOptions ?? Envoy_Config_Core_V3_Http1ProtocolOptions()}
+      set {_httpProtocolOptions = newValue}
+    }
+    /// Returns true if `httpProtocolOptions` has been explicitly set.
+    public var hasHTTPProtocolOptions: Bool {self._httpProtocolOptions != nil}
+    /// Clears the value of `httpProtocolOptions`. Subsequent reads from it will return its default value.
+    public mutating func clearHTTPProtocolOptions() {self._httpProtocolOptions = nil}
+
+    /// For endpoints that choose HTTP/2.
+    /// Default: see the fields.
+    public var http2ProtocolOptions: Envoy_Config_Core_V3_Http2ProtocolOptions {
+      get {_http2ProtocolOptions ?? Envoy_Config_Core_V3_Http2ProtocolOptions()}
+      set {_http2ProtocolOptions = newValue}
+    }
+    /// Returns true if `http2ProtocolOptions` has been explicitly set.
+    public var hasHTTP2ProtocolOptions: Bool {self._http2ProtocolOptions != nil}
+    /// Clears the value of `http2ProtocolOptions`. Subsequent reads from it will return its default value.
+    public mutating func clearHTTP2ProtocolOptions() {self._http2ProtocolOptions = nil}
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+
+    fileprivate var _httpProtocolOptions: Envoy_Config_Core_V3_Http1ProtocolOptions? = nil
+    fileprivate var _http2ProtocolOptions: Envoy_Config_Core_V3_Http2ProtocolOptions? = nil
   }
 
   public init() {}
@@ -165,7 +226,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.upstreams.http
 
 nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".HttpProtocolOptions"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}common_http_protocol_options\0\u{3}upstream_http_protocol_options\0\u{3}explicit_http_config\0\u{3}use_downstream_protocol_config\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}common_http_protocol_options\0\u{3}upstream_http_protocol_options\0\u{3}explicit_http_config\0\u{3}use_downstream_protocol_config\0\u{3}auto_config\0")
 
   fileprivate class _StorageClass {
     var _commonHTTPProtocolOptions: Envoy_Config_Core_V3_HttpProtocolOptions? = nil
@@ -230,6 +291,19 @@ nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions: Sw
             _storage._upstreamProtocolOptions = .useDownstreamProtocolConfig(v)
           }
         }()
+        case 5: try {
+          var v: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig?
+          var hadOneofValue = false
+          if let current = _storage._upstreamProtocolOptions {
+            hadOneofValue = true
+            if case .autoConfig(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._upstreamProtocolOptions = .autoConfig(v)
+          }
+        }()
         default: break
         }
       }
@@ -256,6 +330,10 @@ nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions: Sw
       case .useDownstreamProtocolConfig?: try {
         guard case .useDownstreamProtocolConfig(let v)? = _storage._upstreamProtocolOptions else { preconditionFailure() }
         try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+      }()
+      case .autoConfig?: try {
+        guard case .autoConfig(let v)? = _storage._upstreamProtocolOptions else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
       }()
       case nil: break
       }
@@ -349,7 +427,7 @@ nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.Exp
 
 nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.UseDownstreamHttpConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.protoMessageName + ".UseDownstreamHttpConfig"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}http_protocol_options\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}http_protocol_options\0\u{3}http2_protocol_options\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -358,6 +436,7 @@ nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.Use
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._httpProtocolOptions) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._http2ProtocolOptions) }()
       default: break
       }
     }
@@ -371,11 +450,54 @@ nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.Use
     try { if let v = self._httpProtocolOptions {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
     } }()
+    try { if let v = self._http2ProtocolOptions {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.UseDownstreamHttpConfig, rhs: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.UseDownstreamHttpConfig) -> Bool {
     if lhs._httpProtocolOptions != rhs._httpProtocolOptions {return false}
+    if lhs._http2ProtocolOptions != rhs._http2ProtocolOptions {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.protoMessageName + ".AutoHttpConfig"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}http_protocol_options\0\u{3}http2_protocol_options\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._httpProtocolOptions) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._http2ProtocolOptions) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._httpProtocolOptions {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._http2ProtocolOptions {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig, rhs: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig) -> Bool {
+    if lhs._httpProtocolOptions != rhs._httpProtocolOptions {return false}
+    if lhs._http2ProtocolOptions != rhs._http2ProtocolOptions {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -821,15 +821,21 @@ oneof upstream_protocol_options required
 2 upstream_http_protocol_options message:envoy.config.core.v3.UpstreamHttpProtocolOptions
 3 explicit_http_config message:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig oneof=upstream_protocol_options
 4 use_downstream_protocol_config message:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig oneof=upstream_protocol_options
-others 5:auto_config 6:http_filters 7:header_validation_config 8:outlier_detection 9:request_mirror_policies 10:hash_policy 11:retry_policy
+5 auto_config message:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig oneof=upstream_protocol_options
+others 6:http_filters 7:header_validation_config 8:outlier_detection 9:request_mirror_policies 10:hash_policy 11:retry_policy
+message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig
+1 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions
+2 http2_protocol_options message:envoy.config.core.v3.Http2ProtocolOptions
+others 3:http3_protocol_options 4:alternate_protocols_cache_options
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
 oneof protocol_config required
-1 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions oneof=protocol_config required
-2 http2_protocol_options message:envoy.config.core.v3.Http2ProtocolOptions oneof=protocol_config required
+1 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions oneof=protocol_config
+2 http2_protocol_options message:envoy.config.core.v3.Http2ProtocolOptions oneof=protocol_config
 others 3:http3_protocol_options
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig
 1 http_protocol_options message:envoy.config.core.v3.Http1ProtocolOptions
-others 2:http2_protocol_options 3:http3_protocol_options
+2 http2_protocol_options message:envoy.config.core.v3.Http2ProtocolOptions
+others 3:http3_protocol_options
 message envoy.service.discovery.v3.DiscoveryResponse
 1 version_info string
 2 resources repeated:message:google.protobuf.Any types=envoy.extensions.transport_sockets.tls.v3.Secret

@@ -153,7 +153,7 @@ public struct TLSClientTarget: Sendable, Equatable {
   public var serverName = ""
   /// At least one of these must be a name of the server's certificate, if there are any: DNS names or IP addresses.
   public var expectedNames: [String] = []
-  /// In place of the context's protocols, if there are any.
+  /// What to offer (ALPN) where the context has no protocols of its own.
   public var applicationProtocols: [String] = []
 
   public init(serverName: String = "", expectedNames: [String] = [], applicationProtocols: [String] = []) {

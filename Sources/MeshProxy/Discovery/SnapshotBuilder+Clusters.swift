@@ -97,7 +97,7 @@ extension SnapshotBuilder {
   private mutating func pool(_ cluster: Cluster, _ path: String, _ defaults: ClusterDefaults) -> PoolSettings {
     var pool = PoolSettings()
     pool.isPerDownstreamConnection = cluster.connectionPoolPerDownstreamConnection
-    pool.codec = codec(of: cluster)
+    pool.codec = codec(of: cluster, path)
     if cluster.preconnectPolicy.hasPerUpstreamPreconnectRatio {
       pool.preconnectRatio = cluster.preconnectPolicy.perUpstreamPreconnectRatio.value
     }

@@ -46,8 +46,13 @@ extension SnapshotBuilder {
         useHTTP1Options(config.httpProtocolOptions, "\(optionsPath).http_protocol_options", &settings)
       }
     case .useDownstreamProtocolConfig(let config):
-      useHTTP1Options(
-        config.httpProtocolOptions, "\(path).use_downstream_protocol_config.http_protocol_options", &settings)
+      let optionsPath = "\(path).use_downstream_protocol_config"
+      useHTTP1Options(config.httpProtocolOptions, "\(optionsPath).http_protocol_options", &settings)
+      useHTTP2Options(config.http2ProtocolOptions, "\(optionsPath).http2_protocol_options", &settings)
+    case .autoConfig(let config):
+      let optionsPath = "\(path).auto_config"
+      useHTTP1Options(config.httpProtocolOptions, "\(optionsPath).http_protocol_options", &settings)
+      useHTTP2Options(config.http2ProtocolOptions, "\(optionsPath).http2_protocol_options", &settings)
     case nil: break
     }
   }

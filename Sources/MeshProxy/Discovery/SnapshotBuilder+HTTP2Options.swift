@@ -38,13 +38,25 @@ extension SnapshotBuilder {
   }
 
   /// The version that connections to a cluster's endpoints speak.
-  func codec(of cluster: Cluster) -> PoolSettings.Codec {
-    guard let config = cluster.typedExtensionProtocolOptions[UpstreamHttpProtocolOptions.protoMessageName],
-      let options: UpstreamHttpProtocolOptions = try? config.unpack(),
-      case .explicitHTTPConfig(let explicit) = options.upstreamProtocolOptions,
-      case .http2ProtocolOptions = explicit.protocolConfig
+  mutating func codec(of cluster: Cluster, _ path: String) -> PoolSettings.Codec {
+    let name = UpstreamHttpProtocolOptions.protoMessageName
+    guard let config = cluster.typedExtensionProtocolOptions[name],
+      let options: UpstreamHttpProtocolOptions = try? config.unpack()
     else { return .always(.http1) }
-    return .always(.http2)
+    switch options.upstreamProtocolOptions {
+    case .explicitHTTPConfig(let explicit):
+      if case .http2ProtocolOptions = explicit.protocolConfig { return .always(.http2) }
+      return .always(.http1)
+    case .useDownstreamProtocolConfig: return .asDownstream
+    case .autoConfig:
+      if !cluster.hasTransportSocket {
+        report(
+          "\(path).typed_extension_protocol_options[\"\(name)\"].auto_config",
+          "needs a transport_socket with TLS, whose handshake agrees on the HTTP version")
+      }
+      return .always(.negotiated)
+    case nil: return .always(.http1)
+    }
   }
 
   /// The options of one side, with Envoy's defaults.

@@ -37,11 +37,19 @@ struct UpstreamTLS: Sendable {
 
   /// What a connection asks for.
   /// - Parameter host: see `host(of:)`.
-  func target(_ endpoint: Endpoint, host: String) -> TLSClientTarget {
+  func target(_ endpoint: Endpoint, host: String, codec: PoolKey.Codec) -> TLSClientTarget {
     var target = TLSClientTarget(serverName: serverName)
     if asksForHostname, !endpoint.hostname.isEmpty { target.serverName = endpoint.hostname }
     if asksForRequestHost, !host.isEmpty { target.serverName = host }
     if verifiesRequestHost, !host.isEmpty { target.expectedNames = [host] }
+    // What is spoken is offered, unless `alpn_protocols` say otherwise.
+    target.applicationProtocols =
+      switch codec {
+      case .http1: ["http/1.1"]
+      case .http2: ["h2"]
+      case .negotiated: ["h2", "http/1.1"]
+      case .tcp: []
+      }
     if verifiesServerName, !target.serverName.isEmpty { target.expectedNames = [target.serverName] }
     return target
   }

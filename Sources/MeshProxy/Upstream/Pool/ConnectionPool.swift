@@ -46,8 +46,10 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
   private var available: [any ClientConnection] = []
   private var waiting: [Ticket] = []
   private var attempts: [ConnectAttempt] = []
-  /// A connection takes many requests at once, as far as is known before there is one.
-  private var multiplexes: Bool
+  /// Connections may take many requests at once.
+  private let multiplexes: Bool
+  /// The next connection is expected to, as the last one did.
+  private var expectsMany: Bool
   private var isDraining = false
   /// The limit of pools counts this one: it has connections, or requests that wait for one.
   private var isCounted = false
@@ -60,6 +62,7 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
     self.endpoint = endpoint
     self.key = key
     multiplexes = key.codec == .http2 || key.codec == .negotiated
+    expectsMany = multiplexes
     stats = cluster.stats
     endpointStats = endpoint.stats.lane(worker.index)
     breaker = cluster.breakers[key.priority]
@@ -145,7 +148,7 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
 
   /// Requests that the connections now being made will take.
   private var capacityToCome: Int {
-    multiplexes ? attempts.count * cluster.configuration.connection.expectedStreams : attempts.count
+    expectsMany ? attempts.count * cluster.configuration.connection.expectedStreams : attempts.count
   }
 
   private func connect() {
@@ -169,7 +172,7 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
       let made = connections.count + attempts.count
       let active =
         multiplexes ? connections.reduce(0) { $0 + $1.activeRequests } : connections.count - available.count
-      let each = multiplexes ? cluster.configuration.connection.expectedStreams : 1
+      let each = expectsMany ? cluster.configuration.connection.expectedStreams : 1
       let wanted = Double(waiting.count + active) * ratio
       guard Double(made * each) < wanted, made > 0,
         breaker.connections.current < limits.connections
@@ -198,7 +201,7 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
         breaker.connections.leave()
         return failWaiting(.localConnectionFailure, "TLS_secrets_not_ready")
       }
-      tls = ConnectAttempt.TLS(context, configured.target(endpoint, host: key.host))
+      tls = ConnectAttempt.TLS(context, configured.target(endpoint, host: key.host, codec: key.codec))
     }
     stats.add(.connectionTotal)
     endpointStats.add(.connectionTotal)
@@ -314,7 +317,9 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
         loop: worker.loop, transport: transport, info: info, settings: cluster.configuration.connection,
         headerMaps: worker.headerMaps, owner: self)
     }
-    if key.codec == .http2 {
+    let isHTTP2 = key.codec == .http2 || key.codec == .negotiated && info.tls?.applicationProtocol == "h2"
+    expectsMany = isHTTP2
+    if isHTTP2 {
       stats.add(.connectionHTTP2Total)
       return HTTP2ClientConnection(
         loop: worker.loop, transport: transport, info: info, settings: cluster.configuration.connection,
