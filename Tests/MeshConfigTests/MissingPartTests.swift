@@ -70,16 +70,16 @@ import Testing
       ])
   }
 
-  @Test func tracingAndUpgrades() {
+  @Test func tracingAndEarlyMutations() {
     let manager = """
       codec_type: AUTO
       tracing: {provider: {name: envoy.tracers.zipkin}}
-      upgrade_configs: [{upgrade_type: websocket}]
+      early_header_mutation_extensions: [{name: x}]
       """
     #expect(
       missing(frontProxy.replacing(line: "codec_type: AUTO", with: manager)) == [
         "x.yaml:13:11: \(managerPath).tracing: Envoy has this field, but it is not supported yet",
-        "x.yaml:14:11: \(managerPath).upgrade_configs: Envoy has this field, but it is not supported yet",
+        "x.yaml:14:11: \(managerPath).early_header_mutation_extensions: Envoy has this field, but it is not supported yet",
       ])
   }
 

@@ -78,7 +78,7 @@ import Testing
   @Test func missingMemberOfAOneof() {
     #expect(
       problems(RouteMatch.self, "case_sensitive: true\n") == [
-        "x.yaml:1:1: needs one of prefix, path, safe_regex, path_separated_prefix"
+        "x.yaml:1:1: needs one of prefix, path, safe_regex, path_separated_prefix, connect_matcher"
       ])
     // The mistyped name explains it.
     #expect(

@@ -51,7 +51,7 @@ struct NaiveRouting {
     case .pathSeparatedPrefix(let text):
       return folded(bare) == folded(text) || folded(bare).hasPrefix(folded(text) + "/")
     case .safeRegex(let regex): return Self.expressions.first { $0.pattern == regex.regex }?.matches(bare) ?? false
-    // The tables that are compared have none.
+    // None of the requests is a CONNECT.
     case .connectMatcher, nil: return false
     }
   }

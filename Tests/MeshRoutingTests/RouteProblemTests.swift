@@ -43,7 +43,8 @@ import Testing
   @Test func paths() {
     #expect(
       Self.problems { $0.match = RouteMatch() } == [
-        "virtual_hosts[0].routes[0].match: one of prefix, path, safe_regex and path_separated_prefix is required"
+        "virtual_hosts[0].routes[0].match: one of prefix, path, safe_regex, path_separated_prefix and connect_matcher is "
+          + "required"
       ])
     for text in ["", "/", "a/b", "/a/", "/a?b", "/a#b"] {
       #expect(

@@ -35,6 +35,11 @@ public func blocking<T: Sendable>(_ body: @escaping @Sendable () throws -> T) as
   try await withTaskExecutorPreference(ThreadForEachJob()) { try body() }
 }
 
+/// The same for code that also awaits: each part of it between two awaits has a thread.
+public func blockingParts<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) async throws -> T {
+  try await withTaskExecutorPreference(ThreadForEachJob()) { try await body() }
+}
+
 private final class ThreadForEachJob: TaskExecutor {
   func enqueue(_ job: consuming ExecutorJob) {
     let job = UnownedJob(job)

@@ -667,6 +667,7 @@ oneof strip_port_mode
 37 always_set_request_id_in_response bool
 36 request_id_extension message:envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension
 16 forward_client_cert_details enum:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ForwardClientCertDetails
+17 set_current_client_cert_details message:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails
 30 normalize_path message:google.protobuf.BoolValue
 33 merge_slashes bool
 45 path_with_escaped_slashes_action enum:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.PathWithEscapedSlashesAction
@@ -674,7 +675,7 @@ oneof strip_port_mode
 42 strip_any_host_port bool oneof=strip_port_mode
 47 strip_trailing_host_dot bool
 51 append_x_forwarded_port bool
-others 3:rds 31:scoped_routes 7:tracing 44:http3_protocol_options 52:early_header_mutation_extensions 17:set_current_client_cert_details 60:forward_client_cert_matcher 18:proxy_100_continue 20:represent_ipv4_remote_address_as_ipv4_mapped_ipv6 40:stream_error_on_invalid_http_message 43:path_normalization_options 49:proxy_status_config 50:typed_header_validation_config 57:append_local_overload 53:add_proxy_protocol_connection_state
+others 3:rds 31:scoped_routes 7:tracing 44:http3_protocol_options 52:early_header_mutation_extensions 60:forward_client_cert_matcher 18:proxy_100_continue 20:represent_ipv4_remote_address_as_ipv4_mapped_ipv6 40:stream_error_on_invalid_http_message 43:path_normalization_options 49:proxy_status_config 50:typed_header_validation_config 57:append_local_overload 53:add_proxy_protocol_connection_state
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions
 1 access_log_flush_interval message:google.protobuf.Duration gte=1000000
 2 flush_access_log_on_new_request bool
@@ -682,6 +683,12 @@ others 3:flush_log_on_tunnel_successfully_established
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig
 1 unix_sockets bool
 2 cidr_ranges repeated:message:envoy.config.core.v3.CidrRange
+message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails
+1 subject message:google.protobuf.BoolValue
+3 cert bool
+4 dns bool
+5 uri bool
+6 chain bool
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig
 1 upgrade_type string required
 2 filters repeated:message:envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter

@@ -5,9 +5,9 @@ extension HTTP1Encoder {
   /// Writes a request for a tunnel: `CONNECT host HTTP/1.1`, or a request with `connection: Upgrade` beside the map's own
   /// `upgrade`.
   /// - Returns: the bytes of the field lines.
-  @inline(never)
-  static func tunnelRequestHead(
-    _ headers: HeaderMap, _ kind: TunnelKind, style: HTTP1HeadStyle, into queue: inout ByteQueue, pool: BufferPool
+  @inline(never) @discardableResult
+  public static func tunnelRequestHead(
+    _ headers: HeaderMap, _ kind: TunnelKind, style: HTTP1HeadStyle = HTTP1HeadStyle(), into queue: inout ByteQueue, pool: BufferPool
   ) -> Int {
     let host = headers.value(.host) ?? Bytes(start: nil, count: 0)
     let start = queue.reserve(headers.byteCount + host.count + overhead + slack, pool)
@@ -26,10 +26,10 @@ extension HTTP1Encoder {
 
   /// Writes the response that grants a tunnel.
   /// - Returns: the bytes of the field lines.
-  @inline(never)
-  static func tunnelResponseHead(
-    status: Int, _ headers: HeaderMap, _ kind: TunnelKind, style: HTTP1HeadStyle, into queue: inout ByteQueue,
-    pool: BufferPool
+  @inline(never) @discardableResult
+  public static func tunnelResponseHead(
+    status: Int, _ headers: HeaderMap, _ kind: TunnelKind, style: HTTP1HeadStyle = HTTP1HeadStyle(),
+    into queue: inout ByteQueue, pool: BufferPool
   ) -> Int {
     let reason = headers.spelling?.reasonPhrase.count ?? 0
     let start = queue.reserve(headers.byteCount + overhead + reason + slack, pool)

@@ -76,7 +76,7 @@ struct ConfigDump: AdminReport {
           List(field: "static_secrets", element: "StaticSecret", resource: "secret"),
           List(field: "dynamic_active_secrets", element: "DynamicSecret", resource: "secret"),
           List(field: "dynamic_warming_secrets", element: "DynamicSecret", resource: "secret"),
-        ], others: [], message: ""),
+        ], others: [], message: Secret.protoMessageName),
     ]
 
     /// Whether a mask fits the section's message: it cannot lead into lists.
@@ -111,6 +111,7 @@ struct ConfigDump: AdminReport {
     case endpoints(AdminCluster)
     case listener(Int)
     case routes(RouteConfiguration)
+    case secret(Int)
   }
 
   private let bootstrap: Bootstrap
@@ -158,7 +159,7 @@ struct ConfigDump: AdminReport {
 
   private init(_ context: any AdminContext, mask: FieldMask?, isFlat: Bool) {
     Self.registerTypes
-    bootstrap = context.bootstrap
+    bootstrap = SecretRedaction.redact(context.bootstrap)
     updated = Self.timestamp(context.configuredAt)
     self.mask = mask
     self.isFlat = isFlat
@@ -178,7 +179,9 @@ struct ConfigDump: AdminReport {
       return resources.listeners.indices.filter { isWanted(resources.listeners[$0].name) }.map { .listener($0) }
     case .routes:
       return Self.routes(of: resources.listeners).filter { isWanted($0.name) }.map { .routes($0) }
-    case .scopedRoutes, .secrets: return []
+    case .secrets:
+      return resources.secrets.indices.filter { isWanted(resources.secrets[$0].name) }.map { .secret($0) }
+    case .scopedRoutes: return []
     }
   }
 
@@ -238,6 +241,9 @@ struct ConfigDump: AdminReport {
       element("ListenersConfigDump.StaticListener", "listener", bootstrap.staticResources.listeners[index])
     case .routes(let routes):
       element("RoutesConfigDump.StaticRouteConfig", "route_config", routes)
+    case .secret(let index):
+      let secret = bootstrap.staticResources.secrets[index]
+      element("SecretsConfigDump.StaticSecret", "secret", secret, name: secret.name)
     }
   }
 
@@ -300,9 +306,15 @@ struct ConfigDump: AdminReport {
 
   // MARK: Elements
 
-  private mutating func element(_ type: String, _ field: String, _ message: some Message, isDated: Bool = true) {
+  private mutating func element(
+    _ type: String, _ field: String, _ message: some Message, name: String? = nil, isDated: Bool = true
+  ) {
     writer.beginObject()
     if isFlat { typeName(type) }
+    if let name, !isFlat || mask == nil || mask?.below("name") != nil {
+      writer.name("name")
+      writer.string(name)
+    }
     let inner = isFlat ? mask?.below(field) : nil
     if !isFlat || mask == nil || inner != nil {
       writer.name(field)
@@ -377,7 +389,8 @@ struct ConfigDump: AdminReport {
       FileAccessLog.self, StdoutAccessLog.self, StderrAccessLog.self, UpstreamHttpProtocolOptions.self,
       RouteFilterConfig.self, DownstreamConnectionsConfig.self, PreserveCaseFormatterConfig.self,
       CustomHeaderConfig.self, XffConfig.self, UuidRequestIdConfig.self, CaresDnsResolverConfig.self, DnsCluster.self,
-      RoundRobinPolicy.self, LeastRequestPolicy.self, RandomPolicy.self,
+      RoundRobinPolicy.self, LeastRequestPolicy.self, RandomPolicy.self, DownstreamTlsContext.self,
+      UpstreamTlsContext.self, RawBuffer.self,
     ]
     for type in types { Google_Protobuf_Any.register(messageType: type) }
   }()

@@ -20,7 +20,7 @@ extension SnapshotBuilder {
     }
     let options = manager.httpProtocolOptions
     rules.allowsAbsoluteTarget = !options.hasAllowAbsoluteURL || options.allowAbsoluteURL.value
-    rules.keepsClientCertificate = manager.forwardClientCertDetails == .alwaysForwardOnly
+    rules.clientCertificate = ForwardedClientCertificate(manager)
     if manager.schemeHeaderTransformation.matchUpstream { rules.scheme = .matchUpstream }
     if case .schemeToOverwrite(let scheme) = manager.schemeHeaderTransformation.transformation {
       rules.scheme = .overwrite(Array(scheme.utf8))

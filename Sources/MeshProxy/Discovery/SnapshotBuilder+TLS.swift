@@ -88,3 +88,21 @@ extension SnapshotBuilder {
     }
   }
 }
+
+extension ForwardedClientCertificate {
+  init(_ manager: HttpConnectionManager) {
+    switch manager.forwardClientCertDetails {
+    case .forwardOnly: mode = .forwardOnly
+    case .appendForward: mode = .append
+    case .sanitizeSet: mode = .set
+    case .alwaysForwardOnly: mode = .alwaysForward
+    default: mode = .sanitize
+    }
+    let details = manager.setCurrentClientCertDetails
+    if details.cert { parts.insert(.certificate) }
+    if details.chain { parts.insert(.chain) }
+    if details.subject.value { parts.insert(.subject) }
+    if details.uri { parts.insert(.uri) }
+    if details.dns { parts.insert(.dns) }
+  }
+}

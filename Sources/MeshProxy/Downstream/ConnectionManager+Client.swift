@@ -41,7 +41,7 @@ extension ConnectionManager {
       setExternalAddress(headers, client.remoteAddress)
     }
     let trustsProxy = configuration.edge.client.trustedHops > 0
-    if !trustsProxy || !headers.has(.xForwardedProto) { headers.set(.xForwardedProto, "http") }
+    if !trustsProxy || !headers.has(.xForwardedProto) { headers.set(.xForwardedProto, scheme(connection)) }
     if configuration.edge.setsForwardedPort, !trustsProxy || !headers.has(.xForwardedPort) {
       setForwardedPort(headers, connection)
     }
@@ -74,7 +74,7 @@ extension ConnectionManager {
     if configuration.edge.client.alwaysDetects || headers.has(.xForwardedFor) {
       guard detectClient(headers, stream, connection) else { return false }
     }
-    if !headers.has(.xForwardedProto) { headers.set(.xForwardedProto, "http") }
+    if !headers.has(.xForwardedProto) { headers.set(.xForwardedProto, scheme(connection)) }
     if configuration.edge.setsForwardedPort, !headers.has(.xForwardedPort) { setForwardedPort(headers, connection) }
     return true
   }
@@ -108,6 +108,9 @@ extension ConnectionManager {
     headers.set(.xForwardedPort, number: UInt64(connection.localAddress.port))
   }
 
+  @inline(__always)
+  private func scheme(_ connection: ConnectionInfo) -> StaticString { connection.tls == nil ? "http" : "https" }
+
   // MARK: What it may say
 
   /// Removes what this client may not say. `isEdge`: it is a stranger, and this is the first proxy it meets.
@@ -119,7 +122,7 @@ extension ConnectionManager {
     } else if headers.hasAny(Self.edgeFields) {
       removeFields(headers, isEdge ? Self.edgeFields : Self.internalFields)
     }
-    if headers.has(.xForwardedClientCert), !configuration.edge.keepsClientCertificate {
+    if headers.has(.xForwardedClientCert), configuration.edge.clientCertificate.mode == .sanitize {
       headers.remove(.xForwardedClientCert)
     }
   }

@@ -19,14 +19,16 @@ extension ConnectionManager {
       isEdge = false
     }
     sanitize(headers, isInternal: stream.info.isInternalRequest, isEdge: isEdge)
-    if configuration.edge.addsToRequest { addToRequest(headers) }
+    if configuration.edge.addsToRequest { addToRequest(headers, connection) }
     identifyRequest(headers, stream, isEdge: isEdge)
     return true
   }
 
   /// What is configured to be said in every request.
   @inline(never)
-  private func addToRequest(_ headers: HeaderMap) {
+  private func addToRequest(_ headers: HeaderMap, _ connection: ConnectionInfo) {
+    let certificate = configuration.edge.clientCertificate
+    if certificate.asksConnection { certificate.apply(headers, connection.tls) }
     switch configuration.edge.scheme {
     case .asForwarded: break
     case .matchUpstream: headers.set(.scheme, "http")

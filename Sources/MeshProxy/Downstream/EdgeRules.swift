@@ -30,9 +30,7 @@ struct EdgeRules: Sendable {
   var host = HostNormalization()
   /// Whether a target that is a whole URL is served (`http_protocol_options.allow_absolute_url`).
   var allowsAbsoluteTarget = true
-  /// Whether `x-forwarded-client-cert` stays (`forward_client_cert_details: ALWAYS_FORWARD_ONLY`); without TLS there is
-  /// no certificate to vouch for it.
-  var keepsClientCertificate = false
+  var clientCertificate = ForwardedClientCertificate()
   var scheme = SchemeRule.asForwarded
   var userAgent: UserAgent?
   /// Appended to `via` on both ways; empty: nothing.
@@ -56,7 +54,8 @@ struct EdgeRules: Sendable {
     client.seal()
     appendsVia = !via.isEmpty
     checksTarget = !path.isIdle || !host.isIdle || !allowsAbsoluteTarget
-    addsToRequest = userAgent != nil || appendsVia || scheme != .asForwarded
+    addsToRequest =
+      userAgent != nil || appendsVia || scheme != .asForwarded || clientCertificate.asksConnection
   }
 }
 

@@ -36,13 +36,13 @@ public final class ActiveEndpoint {
   /// connection.
   @inline(__always)
   func pool(
-    _ priority: RoutePriority, _ version: HTTPVersion, downstream connection: UInt64, _ headers: HeaderMap
+    _ priority: RoutePriority, _ version: HTTPVersion, downstream connection: UInt64, _ headers: HeaderMap? = nil
   ) -> ConnectionPool {
     if priority == .normal, cluster.hasOnePool { return pool }
     return otherPool(
       PoolKey(
         priority: priority, codec: cluster.codec(for: version), connection: cluster.hasPrivatePools ? connection : 0,
-        host: cluster.tls?.host(of: headers) ?? ""))
+        host: headers.flatMap { cluster.tls?.host(of: $0) } ?? ""))
   }
 
   /// The pool for the bytes of a tunnel that ends here.

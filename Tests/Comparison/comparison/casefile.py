@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 CASE_LINES = {"field", "says", "upstreams", "endpoints", "refused", "full", "unix", "format", "alone", "invalid",
               "client", "speaks"}
 SECTIONS = {"routes", "virtual_host", "virtual_hosts", "route_config", "manager", "filters", "router", "listener",
-            "access_log", "bootstrap", "chains", "chain", "tls", "tcp"}
+            "access_log", "bootstrap", "chains", "chain", "tls", "tcp", "secrets"}
 OPTIONS = {"on", "from", "to", "repeat", "share", "compare", "background", "until", "ends", "unlogged", "lines", "client",
            "proxy", "tunnel", "resets", "keeps", "receive"}
 ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)")
@@ -175,7 +175,7 @@ class Reader:
         case = self.case
         name, colon, value = line.partition(":")
         value = value.strip()
-        if colon and name in CASE_LINES and not (name == "client" and (case.steps or self.current)):
+        if colon and name in CASE_LINES and not (name == "client" and (case.client or case.steps or self.current)):
             self.case_line(number, name, value)
         elif colon and not value and name in SECTIONS:
             self.begin(case.sections, name)

@@ -9,6 +9,7 @@ from . import proxied, wire
 from .session import Session
 
 CLIENT = "127.0.0.2"  # Envoy takes 127.0.0.1 for the machine itself
+TUNNEL_ENDS = 2  # seconds
 VERSIONS = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1, "1.2": ssl.TLSVersion.TLSv1_2,
             "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -191,7 +192,12 @@ class Connection:
             await request.before_reset(session)
             session.send_reset(stream, request.reset)
             return session.response(stream)
-        await session.whole(stream)
+        try:
+            # A tunnel need not end when one of its ends has nothing more to say.
+            async with asyncio.timeout(None if request.tunnel is None else TUNNEL_ENDS):
+                await session.whole(stream)
+        except TimeoutError:
+            pass
         return session.response(stream)
 
     def close(self):

@@ -261,9 +261,11 @@ def configuration(cases, names, admin):
     listeners = "".join(names[case.id].fill(item(listener(case, names[case.id]))) for case in cases)
     clusters = "".join(names[case.id].fill(item(cluster(case, name, names[case.id])))
                        for case in cases for name in case.upstreams)
+    secrets = "".join(names[case.id].fill(case.sections.get("secrets", "")) for case in cases)
     extra = "".join(names[case.id].fill(case.sections.get("bootstrap", "")) for case in cases)
     return mapping({
         "node": "{id: comparison, cluster: comparison}",
         "admin": f"{{address: {address(*admin)}}}",
-        "static_resources": mapping({"listeners": listeners, "clusters": clusters}),
+        "static_resources": mapping({"listeners": listeners, "clusters": clusters,
+                                     **({"secrets": secrets} if secrets else {})}),
     }, extra)

@@ -33,7 +33,8 @@ extension HeaderMap {
   }
 
   /// What every map holds to that a parser has filled.
-  func violation() -> Violation? {
+  /// - Parameter mayUpgrade: the message asks for another protocol, or answers that.
+  func violation(mayUpgrade: Bool = false) -> Violation? {
     let fields = fields
     if fields.count != count { return "count is \(count), fields are \(fields.count)" }
     if fields.reduce(0, { $0 + $1.name.count + $1.value.count + 4 }) != byteCount { return "byteCount is \(byteCount)" }
@@ -53,7 +54,7 @@ extension HeaderMap {
       if let last = field.value.last, last == 0x20 || last == 0x09 { return "a value ends with white space" }
     }
     for id in [HeaderID.connection, .keepAlive, .proxyConnection, .transferEncoding, .te, .upgrade, .http2Settings]
-    where has(id) || fields.contains(where: { $0.id == id }) {
+    where (has(id) || fields.contains(where: { $0.id == id })) && !(id == .upgrade && mayUpgrade) {
       return "\(id) was not removed"
     }
     return nil

@@ -25,7 +25,7 @@ private func parse(
   var parser = HTTP1RequestParser(limits: tightLimits)
   let whole = parse(bytes, &parser, map)
   if case .complete(let head, let fields) = whole {
-    if let violation = map.violation() ?? checkAccepted(head, fields, map, bytes.count) { return violation }
+    if let violation = map.violation(mayUpgrade: head.tunnel == .upgrade) ?? checkAccepted(head, fields, map, bytes.count) { return violation }
     if parse(bytes[..<head.headLength], &parser, map) != whole { return "what follows the head matters" }
     if case .complete = parse(bytes[..<(head.headLength - 1)], &parser, map) { return "complete without its end" }
     parser.reset()
@@ -40,7 +40,7 @@ private func parse(
       return "HTTP/1.0 with \(head)"
     }
     if fields.filter({ $0.id == .host }).count > 1 { return "several hosts" }
-    if let violation = map.violation() { return violation }
+    if let violation = map.violation(mayUpgrade: head.tunnel == .upgrade) { return violation }
   }
   // One more byte at a time, and in a few large pieces.
   var verdict = Outcome.incomplete
@@ -68,12 +68,20 @@ private func checkAccepted(
   case .length(let number): if length != "\(number)" { return "content-length is \(length ?? "-")" }
   case .untilClose: return "a request until close"
   }
+  if (head.tunnel == .connect) != (head.method == .connect) { return "\(head.method) with \(head.tunnel)" }
+  if (head.tunnel == .upgrade) != map.has(.upgrade) { return "\(head.tunnel) and upgrade" }
   if head.method == .connect { return head.targetForm == .authority ? nil : "CONNECT in \(head.targetForm)" }
   guard let path = map.value(.path), path.count > 0 else { return "no path" }
   if path[0] != 0x2f && !(path.equals("*") && head.method == .options) { return "the path is \(path.text)" }
 
   // Sent on, it is the same request.
-  let sent = encoded { HTTP1Encoder.requestHead(map, framing: head.framing, into: &$0, pool: $1) }
+  let sent = encoded {
+    if head.tunnel == .none {
+      HTTP1Encoder.requestHead(map, framing: head.framing, into: &$0, pool: $1)
+    } else {
+      HTTP1Encoder.tunnelRequestHead(map, head.tunnel, into: &$0, pool: $1)
+    }
+  }
   let next = HeaderMap()
   var limits = HTTP1Limits()
   limits.maxFields = 200
@@ -84,6 +92,7 @@ private func checkAccepted(
   if nextHead.headLength != sent.count { return "what is sent on is two requests" }
   let framing = head.framing == .none && nextHead.framing == .length(0) ? .length(0) : head.framing
   if nextHead.framing != framing { return "framing \(nextHead.framing) from \(head.framing)" }
+  if nextHead.tunnel != head.tunnel { return "\(nextHead.tunnel) from \(head.tunnel)" }
   if nextHead.method != head.method { return "method \(nextHead.method) from \(head.method)" }
   let kept = fields.filter { $0.id != .contentLength && $0.id != .scheme }
   if nextFields.filter({ $0.id != .contentLength }) != kept { return "other fields are sent on" }

@@ -27,7 +27,7 @@ private func parse(
   var parser = HTTP1ResponseParser(limits: tightLimits)
   let whole = parse(bytes, method, &parser, map)
   if case .complete(let head, let fields) = whole {
-    if let violation = map.violation() ?? checkAccepted(head, fields, map, method, bytes.count) { return violation }
+    if let violation = map.violation(mayUpgrade: head.upgrade) ?? checkAccepted(head, fields, map, method, bytes.count) { return violation }
     if parse(bytes[..<head.headLength], method, &parser, map) != whole { return "what follows the head matters" }
     parser.reset()
   }
@@ -62,7 +62,11 @@ private func checkAccepted(
   // Sent on, it is the same response.
   let close = head.framing == .untilClose
   let sent = encoded {
-    HTTP1Encoder.responseHead(status: head.status, map, framing: head.framing, close: close, into: &$0, pool: $1)
+    if head.upgrade {
+      HTTP1Encoder.tunnelResponseHead(status: head.status, map, .upgrade, into: &$0, pool: $1)
+    } else {
+      HTTP1Encoder.responseHead(status: head.status, map, framing: head.framing, close: close, into: &$0, pool: $1)
+    }
   }
   let next = HeaderMap()
   var limits = HTTP1Limits()
@@ -73,6 +77,7 @@ private func checkAccepted(
   }
   if nextHead.headLength != sent.count { return "what is sent on is two responses" }
   if nextHead.framing != head.framing { return "framing \(nextHead.framing) from \(head.framing)" }
+  if nextHead.upgrade != head.upgrade { return "an upgrade is lost, or made" }
   if nextHead.status != head.status { return "status \(nextHead.status) from \(head.status)" }
   if nextFields.filter({ $0.id != .contentLength }) != fields.filter({ $0.id != .contentLength }) {
     return "other fields are sent on"

@@ -85,6 +85,7 @@ struct AcceptedRequest: Sendable, CustomTestStringConvertible {
     ) {
       $0.method = .connect
       $0.targetForm = .authority
+      $0.tunnel = .connect
     },
     // Field syntax.
     .init(

@@ -71,6 +71,11 @@ private let post = "POST / HTTP/1.1\r\nHost: a\r\n"
     .init(.invalidAuthority, "CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n"),
     .init(.invalidAuthority, "CONNECT a: HTTP/1.1\r\nHost: a\r\n\r\n"),
     .init(.invalidAuthority, "CONNECT http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+    // RFC 9110 §7.8, §9.3.6: what follows is the tunnel's, and nothing else.
+    .init(.tunnelWithBody, "CONNECT a:1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"),
+    .init(.tunnelWithBody, "CONNECT a:1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    .init(.tunnelWithBody, get + "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\na"),
+    .init(.tunnelWithBody, get + "Connection: upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     .init(.invalidAuthority, "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n"),
     .init(.invalidAuthority, "GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
     .init(.invalidAuthority, "GET http://user:secret@a/ HTTP/1.1\r\nHost: a\r\n\r\n"),

@@ -182,6 +182,19 @@ private let ok = "HTTP/1.1 200 OK\r\n"
         + "Proxy-Connection: x\r\nUpgrade: h2\r\nTE: x\r\nServer: s\r\n\r\n",
       [(":status", "200"), ("content-length", "5"), ("server", "s")]
     ) { $0.framing = .length(5) },
+    // The answer to an upgrade (RFC 9110 §7.8); elsewhere the field is the server's own affair.
+    .init(
+      "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX: y\r\n\r\n",
+      [(":status", "101"), ("upgrade", "websocket"), ("x", "y")]
+    ) {
+      $0.status = 101
+      $0.upgrade = true
+    },
+    .init("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", [(":status", "101")]) { $0.status = 101 },
+    .init(
+      "HTTP/1.1 200 OK\r\nConnection: upgrade\r\nUpgrade: h2, websocket\r\nContent-Length: 5\r\n\r\n",
+      [(":status", "200"), ("content-length", "5")]
+    ) { $0.framing = .length(5) },
     // Without a body, whatever they say (RFC 9112 §6.3).
     .init("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", to: .head, [(":status", "200"), ("content-length", "5")]) {
       _ in
