@@ -14,6 +14,9 @@ extension Proxy: AdminContext {
     let resident = CurrentProcess.memory.resident
     // Without a descriptor to read it, the last value stays.
     if resident > 0 { serverStats.set(.memoryPhysicalSize, Int64(clamping: resident)) }
+    let wall = Int64(ProcessClock.wall() / 1_000_000_000)
+    serverStats.set(
+      .daysUntilFirstCertificateExpires, identities.secrets.daysUntilFirstEnd(at: wall) ?? Int64(UInt32.max))
     serverStats.set(.totalConnections, identities.activeConnections)
     for cluster in snapshot?.clusters ?? [] {
       cluster.identity.publishBreakers(cluster.configuration.limits, lane: concurrency)
@@ -71,6 +74,8 @@ extension Proxy: AdminContext {
     // As in Envoy: a proxy that is to be left alone lets its clients go, one response at a time.
     for worker in workers { worker.mailbox.post { $0.setHealthCheckFailed(fail) } }
   }
+
+  public var tlsContexts: [TLSContext] { identities.secrets.contexts }
 
   public var runtimeLayers: [Runtime.Layer] { runtimeLoader.layers }
 

@@ -173,8 +173,6 @@ public final class Proxy {
     discovery = EndpointDiscovery(loop: loop, identities: identities, mainLane: concurrency)
     serverStats.set(.concurrency, Int64(concurrency))
     serverStats.set(.version, Self.versionNumber)
-    // There is no certificate.
-    serverStats.set(.daysUntilFirstCertificateExpires, Int64(UInt32.max))
   }
 
   /// Builds the snapshot of a loaded configuration, or logs everything that is wrong with it.

@@ -24,11 +24,11 @@ public final class CertificateFacts: Sendable {
   /// SHA-256 and SHA-1 of `der`, lower-case hexadecimal.
   public let fingerprint256: String
   public let fingerprint1: String
-  /// The certificates above it that came with it, as they came.
-  public let chain: [[UInt8]]
+  /// The certificates above it that came with it.
+  public let chain: [CertificateFacts]
 
   /// - Parameter certificate: an `X509 *` that is borrowed for the call.
-  init(_ certificate: OpaquePointer, chain: [[UInt8]] = []) {
+  init(_ certificate: OpaquePointer, chain: [CertificateFacts] = []) {
     subject = Self.text(of: X509_get_subject_name(certificate))
     issuer = Self.text(of: X509_get_issuer_name(certificate))
     serialNumber = Self.serialNumber(certificate)
@@ -50,7 +50,7 @@ public final class CertificateFacts: Sendable {
   public var pem: String { Self.pem(der) }
 
   /// It and what came with it, in PEM.
-  public var chainPEM: String { ([der] + chain).map { Self.pem($0) }.joined() }
+  public var chainPEM: String { ([self] + chain).map(\.pem).joined() }
 
   /// The common name of the subject; empty if there is none.
   public var commonName: String {

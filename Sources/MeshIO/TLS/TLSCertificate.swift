@@ -9,6 +9,7 @@ final class TLSCertificate: @unchecked Sendable {
   let issuers: [OpaquePointer]
   let key: OpaquePointer
   let facts: CertificateFacts
+  let source: String
   let isECDSA: Bool
 
   /// - Parameter index: its place, for errors.
@@ -25,7 +26,8 @@ final class TLSCertificate: @unchecked Sendable {
     leaf = chain[0]
     issuers = Array(chain[1...])
     self.key = key
-    facts = CertificateFacts(chain[0], chain: chain[1...].map { CertificateFacts.der($0) })
+    source = text.chain.source
+    facts = CertificateFacts(chain[0], chain: chain[1...].map { CertificateFacts($0) })
     isECDSA = EVP_PKEY_get_base_id(key) == EVP_PKEY_EC
     // They are this object's now.
     chain = []

@@ -24,8 +24,17 @@ public final class TLSContext: @unchecked Sendable {
   /// Whether peers' certificates are looked at.
   public var verifiesPeer: Bool { !(verification?.isEmpty ?? true) }
 
+  /// A certificate, and what people know its text by.
+  public struct Shown: Sendable {
+    public let facts: CertificateFacts
+    public let source: String
+  }
+
   /// What this end may show its peers.
-  public var ownCertificates: [CertificateFacts] { certificates.map(\.facts) }
+  public var ownCertificates: [Shown] { certificates.map { Shown(facts: $0.facts, source: $0.source) } }
+
+  /// What the authorities that are believed were read from; nil if none are.
+  public var authoritySource: String? { verification?.trustedCA?.source }
 
   /// A server's end.
   public convenience init(_ settings: TLSServerSettings) throws(TLSConfigurationError) {

@@ -18,7 +18,10 @@ public final class TLSDetails: Sendable {
   public let serverName: String
   /// The protocol that both chose (ALPN); empty if none.
   public let applicationProtocol: String
-  public let sessionIdentifier: [UInt8]
+  /// The number under which the session can be resumed, lower-case hexadecimal; empty if it has none, as with tickets.
+  public let sessionIdentifier: String
+  /// From the beginning of the handshake to its end.
+  public let handshakeTime: Nanoseconds
   /// The handshake was a short one.
   public let isResumed: Bool
   /// The peer's certificate; nil if it showed none.
@@ -28,7 +31,7 @@ public final class TLSDetails: Sendable {
   /// What this end showed; nil if nothing.
   public let own: CertificateFacts?
 
-  init(_ session: TLSSession) {
+  init(_ session: TLSSession, now: MonotonicTime) {
     let ssl = session.ssl
     version = TLSVersion(rawValue: SSL_version(ssl)) ?? .v12
     let current = SSL_get_current_cipher(ssl)
@@ -42,12 +45,13 @@ public final class TLSDetails: Sendable {
     var length: UInt32 = 0
     SSL_get0_alpn_selected(ssl, &bytes, &length)
     applicationProtocol = Bytes(start: bytes, count: Int(length)).text
-    if let current = SSL_get_session(ssl) {
+    if version == .v12, let current = SSL_get_session(ssl) {
       let identifier = SSL_SESSION_get_id(current, &length)
-      sessionIdentifier = Array(Bytes(start: identifier, count: Int(length)))
+      sessionIdentifier = CertificateFacts.hexadecimal(Bytes(start: identifier, count: Int(length)))
     } else {
-      sessionIdentifier = []
+      sessionIdentifier = ""
     }
+    handshakeTime = now.since(session.startedAt)
     if let certificate = SSL_get0_peer_certificate(ssl) {
       peer = CertificateFacts(certificate, chain: Self.chain(ssl, session.context.isServer))
     } else {
@@ -60,13 +64,13 @@ public final class TLSDetails: Sendable {
   }
 
   /// The certificates that came with the peer's own.
-  private static func chain(_ ssl: OpaquePointer, _ isServer: Bool) -> [[UInt8]] {
+  private static func chain(_ ssl: OpaquePointer, _ isServer: Bool) -> [CertificateFacts] {
     guard let chain = SSL_get_peer_cert_chain(ssl) else { return [] }
     // A client's view of the chain begins with the server's own certificate.
     let first: Int32 = isServer ? 0 : 1
     let count = copenssl_certificate_count(chain)
     guard first < count else { return [] }
-    return (first..<count).compactMap { copenssl_certificate_at(chain, $0).map { CertificateFacts.der($0) } }
+    return (first..<count).compactMap { copenssl_certificate_at(chain, $0).map { CertificateFacts($0) } }
   }
 
   private static func group(_ ssl: OpaquePointer) -> String {
@@ -114,7 +118,7 @@ extension TLSVersion {
 
 extension TLSSession {
   /// What is known of the connection. Once the handshake is done; not free: ask once.
-  public func details() -> TLSDetails { TLSDetails(self) }
+  public func details(_ loop: EventLoop) -> TLSDetails { TLSDetails(self, now: loop.now) }
 
   /// The protocol that both ends chose; nil if none.
   public var applicationProtocol: String? {

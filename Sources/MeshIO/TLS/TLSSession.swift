@@ -9,6 +9,7 @@ public final class TLSSession {
   public let context: TLSContext
   let wire: UnsafeMutablePointer<TLSWire>
   let pool: BufferPool
+  let startedAt: MonotonicTime
   /// Ciphertext that was received before anybody wanted what is in it.
   var input = ByteQueue()
   /// Ciphertext that the kernel has not taken.
@@ -58,6 +59,7 @@ public final class TLSSession {
     sessionTarget = ([target.serverName] + target.expectedNames).joined(separator: "\n")
     wire = loop.tlsWire
     pool = loop.bufferPool
+    startedAt = loop.now
     guard let ssl = SSL_new(context.ctx) else {
       _ = OpenSSLErrors.take()
       return nil

@@ -121,12 +121,15 @@ extension Transport {
     var wantsInput = session.context.isServer && !isFromQueue
     for _ in 0..<Self.emptyReceives {
       if wantsInput {
+        guard isReadable else { return .wouldBlock }
         let count = Socket.receive(descriptor, wire.pointee.scratch, TLSWire.scratchSize)
         if count == Socket.wouldBlock {
           isReadable = false
           return .wouldBlock
         }
         guard count > 0 else { return .failed(TLSFailure(.closed)) }
+        // A short read says that there is no more.
+        if count < TLSWire.scratchSize, !peerClosed { isReadable = false }
         wire.pointee.offer(Bytes(start: wire.pointee.scratch, count: count))
       }
       let outcome = session.step()
@@ -136,8 +139,8 @@ extension Transport {
       switch outcome {
       case .progress:
         keepRest(session, isFromQueue)
-        // What came behind the handshake, in the same segment even, has no event of its own.
-        isReadable = true
+        // What came behind the handshake in the same segment has no event of its own.
+        if !session.input.isEmpty { isReadable = true }
         return .done
       case .needsInput:
         if isFromQueue { session.input.clear(session.pool) }

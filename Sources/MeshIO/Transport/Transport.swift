@@ -32,6 +32,8 @@ public struct Transport: ~Copyable {
   public mutating func protect(with session: TLSSession, initial: consuming ByteQueue = ByteQueue()) {
     session.input = initial
     tls = session
+    // The client's hello is often here already, before any event has said so.
+    if session.context.isServer { isReadable = true }
   }
 
   /// The kernel has everything that was to be sent.

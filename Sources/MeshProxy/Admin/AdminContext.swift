@@ -1,4 +1,5 @@
 import MeshAPI
+import MeshIO
 import MeshPrimitives
 
 /// What the admin interface is told by the process, and what it may ask of it. Every call comes on the thread of the
@@ -31,6 +32,8 @@ public protocol AdminContext: AnyObject {
   var uninitializedClusters: [String] { get }
   /// The listeners that are bound.
   var listeners: [AdminListener] { get }
+  /// The TLS contexts in use, of listeners and clusters.
+  var tlsContexts: [TLSContext] { get }
   /// Every statistic.
   var stats: StatsStore { get }
   /// The runtime's layers with their values, the first one first.
@@ -60,6 +63,7 @@ public protocol AdminContext: AnyObject {
 
 extension AdminContext {
   public var processLog: ProcessLog { .standard }
+  public var tlsContexts: [TLSContext] { [] }
 }
 
 /// A cluster as the admin interface shows it.

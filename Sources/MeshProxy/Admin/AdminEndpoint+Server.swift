@@ -61,17 +61,6 @@ extension AdminEndpoint {
     return .json(writer)
   }
 
-  /// Certificates come with TLS.
-  static let certs = AdminEndpoint("/certs", "print certs on machine") { _, _ in
-    var writer = JSONWriter()
-    writer.beginObject()
-    writer.name("certificates")
-    writer.beginArray()
-    writer.endArray()
-    writer.endObject()
-    return .json(writer)
-  }
-
   /// What must be there before the process is ready, and is not yet. Everything is when the admin interface answers, but
   /// for the endpoints of clusters that names stand for.
   static let initDump = AdminEndpoint(

@@ -390,7 +390,7 @@ struct ConfigDump: AdminReport {
       RouteFilterConfig.self, DownstreamConnectionsConfig.self, PreserveCaseFormatterConfig.self,
       CustomHeaderConfig.self, XffConfig.self, UuidRequestIdConfig.self, CaresDnsResolverConfig.self, DnsCluster.self,
       RoundRobinPolicy.self, LeastRequestPolicy.self, RandomPolicy.self, DownstreamTlsContext.self,
-      UpstreamTlsContext.self, RawBuffer.self,
+      UpstreamTlsContext.self, RawBuffer.self, Secret.self,
     ]
     for type in types { Google_Protobuf_Any.register(messageType: type) }
   }()

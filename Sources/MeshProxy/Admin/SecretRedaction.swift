@@ -11,7 +11,8 @@ enum SecretRedaction {
     for index in bootstrap.staticResources.listeners.indices {
       redact(&bootstrap.staticResources.listeners[index])
     }
-    for index in bootstrap.staticResources.clusters.indices where bootstrap.staticResources.clusters[index].hasTransportSocket {
+    for index in bootstrap.staticResources.clusters.indices
+    where bootstrap.staticResources.clusters[index].hasTransportSocket {
       redact(&bootstrap.staticResources.clusters[index].transportSocket)
     }
     for index in bootstrap.staticResources.secrets.indices { redact(&bootstrap.staticResources.secrets[index]) }

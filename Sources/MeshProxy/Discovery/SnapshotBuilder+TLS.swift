@@ -30,7 +30,9 @@ extension SnapshotBuilder {
         configPath, "must hold \(DownstreamTlsContext.protoMessageName) or \(RawBuffer.protoMessageName)")
       return nil
     }
-    let recipe = TLSContextRecipe(.downstream(message), owner: "listener \"\(listener)\"", configured: secrets)
+    let stats = TLSStats.listener(statName, store: identities.store)
+    let recipe = TLSContextRecipe(
+      .downstream(message), owner: "listener \"\(listener)\"", stats: stats, configured: secrets)
     guard let cell = begin(recipe, configPath) else { return nil }
     let timeout =
       chain.hasTransportSocketConnectTimeout
@@ -42,7 +44,7 @@ extension SnapshotBuilder {
     }
     return .tls(
       DownstreamTLS(
-        cell, .listener(statName, store: identities.store), handshakeTimeout: timeout,
+        cell, stats, handshakeTimeout: timeout,
         fingerprint: (try? fingerprint.serializedBytes()) ?? []))
   }
 
@@ -57,10 +59,12 @@ extension SnapshotBuilder {
       report(configPath, "must hold \(UpstreamTlsContext.protoMessageName) or \(RawBuffer.protoMessageName)")
       return nil
     }
-    let recipe = TLSContextRecipe(.upstream(message), owner: "cluster \"\(cluster.name)\"", configured: secrets)
-    guard let cell = begin(recipe, configPath) else { return nil }
     let statName = (cluster.altStatName.isEmpty ? cluster.name : cluster.altStatName).replacingColons
-    var tls = UpstreamTLS(cell, .cluster(statName, store: identities.store))
+    let stats = TLSStats.cluster(statName, store: identities.store)
+    let recipe = TLSContextRecipe(
+      .upstream(message), owner: "cluster \"\(cluster.name)\"", stats: stats, configured: secrets)
+    guard let cell = begin(recipe, configPath) else { return nil }
+    var tls = UpstreamTLS(cell, stats)
     tls.serverName = message.sni
     tls.asksForHostname = message.autoHostSni
     tls.verifiesServerName = message.autoSniSanValidation

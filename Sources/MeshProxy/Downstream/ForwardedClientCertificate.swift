@@ -69,6 +69,7 @@ struct ForwardedClientCertificate: Equatable, Sendable {
 
   /// A name is the peer's to choose: what no header may hold becomes `?`.
   private static func printable(_ text: String) -> String {
-    text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f } ? text : String(text.map { $0.isASCII && ($0.asciiValue ?? 0) < 0x20 || $0 == "\u{7f}" ? "?" : $0 })
+    text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f }
+      ? text : String(text.map { $0.isASCII && ($0.asciiValue ?? 0) < 0x20 || $0 == "\u{7f}" ? "?" : $0 })
   }
 }

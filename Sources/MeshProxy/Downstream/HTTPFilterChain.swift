@@ -8,6 +8,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
   private(set) var manager: ConnectionManager
   private(set) var connectionCount = 0
   private let worker: Worker
+  private let hasTLS: Bool
   /// Keeps this chain until its last connection is gone.
   private unowned let listener: ActiveListener
   private var settings: ServerConnectionSettings
@@ -24,6 +25,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
     self.listener = listener
     worker = listener.worker
     self.configuration = configuration
+    hasTLS = configuration.transport != .rawBuffer
     self.identity = identity
     settings = manager.connection
     self.manager = ConnectionManager(worker: worker, configuration: manager, identity: identity)
@@ -45,6 +47,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
 
   private func countOpen(_ sign: Int) {
     manager.stats.add(.connectionActive, Int64(sign * connectionCount))
+    if hasTLS { manager.stats.add(.connectionTLSActive, Int64(sign * connectionCount)) }
     for connection in connections { countActive(connection, Int64(sign)) }
   }
 
@@ -73,6 +76,9 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
     listener.connectionBegan()
     manager.stats.add(.connectionTotal)
     manager.stats.add(.connectionActive)
+    guard hasTLS else { return }
+    manager.stats.add(.connectionTLSTotal)
+    manager.stats.add(.connectionTLSActive)
   }
 
   func serve(_ transport: consuming Transport, _ info: ConnectionInfo, initial: consuming ByteQueue) {
@@ -96,6 +102,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
   func connectionEnded(openedAt: MonotonicTime, _ reason: ServerCloseReason) {
     connectionCount -= 1
     manager.stats.subtract(.connectionActive)
+    if hasTLS { manager.stats.subtract(.connectionTLSActive) }
     manager.stats.add(.connectionDestroy)
     manager.stats.add(reason == .remote ? .connectionDestroyRemote : .connectionDestroyLocal)
     identity.manager.connectionTime.lane(worker.index).record(worker.loop.now.since(openedAt).rawValue / 1000)

@@ -26,7 +26,7 @@ extension PendingConnection {
     guard !isOver, let chain, case .tls(let tls) = chain.configuration.transport else { return }
     switch transport.handshake(worker.loop, self) {
     case .done:
-      guard let details = transport.tls?.details() else { return close(.local) }
+      guard let details = transport.tls?.details(worker.loop) else { return close(.local) }
       tls.stats.count(details, lane: worker.index)
       info = info.with(tls: details)
       serve(chain)

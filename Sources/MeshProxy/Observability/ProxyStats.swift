@@ -88,7 +88,8 @@ public enum HTTP2Stat: Int, StatSet {
 
 /// `http.<stat_prefix>.…`
 public enum ConnectionManagerStat: Int, StatSet {
-  case connectionTotal, connectionActive, connectionHTTP1Total, connectionHTTP1Active
+  case connectionTotal, connectionActive, connectionTLSTotal, connectionTLSActive
+  case connectionHTTP1Total, connectionHTTP1Active
   case connectionHTTP2Total, connectionHTTP2Active, requestHTTP2Total, requestTooManyResets
   case connectionDestroy, connectionDestroyLocal, connectionDestroyRemote
   case connectionDestroyActiveRequest, connectionDestroyLocalActiveRequest, connectionDestroyRemoteActiveRequest
@@ -109,6 +110,8 @@ public enum ConnectionManagerStat: Int, StatSet {
     case .connectionActive: .init(name: "downstream_cx_active", kind: .gauge)
     case .connectionHTTP1Total: .init(name: "downstream_cx_http1_total", kind: .counter)
     case .connectionHTTP1Active: .init(name: "downstream_cx_http1_active", kind: .gauge)
+    case .connectionTLSTotal: .init(name: "downstream_cx_ssl_total", kind: .counter)
+    case .connectionTLSActive: .init(name: "downstream_cx_ssl_active", kind: .gauge)
     case .connectionHTTP2Total: .init(name: "downstream_cx_http2_total", kind: .counter)
     case .connectionHTTP2Active: .init(name: "downstream_cx_http2_active", kind: .gauge)
     case .requestHTTP2Total: .init(name: "downstream_rq_http2_total", kind: .counter)

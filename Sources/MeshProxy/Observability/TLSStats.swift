@@ -34,6 +34,13 @@ public enum TLSFactoryStat: Int, StatSet {
   }
 }
 
+/// `….ssl.certificate.<name>.…`
+public enum CertificateStat: Int, StatSet {
+  case expiration
+
+  public var definition: StatDefinition { .gauge("expiration_unix_time_seconds") }
+}
+
 /// What is counted of the TLS of one listener or cluster. Shared by all threads.
 final class TLSStats: Sendable {
   let block: StatBlock<TLSStat>
@@ -66,6 +73,9 @@ final class TLSStats: Sendable {
       factoryScope, prometheus: PrometheusScope("\(prometheus.metric)_\(factory)", labels: prometheus.labels))
   }
 
+  /// The main thread's.
+  var mainLane: Int { store.lanes - 1 }
+
   /// Those of a listener.
   static func listener(_ statName: String, store: StatsStore) -> TLSStats {
     TLSStats(
@@ -78,6 +88,25 @@ final class TLSStats: Sendable {
     TLSStats(
       "cluster.\(statName)", factory: "client_ssl_socket_factory",
       prometheus: ("envoy_cluster", [("envoy_cluster_name", statName)]), store: store)
+  }
+
+  /// What is shown of certificates.
+  private let certificates = Mutex<[StatsLease]>([])
+
+  /// Shows when certificates end. Of several of one name the first that ends.
+  func show(_ ends: [(name: String, end: Int64)]) {
+    var leases: [StatsLease] = []
+    for (name, all) in Dictionary(grouping: ends, by: \.name) {
+      let certificate = "\(scope).certificate.\(name.replacingColons)"
+      leases.append(store.lease(certificate))
+      let block: StatBlock<CertificateStat> = store.scope(
+        certificate,
+        prometheus: PrometheusScope(
+          "\(prometheus.metricPrefix)_certificate",
+          labels: prometheus.labels + [(name: "envoy_tls_certificate", value: name)]))
+      block.lane(store.lanes - 1).set(.expiration, all.map(\.end).min() ?? 0)
+    }
+    certificates.withLock { $0 = leases }
   }
 
   /// A handshake is done.

@@ -12,7 +12,13 @@ extension SubstitutionCompiler {
     switch definition.argument {
     case .none:
       if argument != nil { throw FormatProblem(offset: offset, message: "%\(name)% takes no argument") }
-    case .ignored: break
+    case .tls(let field):
+      step.alternativeIndex = field.rawValue
+      if field.isTime {
+        try readTime(argument, &step)
+      } else if argument != nil {
+        throw FormatProblem(offset: offset, message: "%\(name)% takes no argument")
+      }
     case .ignoredRequired:
       guard argument?.isEmpty == false else {
         throw FormatProblem(offset: offset, message: "%\(name)% needs a key: %\(name)(KEY)%")
@@ -153,14 +159,21 @@ extension SubstitutionCompiler {
   ) throws(FormatProblem) {
     let parts = Self.parts(argument, ":")
     guard parts.count <= 2 else { throw tooManyParts(parts[2], name) }
-    let usesHost = try choice(parts.first, ["SNI_ONLY", "SNI_FIRST", "HOST_FIRST"], name) ?? 0 > 0
+    let order = try choice(parts.first, ["SNI_ONLY", "SNI_FIRST", "HOST_FIRST"], name) ?? 0
     let origin = parts.count > 1 ? parts[1] : nil
-    if usesHost {
-      step.operation = .requestHeader
-      try readOrigin(origin, "HOST", "x-envoy-original-host", ":authority", name, &step)
-    } else {
+    step.alternativeIndex = SubstitutionTLSField.serverName.rawValue
+    guard order > 0 else {
       _ = try choice(origin, ["ORIG_OR_HOST", "ORIG", "HOST"], name)
+      return
     }
+    var host = step
+    host.operation = .requestHeader
+    host.alternativeIndex = -1
+    try readOrigin(origin, "HOST", "x-envoy-original-host", ":authority", name, &host)
+    groups.append(order == 1 ? [step, host] : [host, step])
+    step.operation = .coalesce
+    step.index = Int32(groups.count - 1)
+    step.alternativeIndex = -1
   }
 
   private func tooManyParts(_ part: ArraySlice<UInt8>, _ name: String) -> FormatProblem {

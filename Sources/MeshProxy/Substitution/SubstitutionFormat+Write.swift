@@ -215,6 +215,8 @@ extension SubstitutionFormat {
         break
       }
       output.appendEscaped(shortened(value, step))
+    case .downstreamTLS: return writeTLS(source.info.connection?.tls, step, program, &output)
+    case .upstreamTLS: return writeTLS(source.info.upstreamConnection?.tls, step, program, &output)
     case .downstreamCloseType: output.append("Normal")
     case .nothing: break
     case .unknown: return false

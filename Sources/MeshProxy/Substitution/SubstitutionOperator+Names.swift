@@ -19,7 +19,7 @@ struct SubstitutionName: Sendable {
 
 extension SubstitutionName {
   /// Every name that is understood.
-  static let all: [SubstitutionName] = known + alwaysUnknown
+  static let all: [SubstitutionName] = known + SubstitutionTLSField.operators + alwaysUnknown
 
   static let byName = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
 
@@ -50,7 +50,7 @@ extension SubstitutionName {
     .init("PATH", .requestHeader, .path, takesLength: true),
     .init("QUERY_PARAM", .queryParameter, .queryParameter, takesLength: true),
     .init("QUERY_PARAMS", .query, .query, takesLength: true),
-    .init("REQUESTED_SERVER_NAME", .unknown, .serverName),
+    .init("REQUESTED_SERVER_NAME", .downstreamTLS, .serverName),
     .init("RESPONSE_CODE", .responseCode),
     .init("RESPONSE_CODE_DETAILS", .responseCodeDetails, .details),
     .init("RESPONSE_FLAGS", .responseFlags),
@@ -138,29 +138,13 @@ extension SubstitutionName {
     .init("UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", .nothing),
   ]
 
-  /// Names that are understood and have no value in a proxy of HTTP/1.1 over plain TCP: of TLS, of HTTP/3, of internal
-  /// listeners, of extensions that share state. In Envoy they have none there either.
+  /// Names that are understood and have no value in a proxy of TCP: of HTTP/3, of internal listeners, of extensions that
+  /// share state; and of handshakes that have failed, after which there is no request. In Envoy they have none there either.
   static let alwaysUnknown: [SubstitutionName] =
     [
-      "CONNECTION_TERMINATION_DETAILS", "DOWNSTREAM_HANDSHAKE_DURATION", "DOWNSTREAM_LOCAL_CLOSE_REASON",
-      "DOWNSTREAM_LOCAL_DNS_SAN", "DOWNSTREAM_LOCAL_EMAIL_SAN", "DOWNSTREAM_LOCAL_IP_SAN",
-      "DOWNSTREAM_LOCAL_OTHERNAME_SAN", "DOWNSTREAM_LOCAL_SUBJECT", "DOWNSTREAM_LOCAL_URI_SAN", "DOWNSTREAM_PEER_CERT",
-      "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1", "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256", "DOWNSTREAM_PEER_CHAIN_SERIALS",
-      "DOWNSTREAM_PEER_DNS_SAN", "DOWNSTREAM_PEER_EMAIL_SAN", "DOWNSTREAM_PEER_FINGERPRINT_1",
-      "DOWNSTREAM_PEER_FINGERPRINT_256", "DOWNSTREAM_PEER_IP_SAN", "DOWNSTREAM_PEER_ISSUER",
-      "DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256", "DOWNSTREAM_PEER_ISSUER_SERIAL", "DOWNSTREAM_PEER_OTHERNAME_SAN",
-      "DOWNSTREAM_PEER_SERIAL", "DOWNSTREAM_PEER_SUBJECT", "DOWNSTREAM_PEER_URI_SAN", "DOWNSTREAM_TLS_CIPHER",
-      "DOWNSTREAM_TLS_GROUP", "DOWNSTREAM_TLS_SESSION_ID", "DOWNSTREAM_TLS_VERSION",
-      "DOWNSTREAM_TRANSPORT_FAILURE_REASON", "ROUNDTRIP_DURATION", "TLS_JA3_FINGERPRINT", "TLS_JA4_FINGERPRINT",
-      "UPSTREAM_LOCAL_CLOSE_REASON", "UPSTREAM_LOCAL_DNS_SAN", "UPSTREAM_LOCAL_IP_SAN", "UPSTREAM_LOCAL_URI_SAN",
-      "UPSTREAM_PEER_CERT", "UPSTREAM_PEER_DNS_SAN", "UPSTREAM_PEER_IP_SAN", "UPSTREAM_PEER_ISSUER",
-      "UPSTREAM_PEER_SUBJECT", "UPSTREAM_PEER_URI_SAN", "UPSTREAM_SERVER_NAME", "UPSTREAM_TLS_CIPHER",
-      "UPSTREAM_TLS_GROUP", "UPSTREAM_TLS_SESSION_ID", "UPSTREAM_TLS_VERSION",
+      "CONNECTION_TERMINATION_DETAILS", "DOWNSTREAM_LOCAL_CLOSE_REASON", "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
+      "ROUNDTRIP_DURATION", "TLS_JA3_FINGERPRINT", "TLS_JA4_FINGERPRINT", "UPSTREAM_LOCAL_CLOSE_REASON",
     ].map { SubstitutionName($0, .unknown) }
-    + [
-      "DOWNSTREAM_PEER_CERT_V_END", "DOWNSTREAM_PEER_CERT_V_START", "UPSTREAM_PEER_CERT_V_END",
-      "UPSTREAM_PEER_CERT_V_START",
-    ].map { SubstitutionName($0, .unknown, .ignored) }
     + [
       "FILTER_STATE", "UPSTREAM_FILTER_STATE",
     ].map { SubstitutionName($0, .unknown, .ignoredRequired, takesLength: true) }

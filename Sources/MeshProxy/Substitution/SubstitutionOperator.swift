@@ -147,7 +147,9 @@ enum SubstitutionOperator: UInt8, CaseIterable, Sendable {
   case upstreamCloseType
   /// What is always empty here.
   case nothing
-  /// What a plaintext HTTP/1.1 proxy never knows.
+  /// What is known of the TLS of the client's connection, and of that to the upstream.
+  case downstreamTLS, upstreamTLS
+  /// What a proxy of TCP never knows.
   case unknown
 
   /// What may stand in parentheses.
@@ -156,8 +158,8 @@ enum SubstitutionOperator: UInt8, CaseIterable, Sendable {
       coalesce
     /// `NAMESPACE:KEY…`, with the kind of metadata in front if it is nil here.
     case metadata(SubstitutionMetadataSource?)
-    /// Anything, without effect.
-    case ignored
+    /// Which of the things known of TLS; with the format of a time, if it is one.
+    case tls(SubstitutionTLSField)
     /// Something must stand there, without effect.
     case ignoredRequired
   }

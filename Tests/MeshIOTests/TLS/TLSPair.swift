@@ -113,9 +113,11 @@ final class TLSPair: HandshakeWaiter {
     return bytes
   }
 
+  /// How far the handshakes have come.
+  private(set) var result = (server: TLSHandshakeProgress.wouldBlock, client: TLSHandshakeProgress.wouldBlock)
+
   /// Lets both shake hands until they have, or one has failed, or nothing moves any more.
   func handshake(atMost limit: Int = .max) -> (server: TLSHandshakeProgress, client: TLSHandshakeProgress) {
-    var result = (server: TLSHandshakeProgress.wouldBlock, client: TLSHandshakeProgress.wouldBlock)
     var idle = 0
     while idle < 2 {
       // Another turn of the loop, or the time for handshakes would be used up.
@@ -127,13 +129,17 @@ final class TLSPair: HandshakeWaiter {
     return result
   }
 
-  func continueHandshake() {}
+  /// Both sessions wait in the name of this.
+  func continueHandshake() {
+    if result.server == .wouldBlock { result.server = handshakeServer() }
+    if result.client == .wouldBlock { result.client = handshakeClient() }
+  }
 
   // The macros of the tests cannot look into a value that is not copyable.
   func flushServer() -> Bool { server.flush(loop.bufferPool) }
   var isServerFlushed: Bool { server.isFlushed }
-  var serverDetails: TLSDetails? { server.tls?.details() }
-  var clientDetails: TLSDetails? { client.tls?.details() }
+  var serverDetails: TLSDetails? { server.tls?.details(loop) }
+  var clientDetails: TLSDetails? { client.tls?.details(loop) }
   func handshakeServer() -> TLSHandshakeProgress { server.handshake(loop, self) }
   func handshakeClient() -> TLSHandshakeProgress { client.handshake(loop, self) }
   func sendFromClient(_ text: String) -> Bool { Self.send(text, &client, loop) }

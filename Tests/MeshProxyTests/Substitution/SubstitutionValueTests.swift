@@ -240,7 +240,7 @@ import Testing
     #expect(Set(SubstitutionName.known.map(\.name)).subtracting(tried).subtracting(local) == [])
     #expect(
       Set(SubstitutionName.known.map(\.operation)).union([
-        .unknown, .requestScheme, .pathWithoutQuery, .decodedQuery, .grpcStatusSnake,
+        .unknown, .requestScheme, .pathWithoutQuery, .decodedQuery, .grpcStatusSnake, .upstreamTLS,
       ])
         == Set(SubstitutionOperator.allCases))
   }

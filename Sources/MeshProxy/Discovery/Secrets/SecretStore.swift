@@ -70,6 +70,7 @@ final class SecretStore: TimerTarget {
   }
 
   private func keep(_ recipe: TLSContextRecipe) {
+    if let context = recipe.cell?.current { recipe.stats.show(recipe.ends(of: context)) }
     recipes.append(recipe)
     for directory in recipe.watchedDirectories { watches?.watch(directory, .recipe(recipe.identity)) }
   }
@@ -130,10 +131,23 @@ final class SecretStore: TimerTarget {
     do {
       let context = try recipe.make(self, isUpdate: true)
       recipe.cell?.current = context
+      recipe.stats.factory.lane(recipe.stats.mainLane).add(.updatedBySecret)
+      recipe.stats.show(recipe.ends(of: context))
       log.info("\(recipe.owner): new connections have the new TLS context")
     } catch {
       log.error("\(recipe.owner): \(error.path): \(error.message); the last good TLS context stays")
     }
+  }
+
+  // MARK: What is shown
+
+  /// Every context that is in use.
+  var contexts: [TLSContext] { recipes.compactMap { $0.cell?.current } }
+
+  /// Whole days until the first certificate ends, authorities included; nil if there is none.
+  /// - Parameter now: seconds since 1970.
+  func daysUntilFirstEnd(at now: Int64) -> Int64? {
+    contexts.flatMap { $0.ownCertificates.map(\.facts) + $0.authorities.prefix(1) }.map { $0.daysLeft(at: now) }.min()
   }
 
   /// The last good content of a secret.

@@ -21,11 +21,13 @@ final class TLSContextRecipe {
   let identity: Identity
   /// The secrets of the configuration that it belongs to, by name.
   private let configured: [String: SecretContent]
+  let stats: TLSStats
   /// Where the context is put; it goes with the last configuration that has it.
   weak var cell: TLSContextCell?
 
-  init(_ kind: Kind, owner: String, configured: [String: SecretContent]) {
+  init(_ kind: Kind, owner: String, stats: TLSStats, configured: [String: SecretContent]) {
     self.kind = kind
+    self.stats = stats
     self.configured = configured
     let message: [UInt8]? =
       switch kind {
@@ -69,6 +71,23 @@ final class TLSContextRecipe {
 
   /// Whether a secret is one of those.
   func uses(_ key: SecretKey) -> Bool { references.contains { SecretKey($0.config) == key } }
+
+  /// When the certificates of a context end, by the names that statistics have for them: those of their secrets, or Envoy's
+  /// for what has no name.
+  func ends(of context: TLSContext) -> [(name: String, end: Int64)] {
+    let secrets = shared.tlsCertificateSdsSecretConfigs.map(\.name)
+    var result = context.ownCertificates.enumerated().map { index, shown in
+      (name: index < secrets.count ? secrets[index] : "unnamed_cert_e3b0c442", end: shown.facts.notAfter)
+    }
+    let authority =
+      switch shared.validationContextType {
+      case .validationContextSdsSecretConfig(let config): config.name
+      case .combinedValidationContext(let combined): combined.validationContextSdsSecretConfig.name
+      case .validationContext, nil: "unnamed_ca_cert_e3b0c442"
+      }
+    if let first = context.authorities.first { result.append((authority, first.notAfter)) }
+    return result
+  }
 
   /// The directories in which a move means that files of the context itself have changed.
   var watchedDirectories: Set<String> {

@@ -294,7 +294,7 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
   func connectSucceeded(_ attempt: ConnectAttempt, _ transport: consuming Transport) {
     attempts.removeAll { $0 === attempt }
     let now = worker.loop.now
-    let details = transport.tls?.details()
+    let details = transport.tls?.details(worker.loop)
     if let details { cluster.tls?.stats.count(details, lane: worker.index) }
     cluster.connectTime.record(now.since(attempt.openedAt).rawValue / 1000)
     let info = UpstreamConnectionInfo(
