@@ -39,9 +39,11 @@ public typealias DownstreamConnectionsConfig =
 
 public typealias Listener = Envoy_Config_Listener_V3_Listener
 public typealias FilterChain = Envoy_Config_Listener_V3_FilterChain
+public typealias FilterChainMatch = Envoy_Config_Listener_V3_FilterChainMatch
 /// A network filter of a listener's filter chain.
 public typealias NetworkFilter = Envoy_Config_Listener_V3_Filter
 public typealias HttpConnectionManager = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager
+public typealias TcpProxy = Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy
 public typealias HttpFilter = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpFilter
 /// Limits and times for every HTTP version (`envoy.config.core.v3.HttpProtocolOptions`), downstream and upstream.
 public typealias HttpProtocolOptions = Envoy_Config_Core_V3_HttpProtocolOptions
@@ -59,6 +61,10 @@ public typealias UuidRequestIdConfig = Envoy_Extensions_RequestId_Uuid_V3_UuidRe
 public typealias Router = Envoy_Extensions_Filters_Http_Router_V3_Router
 public typealias Buffer = Envoy_Extensions_Filters_Http_Buffer_V3_Buffer
 public typealias BufferPerRoute = Envoy_Extensions_Filters_Http_Buffer_V3_BufferPerRoute
+public typealias GrpcMethodList = Envoy_Config_Core_V3_GrpcMethodList
+public typealias GrpcStatsConfig = Envoy_Extensions_Filters_Http_GrpcStats_V3_FilterConfig
+public typealias GrpcBridgeConfig = Envoy_Extensions_Filters_Http_GrpcHttp1Bridge_V3_Config
+public typealias GrpcWebConfig = Envoy_Extensions_Filters_Http_GrpcWeb_V3_GrpcWeb
 public typealias HTTPFault = Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault
 public typealias FaultAbort = Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort
 public typealias FaultDelay = Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay

@@ -230,9 +230,10 @@ public final class Proxy {
       let seed = UInt64.random(in: .min ... .max)
       let main = self.mailbox
       let serverBlock = self.serverBlock
+      let drainTime = Nanoseconds.seconds(UInt64(options.drainSeconds))
       let thread = try LoopThread.start(name: "worker-\(index)") {
         do {
-          let worker = try Worker(index: index, seed: seed, serverStats: serverBlock)
+          let worker = try Worker(index: index, seed: seed, serverStats: serverBlock, drainTime: drainTime)
           try mailbox.attach(to: worker.loop, owner: worker)
           withExtendedLifetime(worker) { worker.loop.run() }
         } catch {

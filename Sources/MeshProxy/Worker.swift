@@ -20,6 +20,8 @@ public final class Worker {
   var isDraining: Bool { isEnding || isHealthCheckFailed }
   private var isEnding = false
   private var isHealthCheckFailed = false
+  /// How long connections of listeners that end may last that cannot be ended in a better way (`--drain-time-s`).
+  let drainTime: Nanoseconds
   private let serverStats: StatBlock<ServerStat>?
 
   private var listeners: [ListenerKey: ActiveListener] = [:]
@@ -34,8 +36,11 @@ public final class Worker {
   private var drainObserver: (@Sendable () -> Void)?
 
   /// - Parameter serverStats: this worker's lane of the `server` statistics, if there are any.
-  init(index: Int, seed: UInt64, serverStats: StatBlock<ServerStat>? = nil) throws(SystemError) {
+  init(
+    index: Int, seed: UInt64, serverStats: StatBlock<ServerStat>? = nil, drainTime: Nanoseconds = .seconds(30)
+  ) throws(SystemError) {
     self.index = index
+    self.drainTime = drainTime
     self.serverStats = serverStats
     loop = try EventLoop()
     random = Random(seed: seed)

@@ -23,6 +23,8 @@ public struct RouteExplanation: Sendable {
     case expressionDiffers
     /// The request does not belong to the share of `runtime_fraction`.
     case outsideFraction
+    /// The request is no call of gRPC.
+    case notGRPC
     /// The condition at this place in `headers` does not hold.
     case header(Int)
     /// The condition at this place in `query_parameters` does not hold.
@@ -85,6 +87,7 @@ extension RouteTable {
     case nil: return .taken
     case .path: return .expressionDiffers
     case .fraction: return .outsideFraction
+    case .grpc: return .notGRPC
     case .header(let index): return .header(index)
     case .query(let index): return .query(index)
     case .cookie(let index): return .cookie(index)

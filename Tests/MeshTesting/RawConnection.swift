@@ -99,6 +99,21 @@ public final class RawConnection: @unchecked Sendable {
     }
   }
 
+  /// Receives what comes next; nothing at the end.
+  public func receiveSome(within deadline: Deadline = Deadline()) throws -> [UInt8] {
+    if received.isEmpty { _ = try receiveMore(within: deadline, "something") }
+    let taken = received
+    received = []
+    return taken
+  }
+
+  /// The same connection for another thread, so that one can send while the other receives.
+  public func duplicate() throws -> RawConnection {
+    let copy = dup(fd)
+    guard copy >= 0 else { throw TestFailure("dup: \(errno)") }
+    return RawConnection(taking: copy)
+  }
+
   /// Receives `count` bytes.
   @discardableResult
   public func receive(count: Int, within deadline: Deadline = Deadline()) throws -> [UInt8] {

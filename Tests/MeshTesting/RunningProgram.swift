@@ -122,6 +122,9 @@ public final class RunningProgram: Sendable {
 
   public var ending: Ending? { state.read { $0.ending } }
 
+  /// It has ended, and everything that it has said is here.
+  public var isComplete: Bool { state.read { $0.isOver } }
+
   /// Sends a signal, unless the program has ended.
   public func signal(_ number: Int32) { if ending == nil { kill(id, number) } }
 

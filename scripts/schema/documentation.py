@@ -15,6 +15,7 @@ TITLES = [
             "envoy.extensions.request_id.uuid.v3",
         ],
     ),
+    ("TCP", ["envoy.extensions.filters.network.tcp_proxy.v3"]),
     ("Routes", ["envoy.config.route.v3", "envoy.type.matcher.v3"]),
     (
         "Clusters",
@@ -44,6 +45,9 @@ TITLES = [
             "envoy.extensions.filters.http.router.v3",
             "envoy.extensions.filters.http.buffer.v3",
             "envoy.extensions.filters.http.fault.v3",
+            "envoy.extensions.filters.http.grpc_stats.v3",
+            "envoy.extensions.filters.http.grpc_http1_bridge.v3",
+            "envoy.extensions.filters.http.grpc_web.v3",
             "envoy.extensions.filters.common.fault.v3",
             "envoy.type.v3",
         ],

@@ -15,7 +15,6 @@ WELL_KNOWN = {1: "header_name", 2: "header_value"}
 PATTERNS = {"^[^?#]+[^?#/]$": "path_separated_prefix"}
 # What Envoy allows and this proxy does not yet.
 NARROWER = {
-    ("envoy.config.listener.v3.Listener", "filter_chains"): ["max_items=1"],
     ("envoy.config.listener.v3.FilterChain", "filters"): ["max_items=1"],
 }
 

@@ -71,12 +71,24 @@ public nonisolated struct Envoy_Config_Listener_V3_Listener: @unchecked Sendable
   /// Clears the value of `metadata`. Subsequent reads from it will return its default value.
   public mutating func clearMetadata() {_uniqueStorage()._metadata = nil}
 
-  /// What is done with a connection. Exactly one filter chain is supported.
-  /// Default: required.
+  /// What is done with a connection: the chain whose `filter_chain_match` fits it. No two may have the same match.
+  /// Default: only `default_filter_chain`.
   public var filterChains: [Envoy_Config_Listener_V3_FilterChain] {
     get {_storage._filterChains}
     set {_uniqueStorage()._filterChains = newValue}
   }
+
+  /// The chain for connections that no other fits. Its own `filter_chain_match` does not count. Without it such a
+  /// connection is closed.
+  /// Default: none.
+  public var defaultFilterChain: Envoy_Config_Listener_V3_FilterChain {
+    get {_storage._defaultFilterChain ?? Envoy_Config_Listener_V3_FilterChain()}
+    set {_uniqueStorage()._defaultFilterChain = newValue}
+  }
+  /// Returns true if `defaultFilterChain` has been explicitly set.
+  public var hasDefaultFilterChain: Bool {_storage._defaultFilterChain != nil}
+  /// Clears the value of `defaultFilterChain`. Subsequent reads from it will return its default value.
+  public mutating func clearDefaultFilterChain() {_uniqueStorage()._defaultFilterChain = nil}
 
   /// Soft limit of the buffers of one connection. Above it the proxy stops reading from the side
   /// that sends too fast. Unit: bytes.
@@ -95,6 +107,13 @@ public nonisolated struct Envoy_Config_Listener_V3_Listener: @unchecked Sendable
   public var trafficDirection: Envoy_Config_Core_V3_TrafficDirection {
     get {_storage._trafficDirection}
     set {_uniqueStorage()._trafficDirection = newValue}
+  }
+
+  /// Lines about this listener's connections, one at the end of each.
+  /// Default: none.
+  public var accessLog: [Envoy_Config_Accesslog_V3_AccessLog] {
+    get {_storage._accessLog}
+    set {_uniqueStorage()._accessLog = newValue}
   }
 
   /// Whether connections to this listener are accepted though the limit for all listeners together
@@ -239,7 +258,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.listener.v3"
 
 nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Listener"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{4}\u{2}per_connection_buffer_limit_bytes\0\u{1}metadata\0\u{2}\u{4}transparent\0\u{1}freebind\0\u{3}tcp_fast_open_queue_length\0\u{3}socket_options\0\u{4}\u{3}traffic_direction\0\u{4}\u{5}reuse_port\0\u{4}\u{3}tcp_backlog_size\0\u{4}\u{4}stat_prefix\0\u{3}enable_reuse_port\0\u{4}\u{2}ignore_global_conn_limit\0\u{4}\u{2}additional_addresses\0\u{3}max_connections_to_accept_per_socket_event\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{4}\u{2}per_connection_buffer_limit_bytes\0\u{1}metadata\0\u{2}\u{4}transparent\0\u{1}freebind\0\u{3}tcp_fast_open_queue_length\0\u{3}socket_options\0\u{4}\u{3}traffic_direction\0\u{4}\u{5}reuse_port\0\u{3}access_log\0\u{4}\u{2}tcp_backlog_size\0\u{3}default_filter_chain\0\u{4}\u{3}stat_prefix\0\u{3}enable_reuse_port\0\u{4}\u{2}ignore_global_conn_limit\0\u{4}\u{2}additional_addresses\0\u{3}max_connections_to_accept_per_socket_event\0")
 
   fileprivate class _StorageClass {
     var _name: String = String()
@@ -248,8 +267,10 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
     var _statPrefix: String = String()
     var _metadata: Envoy_Config_Core_V3_Metadata? = nil
     var _filterChains: [Envoy_Config_Listener_V3_FilterChain] = []
+    var _defaultFilterChain: Envoy_Config_Listener_V3_FilterChain? = nil
     var _perConnectionBufferLimitBytes: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
     var _trafficDirection: Envoy_Config_Core_V3_TrafficDirection = .unspecified
+    var _accessLog: [Envoy_Config_Accesslog_V3_AccessLog] = []
     var _ignoreGlobalConnLimit: Bool = false
     var _tcpBacklogSize: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
     var _tcpFastOpenQueueLength: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
@@ -275,8 +296,10 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       _statPrefix = source._statPrefix
       _metadata = source._metadata
       _filterChains = source._filterChains
+      _defaultFilterChain = source._defaultFilterChain
       _perConnectionBufferLimitBytes = source._perConnectionBufferLimitBytes
       _trafficDirection = source._trafficDirection
+      _accessLog = source._accessLog
       _ignoreGlobalConnLimit = source._ignoreGlobalConnLimit
       _tcpBacklogSize = source._tcpBacklogSize
       _tcpFastOpenQueueLength = source._tcpFastOpenQueueLength
@@ -315,7 +338,9 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
         case 13: try { try decoder.decodeRepeatedMessageField(value: &_storage._socketOptions) }()
         case 16: try { try decoder.decodeSingularEnumField(value: &_storage._trafficDirection) }()
         case 21: try { try decoder.decodeSingularBoolField(value: &_storage._reusePort) }()
+        case 22: try { try decoder.decodeRepeatedMessageField(value: &_storage._accessLog) }()
         case 24: try { try decoder.decodeSingularMessageField(value: &_storage._tcpBacklogSize) }()
+        case 25: try { try decoder.decodeSingularMessageField(value: &_storage._defaultFilterChain) }()
         case 28: try { try decoder.decodeSingularStringField(value: &_storage._statPrefix) }()
         case 29: try { try decoder.decodeSingularMessageField(value: &_storage._enableReusePort) }()
         case 31: try { try decoder.decodeSingularBoolField(value: &_storage._ignoreGlobalConnLimit) }()
@@ -366,8 +391,14 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       if _storage._reusePort != false {
         try visitor.visitSingularBoolField(value: _storage._reusePort, fieldNumber: 21)
       }
+      if !_storage._accessLog.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._accessLog, fieldNumber: 22)
+      }
       try { if let v = _storage._tcpBacklogSize {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
+      } }()
+      try { if let v = _storage._defaultFilterChain {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 25)
       } }()
       if !_storage._statPrefix.isEmpty {
         try visitor.visitSingularStringField(value: _storage._statPrefix, fieldNumber: 28)
@@ -399,8 +430,10 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
         if _storage._statPrefix != rhs_storage._statPrefix {return false}
         if _storage._metadata != rhs_storage._metadata {return false}
         if _storage._filterChains != rhs_storage._filterChains {return false}
+        if _storage._defaultFilterChain != rhs_storage._defaultFilterChain {return false}
         if _storage._perConnectionBufferLimitBytes != rhs_storage._perConnectionBufferLimitBytes {return false}
         if _storage._trafficDirection != rhs_storage._trafficDirection {return false}
+        if _storage._accessLog != rhs_storage._accessLog {return false}
         if _storage._ignoreGlobalConnLimit != rhs_storage._ignoreGlobalConnLimit {return false}
         if _storage._tcpBacklogSize != rhs_storage._tcpBacklogSize {return false}
         if _storage._tcpFastOpenQueueLength != rhs_storage._tcpFastOpenQueueLength {return false}

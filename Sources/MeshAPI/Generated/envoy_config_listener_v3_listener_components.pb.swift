@@ -22,13 +22,132 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// Which connections a filter chain is for. A connection is compared with one criterion after the other, in this order:
+/// destination port, destination address, server name, transport protocol, application protocols, direct source
+/// address, source type, source address, source port. At each, the chains stay whose value fits the connection most
+/// closely; those without a value come last. There is no way back: a chain that fits in all but a later criterion does
+/// not make way for one that fits less closely in an earlier one. If no chain is left, `default_filter_chain` is taken.
+public nonisolated struct Envoy_Config_Listener_V3_FilterChainMatch: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Port that the connection was made to; that of the original destination, where a listener filter found one.
+  /// Range: 1 to 65535.
+  /// Default: any.
+  public var destinationPort: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_destinationPort ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_destinationPort = newValue}
+  }
+  /// Returns true if `destinationPort` has been explicitly set.
+  public var hasDestinationPort: Bool {self._destinationPort != nil}
+  /// Clears the value of `destinationPort`. Subsequent reads from it will return its default value.
+  public mutating func clearDestinationPort() {self._destinationPort = nil}
+
+  /// Ranges of addresses that the connection was made to.
+  /// Default: any.
+  public var prefixRanges: [Envoy_Config_Core_V3_CidrRange] = []
+
+  /// Ranges of addresses of the socket's other end, which may be a proxy that names the client in a PROXY protocol header.
+  /// Default: any.
+  public var directSourcePrefixRanges: [Envoy_Config_Core_V3_CidrRange] = []
+
+  /// Where the connection comes from.
+  /// Default: ANY.
+  public var sourceType: Envoy_Config_Listener_V3_FilterChainMatch.ConnectionSourceType = .any
+
+  /// Ranges of addresses of the client.
+  /// Default: any.
+  public var sourcePrefixRanges: [Envoy_Config_Core_V3_CidrRange] = []
+
+  /// Ports of the client. Range of each: 1 to 65535.
+  /// Default: any.
+  public var sourcePorts: [UInt32] = []
+
+  /// Names that the client asks for (SNI): `www.example.com`, or `*.example.com` for all names below. Needs the listener
+  /// filter `tls_inspector`.
+  /// Default: any.
+  public var serverNames: [String] = []
+
+  /// What the listener filter `tls_inspector` found: `tls`, or else `raw_buffer`.
+  /// Default: any.
+  public var transportProtocol: String = String()
+
+  /// Application protocols, such as `h2`, that the client offers (ALPN) or that `http_inspector` found; the first of the
+  /// client's that any chain has decides.
+  /// Default: any.
+  public var applicationProtocols: [String] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  /// Where a connection comes from.
+  public nonisolated enum ConnectionSourceType: SwiftProtobuf.Enum, Swift.CaseIterable {
+    public typealias RawValue = Int
+
+    /// Anywhere.
+    case any // = 0
+
+    /// This machine: the address is the one it connects to, or a loopback address.
+    case sameIpOrLoopback // = 1
+
+    /// Another machine.
+    case external // = 2
+    case UNRECOGNIZED(Int)
+
+    public init() {
+      self = .any
+    }
+
+    public init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .any
+      case 1: self = .sameIpOrLoopback
+      case 2: self = .external
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    public var rawValue: Int {
+      switch self {
+      case .any: return 0
+      case .sameIpOrLoopback: return 1
+      case .external: return 2
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    public static let allCases: [Envoy_Config_Listener_V3_FilterChainMatch.ConnectionSourceType] = [
+      .any,
+      .sameIpOrLoopback,
+      .external,
+    ]
+
+  }
+
+  public init() {}
+
+  fileprivate var _destinationPort: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+}
+
 /// The network filters that a connection passes through, in order.
 public nonisolated struct Envoy_Config_Listener_V3_FilterChain: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Network filters. Exactly one is supported: the HTTP connection manager.
+  /// The connections that the chain is for.
+  /// Default: all.
+  public var filterChainMatch: Envoy_Config_Listener_V3_FilterChainMatch {
+    get {_filterChainMatch ?? Envoy_Config_Listener_V3_FilterChainMatch()}
+    set {_filterChainMatch = newValue}
+  }
+  /// Returns true if `filterChainMatch` has been explicitly set.
+  public var hasFilterChainMatch: Bool {self._filterChainMatch != nil}
+  /// Clears the value of `filterChainMatch`. Subsequent reads from it will return its default value.
+  public mutating func clearFilterChainMatch() {self._filterChainMatch = nil}
+
+  /// Network filters. Exactly one is supported: the HTTP connection manager, or the TCP proxy.
   /// Default: required.
   public var filters: [Envoy_Config_Listener_V3_Filter] = []
 
@@ -73,6 +192,7 @@ public nonisolated struct Envoy_Config_Listener_V3_FilterChain: Sendable {
 
   public init() {}
 
+  fileprivate var _filterChainMatch: Envoy_Config_Listener_V3_FilterChainMatch? = nil
   fileprivate var _metadata: Envoy_Config_Core_V3_Metadata? = nil
   fileprivate var _transportSocket: Envoy_Config_Core_V3_TransportSocket? = nil
   fileprivate var _transportSocketConnectTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
@@ -91,7 +211,8 @@ public nonisolated struct Envoy_Config_Listener_V3_Filter: Sendable {
   public var configType: Envoy_Config_Listener_V3_Filter.OneOf_ConfigType? = nil
 
   /// The filter:
-  /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
+  /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager` or
+  /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {
@@ -105,7 +226,8 @@ public nonisolated struct Envoy_Config_Listener_V3_Filter: Sendable {
 
   public nonisolated enum OneOf_ConfigType: Equatable, Sendable {
     /// The filter:
-    /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
+    /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager` or
+    /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`.
     /// Default: required.
     case typedConfig(SwiftProtobuf.Google_Protobuf_Any)
 
@@ -118,9 +240,9 @@ public nonisolated struct Envoy_Config_Listener_V3_Filter: Sendable {
 
 fileprivate nonisolated let _protobuf_package = "envoy.config.listener.v3"
 
-nonisolated extension Envoy_Config_Listener_V3_FilterChain: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  public static let protoMessageName: String = _protobuf_package + ".FilterChain"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\u{3}filters\0\u{2}\u{2}metadata\0\u{3}transport_socket\0\u{1}name\0\u{4}\u{2}transport_socket_connect_timeout\0")
+nonisolated extension Envoy_Config_Listener_V3_FilterChainMatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".FilterChainMatch"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{3}prefix_ranges\0\u{4}\u{3}source_prefix_ranges\0\u{3}source_ports\0\u{3}destination_port\0\u{3}transport_protocol\0\u{3}application_protocols\0\u{3}server_names\0\u{3}source_type\0\u{3}direct_source_prefix_ranges\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -128,6 +250,85 @@ nonisolated extension Envoy_Config_Listener_V3_FilterChain: SwiftProtobuf.Messag
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.prefixRanges) }()
+      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.sourcePrefixRanges) }()
+      case 7: try { try decoder.decodeRepeatedUInt32Field(value: &self.sourcePorts) }()
+      case 8: try { try decoder.decodeSingularMessageField(value: &self._destinationPort) }()
+      case 9: try { try decoder.decodeSingularStringField(value: &self.transportProtocol) }()
+      case 10: try { try decoder.decodeRepeatedStringField(value: &self.applicationProtocols) }()
+      case 11: try { try decoder.decodeRepeatedStringField(value: &self.serverNames) }()
+      case 12: try { try decoder.decodeSingularEnumField(value: &self.sourceType) }()
+      case 13: try { try decoder.decodeRepeatedMessageField(value: &self.directSourcePrefixRanges) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.prefixRanges.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.prefixRanges, fieldNumber: 3)
+    }
+    if !self.sourcePrefixRanges.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.sourcePrefixRanges, fieldNumber: 6)
+    }
+    if !self.sourcePorts.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.sourcePorts, fieldNumber: 7)
+    }
+    try { if let v = self._destinationPort {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+    } }()
+    if !self.transportProtocol.isEmpty {
+      try visitor.visitSingularStringField(value: self.transportProtocol, fieldNumber: 9)
+    }
+    if !self.applicationProtocols.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.applicationProtocols, fieldNumber: 10)
+    }
+    if !self.serverNames.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.serverNames, fieldNumber: 11)
+    }
+    if self.sourceType != .any {
+      try visitor.visitSingularEnumField(value: self.sourceType, fieldNumber: 12)
+    }
+    if !self.directSourcePrefixRanges.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.directSourcePrefixRanges, fieldNumber: 13)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Listener_V3_FilterChainMatch, rhs: Envoy_Config_Listener_V3_FilterChainMatch) -> Bool {
+    if lhs._destinationPort != rhs._destinationPort {return false}
+    if lhs.prefixRanges != rhs.prefixRanges {return false}
+    if lhs.directSourcePrefixRanges != rhs.directSourcePrefixRanges {return false}
+    if lhs.sourceType != rhs.sourceType {return false}
+    if lhs.sourcePrefixRanges != rhs.sourcePrefixRanges {return false}
+    if lhs.sourcePorts != rhs.sourcePorts {return false}
+    if lhs.serverNames != rhs.serverNames {return false}
+    if lhs.transportProtocol != rhs.transportProtocol {return false}
+    if lhs.applicationProtocols != rhs.applicationProtocols {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Listener_V3_FilterChainMatch.ConnectionSourceType: SwiftProtobuf._ProtoNameProviding {
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ANY\0\u{1}SAME_IP_OR_LOOPBACK\0\u{1}EXTERNAL\0")
+}
+
+nonisolated extension Envoy_Config_Listener_V3_FilterChain: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".FilterChain"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}filter_chain_match\0\u{2}\u{2}filters\0\u{2}\u{2}metadata\0\u{3}transport_socket\0\u{1}name\0\u{4}\u{2}transport_socket_connect_timeout\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._filterChainMatch) }()
       case 3: try { try decoder.decodeRepeatedMessageField(value: &self.filters) }()
       case 5: try { try decoder.decodeSingularMessageField(value: &self._metadata) }()
       case 6: try { try decoder.decodeSingularMessageField(value: &self._transportSocket) }()
@@ -143,6 +344,9 @@ nonisolated extension Envoy_Config_Listener_V3_FilterChain: SwiftProtobuf.Messag
     // allocates stack space for every if/case branch local when no optimizations
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._filterChainMatch {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
     if !self.filters.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.filters, fieldNumber: 3)
     }
@@ -162,6 +366,7 @@ nonisolated extension Envoy_Config_Listener_V3_FilterChain: SwiftProtobuf.Messag
   }
 
   public static func ==(lhs: Envoy_Config_Listener_V3_FilterChain, rhs: Envoy_Config_Listener_V3_FilterChain) -> Bool {
+    if lhs._filterChainMatch != rhs._filterChainMatch {return false}
     if lhs.filters != rhs.filters {return false}
     if lhs._metadata != rhs._metadata {return false}
     if lhs._transportSocket != rhs._transportSocket {return false}

@@ -22,7 +22,7 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
-/// The occasion on which a line of an access log is written. Those that have to do with TCP, UDP, tunnels and the
+/// The occasion on which a line of an access log is written. Those that have to do with UDP, tunnels and the
 /// router's own log do not occur in this proxy.
 public nonisolated enum Envoy_Data_Accesslog_V3_AccessLogType: SwiftProtobuf.Enum, Swift.CaseIterable {
   public typealias RawValue = Int
@@ -30,13 +30,13 @@ public nonisolated enum Envoy_Data_Accesslog_V3_AccessLogType: SwiftProtobuf.Enu
   /// Not written at all: what a local reply or a header is formatted with.
   case notSet // = 0
 
-  /// Of a TCP proxy.
+  /// A TCP proxy has a connection to the upstream.
   case tcpUpstreamConnected // = 1
 
-  /// Of a TCP proxy.
+  /// A connection through a TCP proxy goes on for another interval.
   case tcpPeriodic // = 2
 
-  /// Of a TCP proxy.
+  /// A connection through a TCP proxy has ended.
   case tcpConnectionEnd // = 3
 
   /// A request's head has arrived.

@@ -953,8 +953,11 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
   public var configType: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpFilter.OneOf_ConfigType? = nil
 
   /// The filter: `envoy.extensions.filters.http.router.v3.Router`,
-  /// `envoy.extensions.filters.http.buffer.v3.Buffer` or
-  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
+  /// `envoy.extensions.filters.http.buffer.v3.Buffer`,
+  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`,
+  /// `envoy.extensions.filters.http.grpc_http1_bridge.v3.Config`,
+  /// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig` or
+  /// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {
@@ -977,8 +980,11 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
 
   public nonisolated enum OneOf_ConfigType: Equatable, Sendable {
     /// The filter: `envoy.extensions.filters.http.router.v3.Router`,
-    /// `envoy.extensions.filters.http.buffer.v3.Buffer` or
-    /// `envoy.extensions.filters.http.fault.v3.HTTPFault`.
+    /// `envoy.extensions.filters.http.buffer.v3.Buffer`,
+    /// `envoy.extensions.filters.http.fault.v3.HTTPFault`,
+    /// `envoy.extensions.filters.http.grpc_http1_bridge.v3.Config`,
+    /// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig` or
+    /// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`.
     /// Default: required.
     case typedConfig(SwiftProtobuf.Google_Protobuf_Any)
 

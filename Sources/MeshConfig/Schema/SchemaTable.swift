@@ -194,6 +194,11 @@ message envoy.config.core.v3.DnsResolverOptions
 message envoy.config.core.v3.ExtraSourceAddress
 1 address message:envoy.config.core.v3.SocketAddress required
 2 socket_options message:envoy.config.core.v3.SocketOptionsOverride
+message envoy.config.core.v3.GrpcMethodList
+1 services repeated:message:envoy.config.core.v3.GrpcMethodList.Service
+message envoy.config.core.v3.GrpcMethodList.Service
+1 name string required min_len=1
+2 method_names repeated:string required min_items=1
 message envoy.config.core.v3.HeaderValue
 1 key string required min_len=1 max_bytes=16384 header_name
 2 value string max_bytes=16384 header_value
@@ -349,24 +354,38 @@ message envoy.config.listener.v3.AdditionalAddress
 message envoy.config.listener.v3.Filter
 oneof config_type
 1 name string required min_len=1
-4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager,envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
 others 5:config_discovery
 message envoy.config.listener.v3.FilterChain
+1 filter_chain_match message:envoy.config.listener.v3.FilterChainMatch
 3 filters repeated:message:envoy.config.listener.v3.Filter required max_items=1
 5 metadata message:envoy.config.core.v3.Metadata
 6 transport_socket message:envoy.config.core.v3.TransportSocket
 7 name string
 9 transport_socket_connect_timeout message:google.protobuf.Duration
-others 1:filter_chain_match 4:use_proxy_proto
+others 4:use_proxy_proto
+message envoy.config.listener.v3.FilterChainMatch
+8 destination_port message:google.protobuf.UInt32Value lte=65535 gte=1
+3 prefix_ranges repeated:message:envoy.config.core.v3.CidrRange
+13 direct_source_prefix_ranges repeated:message:envoy.config.core.v3.CidrRange
+12 source_type enum:envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType
+6 source_prefix_ranges repeated:message:envoy.config.core.v3.CidrRange
+7 source_ports repeated:uint32 lte=65535 gte=1
+11 server_names repeated:string
+9 transport_protocol string
+10 application_protocols repeated:string
+others 4:address_suffix 5:suffix_len
 message envoy.config.listener.v3.Listener
 1 name string
 2 address message:envoy.config.core.v3.Address required
 33 additional_addresses repeated:message:envoy.config.listener.v3.AdditionalAddress
 28 stat_prefix string
 6 metadata message:envoy.config.core.v3.Metadata
-3 filter_chains repeated:message:envoy.config.listener.v3.FilterChain required max_items=1
+3 filter_chains repeated:message:envoy.config.listener.v3.FilterChain
+25 default_filter_chain message:envoy.config.listener.v3.FilterChain
 5 per_connection_buffer_limit_bytes message:google.protobuf.UInt32Value
 16 traffic_direction enum:envoy.config.core.v3.TrafficDirection
+22 access_log repeated:message:envoy.config.accesslog.v3.AccessLog
 31 ignore_global_conn_limit bool
 24 tcp_backlog_size message:google.protobuf.UInt32Value
 12 tcp_fast_open_queue_length message:google.protobuf.UInt32Value
@@ -376,7 +395,7 @@ message envoy.config.listener.v3.Listener
 13 socket_options repeated:message:envoy.config.core.v3.SocketOption
 21 reuse_port bool deprecated=enable_reuse_port
 29 enable_reuse_port message:google.protobuf.BoolValue
-others 36:fcds_config 32:filter_chain_matcher 4:use_original_dst 25:default_filter_chain 7:deprecated_v1 8:drain_type 9:listener_filters 15:listener_filters_timeout 17:continue_on_listener_filters_timeout 18:udp_listener_config 19:api_listener 20:connection_balance_config 22:access_log 26:bind_to_port 27:internal_listener 30:enable_mptcp 35:bypass_overload_manager
+others 36:fcds_config 32:filter_chain_matcher 4:use_original_dst 7:deprecated_v1 8:drain_type 9:listener_filters 15:listener_filters_timeout 17:continue_on_listener_filters_timeout 18:udp_listener_config 19:api_listener 20:connection_balance_config 26:bind_to_port 27:internal_listener 30:enable_mptcp 35:bypass_overload_manager
 message envoy.config.metrics.v3.HistogramBucketSettings
 1 match message:envoy.type.matcher.v3.StringMatcher required
 2 buckets repeated:double required gt=0
@@ -479,14 +498,17 @@ oneof host_rewrite_specifier
 38 append_x_forwarded_host bool
 30 request_mirror_policies repeated:message:envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 8 timeout message:google.protobuf.Duration
+23 max_grpc_timeout message:google.protobuf.Duration deprecated=max_stream_duration.grpc_timeout_header_max
+28 grpc_timeout_offset message:google.protobuf.Duration deprecated=max_stream_duration.grpc_timeout_header_offset
 24 idle_timeout message:google.protobuf.Duration
 25 upgrade_configs repeated:message:envoy.config.route.v3.RouteAction.UpgradeConfig
 11 priority enum:envoy.config.core.v3.RoutingPriority
 36 max_stream_duration message:envoy.config.route.v3.RouteAction.MaxStreamDuration
-others 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 4:metadata_match 41:path_rewrite_policy 42:flush_timeout 40:early_data_policy 9:retry_policy 33:retry_policy_typed_config 13:rate_limits 14:include_vh_rate_limits 15:hash_policy 17:cors 23:max_grpc_timeout 28:grpc_timeout_offset 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
+others 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 4:metadata_match 41:path_rewrite_policy 42:flush_timeout 40:early_data_policy 9:retry_policy 33:retry_policy_typed_config 13:rate_limits 14:include_vh_rate_limits 15:hash_policy 17:cors 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
 message envoy.config.route.v3.RouteAction.MaxStreamDuration
 1 max_stream_duration message:google.protobuf.Duration
-others 2:grpc_timeout_header_max 3:grpc_timeout_header_offset
+2 grpc_timeout_header_max message:google.protobuf.Duration
+3 grpc_timeout_header_offset message:google.protobuf.Duration
 message envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 1 cluster string
 5 cluster_header string header_name
@@ -529,8 +551,10 @@ oneof path_specifier required
 6 headers repeated:message:envoy.config.route.v3.HeaderMatcher
 7 query_parameters repeated:message:envoy.config.route.v3.QueryParameterMatcher
 17 cookies repeated:message:envoy.config.route.v3.CookieMatcher
-others 15:path_match_policy 8:grpc 11:tls_context 13:dynamic_metadata 16:filter_state
+8 grpc message:envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions
+others 15:path_match_policy 11:tls_context 13:dynamic_metadata 16:filter_state
 message envoy.config.route.v3.RouteMatch.ConnectMatcher
+message envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions
 message envoy.config.route.v3.VirtualCluster
 4 headers repeated:message:envoy.config.route.v3.HeaderMatcher
 2 name string required min_len=1
@@ -623,6 +647,17 @@ message envoy.extensions.filters.http.fault.v3.HTTPFault
 11 abort_http_status_runtime string
 12 max_active_faults_runtime string
 others 7:response_rate_limit 13:response_rate_limit_percent_runtime 14:abort_grpc_status_runtime 15:disable_downstream_cluster_stats 16:filter_metadata
+message envoy.extensions.filters.http.grpc_http1_bridge.v3.Config
+1 upgrade_protobuf_to_grpc bool
+2 ignore_query_parameters bool
+message envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
+oneof per_method_stat_specifier
+2 individual_method_stats_allowlist message:envoy.config.core.v3.GrpcMethodList oneof=per_method_stat_specifier
+3 stats_for_all_methods message:google.protobuf.BoolValue oneof=per_method_stat_specifier
+4 enable_upstream_stats bool
+5 replace_dots_in_grpc_service_name bool
+others 1:emit_filter_state
+message envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
 message envoy.extensions.filters.http.router.v3.Router
 1 dynamic_stats message:google.protobuf.BoolValue
 4 suppress_envoy_headers bool
@@ -696,7 +731,7 @@ message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnecti
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
 oneof config_type
 1 name string required min_len=1
-4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.http.router.v3.Router,envoy.extensions.filters.http.buffer.v3.Buffer,envoy.extensions.filters.http.fault.v3.HTTPFault
+4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.http.router.v3.Router,envoy.extensions.filters.http.buffer.v3.Buffer,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.grpc_http1_bridge.v3.Config,envoy.extensions.filters.http.grpc_stats.v3.FilterConfig,envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
 6 is_optional bool
 7 disabled bool
 others 5:config_discovery
@@ -711,6 +746,28 @@ message envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapp
 3 body message:envoy.config.core.v3.DataSource
 4 body_format_override message:envoy.config.core.v3.SubstitutionFormatString
 5 headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
+message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+oneof cluster_specifier required
+1 stat_prefix string required min_len=1
+2 cluster string oneof=cluster_specifier required
+10 weighted_clusters message:envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster oneof=cluster_specifier
+8 idle_timeout message:google.protobuf.Duration
+5 access_log repeated:message:envoy.config.accesslog.v3.AccessLog
+7 max_connect_attempts message:google.protobuf.UInt32Value gte=1
+13 max_downstream_connection_duration message:google.protobuf.Duration gte=1000000
+15 access_log_flush_interval message:google.protobuf.Duration deprecated=access_log_options.access_log_flush_interval gte=1000000
+16 flush_access_log_on_connected bool deprecated=access_log_options.flush_access_log_on_connected
+17 access_log_options message:envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions
+others 14:on_demand 9:metadata_match 3:downstream_idle_timeout 4:upstream_idle_timeout 18:backoff_options 11:hash_policy 12:tunneling_config 20:max_downstream_connection_duration_jitter_percentage 19:proxy_protocol_tlvs 21:upstream_connect_mode 22:max_early_data_bytes
+message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions
+1 access_log_flush_interval message:google.protobuf.Duration gte=1000000
+2 flush_access_log_on_connected bool
+message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
+1 clusters repeated:message:envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight required min_items=1
+message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight
+1 name string required min_len=1
+2 weight uint32 required gte=1
+others 3:metadata_match
 message envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig
 1 forward_reason_phrase bool
 2 formatter_type_on_envoy_headers enum:envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders
@@ -967,6 +1024,10 @@ enum envoy.config.core.v3.TrafficDirection
 0 UNSPECIFIED
 1 INBOUND
 2 OUTBOUND
+enum envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType
+0 ANY
+1 SAME_IP_OR_LOOPBACK
+2 EXTERNAL
 enum envoy.config.route.v3.RedirectAction.RedirectResponseCode
 0 MOVED_PERMANENTLY
 1 FOUND

@@ -124,15 +124,12 @@ envoy.extensions.filters.http.geoip.v3.Geoip
 envoy.extensions.filters.http.grpc_field_extraction.v3.FieldExtractions
 envoy.extensions.filters.http.grpc_field_extraction.v3.GrpcFieldExtractionConfig
 envoy.extensions.filters.http.grpc_field_extraction.v3.RequestFieldValueDisposition
-envoy.extensions.filters.http.grpc_http1_bridge.v3.Config
 envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfig
 envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute
 envoy.extensions.filters.http.grpc_json_reverse_transcoder.v3.GrpcJsonReverseTranscoder
 envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder
 envoy.extensions.filters.http.grpc_json_transcoder.v3.UnknownQueryParams
-envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
 envoy.extensions.filters.http.grpc_stats.v3.FilterObject
-envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
 envoy.extensions.filters.http.gzip.v3.Gzip
 envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
 envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute
@@ -264,7 +261,6 @@ envoy.extensions.filters.network.reverse_tunnel.v3.Validation
 envoy.extensions.filters.network.set_filter_state.v3.Config
 envoy.extensions.filters.network.sni_cluster.v3.SniCluster
 envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig
-envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
 envoy.extensions.filters.network.thrift_proxy.filters.header_to_metadata.v3.HeaderToMetadata
 envoy.extensions.filters.network.thrift_proxy.filters.payload_to_metadata.v3.PayloadToMetadata
 envoy.extensions.filters.network.thrift_proxy.filters.ratelimit.v3.RateLimit

@@ -44,8 +44,7 @@ final class HTTP2ClientStream: HTTP2Stream, RequestSender {
     if status < 200 {
       informational += 1
       if informational > owner.settings.maximumInformational {
-        session.headerMaps.recycle(head)
-        return fail("http2.too_many_informational")
+        return refuse(head, .tooManyInformational)
       }
       // The proxy has sent its own 100 where one was asked for.
       if status != 100 { receiver.receiveInformational(status: status, head) }

@@ -247,6 +247,7 @@ extension HeaderIDSet {
   /// Fields of a map that are no lines of an HTTP/1.1 head, whatever the framing.
   @inline(__always)
   static var http1Unsent: HeaderIDSet {
-    HeaderIDSet().adding(.method).adding(.path).adding(.scheme).adding(.status).adding(.protocol).adding(.transferEncoding)
+    HeaderIDSet().adding(.method).adding(.path).adding(.scheme).adding(.status).adding(.protocol)
+      .adding(.transferEncoding)
   }
 }

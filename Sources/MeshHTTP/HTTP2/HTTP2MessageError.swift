@@ -57,6 +57,8 @@ public enum HTTP2MessageError: UInt8, Error, CaseIterable, Sendable {
   case missingHost
   /// An expectation other than `100-continue`; 417 (RFC 9110 §10.1.1).
   case unsupportedExpectation
+  /// More interim responses to one request than are passed on.
+  case tooManyInformational
   /// A field name with an underscore, where these are not accepted.
   case underscoreInFieldName
 
@@ -69,6 +71,7 @@ public enum HTTP2MessageError: UInt8, Error, CaseIterable, Sendable {
     case .methodTooLong: 501
     case .missingHost, .underscoreInFieldName: 400
     case .unsupportedExpectation: 417
+    case .tooManyInformational: 502
     default: nil
     }
   }
@@ -88,6 +91,7 @@ public enum HTTP2MessageError: UInt8, Error, CaseIterable, Sendable {
     case .methodTooLong: "http2.method_too_long"
     case .missingHost: "missing_host_header"
     case .unsupportedExpectation: "http2.unsupported_expectation"
+    case .tooManyInformational: "http2.too_many_informational"
     case .underscoreInFieldName: "http2.unexpected_underscore"
     }
   }

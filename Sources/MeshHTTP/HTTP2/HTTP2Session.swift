@@ -258,7 +258,13 @@ final class HTTP2Session {
         return headerMaps.recycle(map)
       }
       stream.refuse(map, error)
-    case .ended: end(stream, HTTP2ErrorCode(rawValue: event.code), isRemote: event.endStream)
+    case .ended:
+      // Both sides have said their last, but the receiver has not heard it all yet.
+      if event.code == 0, stream.receivedEnd, !stream.isReset, stream.hasInput {
+        stream.isOverForPeer = true
+      } else {
+        end(stream, HTTP2ErrorCode(rawValue: event.code), isRemote: event.endStream)
+      }
     case .drained:
       if stream.isOutputBlocked, !stream.isReset, stream.output.count <= streamWatermark / 2 {
         stream.isOutputBlocked = false
@@ -277,7 +283,7 @@ final class HTTP2Session {
     streams.append(stream)
   }
 
-  private func end(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode, isRemote: Bool) {
+  func end(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode, isRemote: Bool) {
     guard !stream.isClosed else { return }
     stream.isClosed = true
     let last = streams.count - 1
@@ -307,7 +313,14 @@ final class HTTP2Session {
   func reset(_ stream: HTTP2Stream, _ code: HTTP2ErrorCode) {
     guard !stream.isReset, !stream.isClosed, !isOver else { return }
     stream.isReset = true
+    if stream.isOverForPeer { return endLater(stream) }
     nghttp2_submit_rst_stream(session, 0, stream.identifier, code.rawValue)
+    owner?.sessionWantsFlush()
+  }
+
+  /// Nothing is left to hear of a stream that is over for the peer. Not below whoever found that out.
+  private func endLater(_ stream: HTTP2Stream) {
+    note(Event(kind: .ended, stream: Unmanaged.passUnretained(stream)))
     owner?.sessionWantsFlush()
   }
 
@@ -438,7 +451,7 @@ final class HTTP2Session {
   /// A stream's pauses have ended: at the next flush it hears of what waited.
   func resumeLater(_ stream: HTTP2Stream) {
     guard !stream.isClosed, !stream.isReset, !isOver else { return }
-    if stream.input.isEmpty, !stream.inputEnds, stream.inputTrailers == nil, stream.withheld == 0 { return }
+    if !stream.hasInput, stream.withheld == 0 { return }
     resumed.append(stream)
     owner?.sessionWantsFlush()
   }

@@ -31,6 +31,8 @@ public class HTTP2Stream {
   final var input = ByteQueue()
   final var inputEnds = false
   final var inputTrailers: HeaderMap?
+  /// The session's stream is no more, and what came by it has not all been delivered.
+  final var isOverForPeer = false
   /// How many parties want the body to wait.
   final var pauses: UInt16 = 0
   /// Bytes taken on for which the peer's window has not been opened again.
@@ -65,6 +67,7 @@ public class HTTP2Stream {
     sentEnd = false
     inputEnds = false
     inputTrailers = nil
+    isOverForPeer = false
     pauses = 0
     withheld = 0
     remaining = -1
@@ -144,7 +147,7 @@ public class HTTP2Stream {
   /// Lets the peer send as much as was taken on since.
   private func openWindow() {
     guard withheld > 0, !isClosed else { return }
-    session.release(self, opensWindow: !receivedEnd)
+    session.release(self, opensWindow: !receivedEnd && !isOverForPeer)
   }
 
   /// Stops (`true`) or resumes the delivery of the body. Calls nest.
@@ -157,13 +160,18 @@ public class HTTP2Stream {
     }
   }
 
+  /// Whether something waits to be delivered.
+  final var hasInput: Bool { !input.isEmpty || inputEnds || inputTrailers != nil }
+
   /// What waited is delivered: from the top of an event, not below whoever ended the pause.
   final func resumeInput() {
     guard pauses == 0, !isReset else { return }
     if !input.isEmpty {
       var waiting = ByteQueue()
       swap(&waiting, &input)
-      take(waiting.bytes, endStream: inputEnds)
+      let ends = inputEnds
+      inputEnds = false
+      take(waiting.bytes, endStream: ends)
       waiting.clear(session.pool)
     } else if inputEnds, inputTrailers == nil, identifier != 0 {
       inputEnds = false
@@ -175,6 +183,7 @@ public class HTTP2Stream {
       take(trailers: trailers)
     }
     if pauses == 0 { openWindow() }
+    if isOverForPeer, !hasInput, !isClosed { session.end(self, .noError, isRemote: false) }
   }
 
   // MARK: The body, as it goes

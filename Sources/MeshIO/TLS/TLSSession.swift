@@ -46,7 +46,8 @@ public final class TLSSession {
       return nil
     }
     if !target.applicationProtocols.isEmpty, context.applicationProtocols.isEmpty,
-      let protocols = try? TLSContext.wire(target.applicationProtocols) {
+      let protocols = try? TLSContext.wire(target.applicationProtocols)
+    {
       SSL_set_alpn_protos(ssl, protocols, UInt32(protocols.count))
     }
     if !target.expectedNames.isEmpty { SSL_set_verify(ssl, SSL_VERIFY_PEER, nil) }

@@ -338,7 +338,8 @@ struct ConfigDump: AdminReport {
 
   /// The route configurations that are part of a listener.
   private static func routes(of listeners: [Listener]) -> [RouteConfiguration] {
-    listeners.flatMap(\.filterChains).flatMap(\.filters).compactMap { filter in
+    let chains = listeners.flatMap { $0.filterChains + ($0.hasDefaultFilterChain ? [$0.defaultFilterChain] : []) }
+    return chains.flatMap(\.filters).compactMap { filter in
       guard filter.typedConfig.holds(HttpConnectionManager.self),
         let manager = try? filter.typedConfig.unpack(as: HttpConnectionManager.self),
         case .routeConfig(let routes)? = manager.routeSpecifier
@@ -385,7 +386,8 @@ struct ConfigDump: AdminReport {
   /// What an `Any` of the configuration may hold. SwiftProtobuf writes the JSON of types it was told of only.
   private static let registerTypes: Void = {
     let types: [any Message.Type] = [
-      HttpConnectionManager.self, Router.self, MeshAPI.Buffer.self, BufferPerRoute.self, HTTPFault.self,
+      HttpConnectionManager.self, TcpProxy.self, Router.self, MeshAPI.Buffer.self, BufferPerRoute.self, HTTPFault.self,
+      GrpcStatsConfig.self, GrpcBridgeConfig.self, GrpcWebConfig.self,
       FileAccessLog.self, StdoutAccessLog.self, StderrAccessLog.self, UpstreamHttpProtocolOptions.self,
       RouteFilterConfig.self, DownstreamConnectionsConfig.self, PreserveCaseFormatterConfig.self,
       CustomHeaderConfig.self, XffConfig.self, UuidRequestIdConfig.self, CaresDnsResolverConfig.self, DnsCluster.self,

@@ -31,6 +31,7 @@ final class Identities {
   private var clusters: [ClusterKey: ClusterIdentity] = [:]
   /// Kept by the listeners that have them.
   private var managers: [String: Weak<ConnectionManagerIdentity>] = [:]
+  private var tcpProxies: [String: Weak<TCPProxyIdentity>] = [:]
   private var endpoints: [EndpointKey: Endpoint] = [:]
 
   init(store: StatsStore, accessLogFiles: AccessLogFiles) {
@@ -70,6 +71,13 @@ final class Identities {
     return ListenerHTTPIdentity(statName: listenerStatName, manager: manager, store: store)
   }
 
+  /// A TCP proxy; the same statistics for all with the same prefix.
+  func tcpProxy(_ statPrefix: String) -> TCPProxyIdentity {
+    let identity = tcpProxies[statPrefix]?.object ?? TCPProxyIdentity(statPrefix: statPrefix, store: store)
+    tcpProxies[statPrefix] = Weak(object: identity)
+    return identity
+  }
+
   /// Connections now open to clients, of all listeners.
   var activeConnections: Int64 {
     managers.values.reduce(0) { $0 + ($1.object?.stats.total(.connectionActive) ?? 0) }
@@ -102,6 +110,7 @@ final class Identities {
   func retain(clusters inUse: [String: String], endpoints kept: Set<ObjectIdentifier>) {
     clusters = clusters.filter { inUse[$0.key.name] == $0.key.statName }
     managers = managers.filter { $0.value.object != nil }
+    tcpProxies = tcpProxies.filter { $0.value.object != nil }
     listenerLimits = listenerLimits.filter { $0.value.object != nil }
     endpoints = endpoints.filter { kept.contains(ObjectIdentifier($0.value.stats)) }
   }

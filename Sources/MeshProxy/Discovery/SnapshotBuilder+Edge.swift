@@ -87,7 +87,7 @@ extension SnapshotBuilder {
   }
 
   /// The ranges; one that is none is reported and left out.
-  private mutating func addressRanges(_ ranges: [CidrRange], _ path: String) -> [AddressRange] {
+  mutating func addressRanges(_ ranges: [CidrRange], _ path: String) -> [AddressRange] {
     var result: [AddressRange] = []
     for (index, range) in ranges.enumerated() {
       guard let address = IPAddress(range.addressPrefix) else {

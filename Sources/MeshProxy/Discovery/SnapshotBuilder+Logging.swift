@@ -8,15 +8,20 @@ import SwiftProtobuf
 extension SnapshotBuilder {
   /// Compiles what a connection manager logs.
   mutating func addLogs(_ manager: HttpConnectionManager, _ path: String, _ logging: inout LoggingConfiguration) {
-    for (index, log) in manager.accessLog.enumerated() {
-      if let compiled = accessLog(log, "\(path).access_log[\(index)]") { logging.accessLogs.append(compiled) }
-    }
+    addLogs(manager.accessLog, path, &logging)
     let options = manager.accessLogOptions
     logging.logsNewRequests = options.flushAccessLogOnNewRequest || manager.flushAccessLogOnNewRequest
     if options.hasAccessLogFlushInterval {
       logging.interval = Nanoseconds(options.accessLogFlushInterval)
     } else if manager.hasAccessLogFlushInterval {
       logging.interval = Nanoseconds(manager.accessLogFlushInterval)
+    }
+  }
+
+  /// - Parameter path: of whoever has the logs.
+  mutating func addLogs(_ logs: [AccessLog], _ path: String, _ logging: inout LoggingConfiguration) {
+    for (index, log) in logs.enumerated() {
+      if let compiled = accessLog(log, "\(path).access_log[\(index)]") { logging.accessLogs.append(compiled) }
     }
   }
 

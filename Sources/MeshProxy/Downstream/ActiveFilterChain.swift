@@ -18,7 +18,7 @@ protocol ActiveFilterChain: AnyObject {
   ///   - initial: bytes that were read from it already.
   func serve(_ transport: consuming Transport, _ info: ConnectionInfo, initial: consuming ByteQueue)
   /// A connection that was begun ended before it was served.
-  func connectionEnded(openedAt: MonotonicTime, _ reason: ServerCloseReason)
+  func connectionEnded(_ info: ConnectionInfo, openedAt: MonotonicTime, _ reason: ServerCloseReason)
   /// The listener is ending: every response is its connection's last.
   func beginDraining()
   /// Connections end as soon as their protocol allows; idle ones after `patience` (nil: the configured `drain_timeout`).
@@ -34,6 +34,7 @@ extension FilterChainConfiguration {
     switch network {
     case .connectionManager(let configuration, let identity):
       HTTPFilterChain(listener, self, configuration, identity)
+    case .tcpProxy(let configuration, let identity): TCPFilterChain(listener, self, configuration, identity)
     }
   }
 }

@@ -29,6 +29,8 @@ final class ActiveListener {
   private var isDraining = false
   /// Accepting stopped for want of descriptors or memory; see `resumeAccepting`.
   private var isStarved = false
+  /// Nil if there are none, which is usual.
+  private var accessLogs: [AccessLogLane]?
   private static let starvation = RateLimitedLog(Log.http, perSecond: 1)
 
   init(
@@ -40,6 +42,7 @@ final class ActiveListener {
     self.identity = identity
     stats = identity.stats.lane(worker.index)
     takeChains()
+    takeLogs()
   }
 
   func startAccepting() {
@@ -72,6 +75,12 @@ final class ActiveListener {
     // The open connections now count under the names of the new configuration.
     stats.add(.connectionActive, open)
     takeChains()
+    takeLogs()
+  }
+
+  private func takeLogs() {
+    let logs = configuration.logging.accessLogs
+    accessLogs = logs.isEmpty ? nil : logs.map { AccessLogLane($0, worker) }
   }
 
   private func takeChains() {
@@ -204,7 +213,11 @@ final class ActiveListener {
   // MARK: What connections and filter chains say
 
   /// The filter chain for a connection; nil if there is none.
-  func filterChain(for info: ConnectionInfo) -> (any ActiveFilterChain)? { chains.first }
+  func filterChain(for facts: ConnectionFacts) -> (any ActiveFilterChain)? {
+    if let index = configuration.chain(for: facts) { return chains[index] }
+    stats.add(.noFilterChainMatch)
+    return nil
+  }
 
   /// A pending connection is served from now on, or closed.
   func pendingEnded(_ connection: PendingConnection) {
@@ -228,16 +241,45 @@ final class ActiveListener {
   func transportTimedOut() { stats.add(.transportTimeout) }
 
   /// A connection that `connectionBegan` counted is closed.
-  func connectionEnded(openedAt: MonotonicTime) {
+  func connectionEnded(_ info: ConnectionInfo, openedAt: MonotonicTime) {
+    if accessLogs != nil { log(ConnectionRecord(worker, info, openedAt: openedAt, configuration.logging)) }
+    countEnd(openedAt: openedAt)
+  }
+
+  /// The same, of a connection of which more is known.
+  func connectionEnded(_ session: TCPSession) {
+    log(session)
+    countEnd(openedAt: session.openedAt)
+  }
+
+  private func log<Source: SubstitutionSource>(_ source: Source) {
+    guard let accessLogs else { return }
+    for log in accessLogs { log.write(source) }
+  }
+
+  private func countEnd(openedAt: MonotonicTime) {
     servedCount -= 1
     stats.subtract(.connectionActive)
     stats.add(.connectionDestroy)
     identity.connectionTime.lane(worker.index).record(worker.loop.now.since(openedAt).rawValue / 1000)
-    connectionLeft()
+    leave()
   }
 
   /// A connection is closed that no filter chain was chosen for.
-  func connectionLeft() {
+  /// - Parameter isUnmatched: none fits it.
+  func connectionLeft(_ info: ConnectionInfo, openedAt: MonotonicTime, isUnmatched: Bool) {
+    if accessLogs != nil {
+      let record = ConnectionRecord(worker, info, openedAt: openedAt, configuration.logging)
+      if isUnmatched {
+        record.info.flags.insert(.noRouteFound)
+        record.info.details = .init("filter_chain_not_found")
+      }
+      log(record)
+    }
+    leave()
+  }
+
+  private func leave() {
     connectionCount -= 1
     identity.limit.leave()
     identity.globalLimit.leave()

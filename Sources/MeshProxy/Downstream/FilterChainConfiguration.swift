@@ -4,22 +4,29 @@ public final class FilterChainConfiguration: Sendable {
   /// What makes a filter chain the same one in the next configuration of its listener: then its connections live on.
   struct Identity: Hashable, Sendable {
     let name: String
+    let rule: FilterChainRule
     let transport: DownstreamTransport
     let network: NetworkFilter.Kind
   }
 
   /// `%FILTER_CHAIN_NAME%`; may be empty.
   public let name: String
+  /// The connections that the chain is for; those of `default_filter_chain` are chosen without it.
+  let rule: FilterChainRule
   let transport: DownstreamTransport
   let network: NetworkFilter
 
-  init(name: String, transport: DownstreamTransport = .rawBuffer, network: NetworkFilter) {
+  init(
+    name: String, rule: FilterChainRule = .everything, transport: DownstreamTransport = .rawBuffer,
+    network: NetworkFilter
+  ) {
     self.name = name
+    self.rule = rule
     self.transport = transport
     self.network = network
   }
 
-  var identity: Identity { Identity(name: name, transport: transport, network: network.kind) }
+  var identity: Identity { Identity(name: name, rule: rule, transport: transport, network: network.kind) }
 }
 
 /// What is between a connection's socket and its network filter (`FilterChain.transport_socket`).
@@ -32,13 +39,15 @@ enum DownstreamTransport: Hashable, Sendable {
 /// What ends a filter chain (`FilterChain.filters`).
 enum NetworkFilter: Sendable {
   case connectionManager(ConnectionManagerConfiguration, ListenerHTTPIdentity)
+  case tcpProxy(TCPProxyConfiguration, TCPProxyIdentity)
 
   /// Which filter it is, whatever its configuration.
-  enum Kind: UInt8, Hashable, Sendable { case connectionManager }
+  enum Kind: UInt8, Hashable, Sendable { case connectionManager, tcpProxy }
 
   var kind: Kind {
     switch self {
     case .connectionManager: .connectionManager
+    case .tcpProxy: .tcpProxy
     }
   }
 }

@@ -99,14 +99,14 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
     if isEnding { connection.drain(idleFor: nil) }
   }
 
-  func connectionEnded(openedAt: MonotonicTime, _ reason: ServerCloseReason) {
+  func connectionEnded(_ info: ConnectionInfo, openedAt: MonotonicTime, _ reason: ServerCloseReason) {
     connectionCount -= 1
     manager.stats.subtract(.connectionActive)
     if hasTLS { manager.stats.subtract(.connectionTLSActive) }
     manager.stats.add(.connectionDestroy)
     manager.stats.add(reason == .remote ? .connectionDestroyRemote : .connectionDestroyLocal)
     identity.manager.connectionTime.lane(worker.index).record(worker.loop.now.since(openedAt).rawValue / 1000)
-    listener.connectionEnded(openedAt: openedAt)
+    listener.connectionEnded(info, openedAt: openedAt)
     if connectionCount == 0 { listener.becameEmpty(self) }
   }
 
@@ -157,7 +157,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
         reason == .remote ? .connectionDestroyRemoteActiveRequest : .connectionDestroyLocalActiveRequest)
     }
     if reason == .idleTimeout { manager.stats.add(.connectionIdleTimeout) }
-    connectionEnded(openedAt: connection.openedAt, reason)
+    connectionEnded(connection.info, openedAt: connection.openedAt, reason)
   }
 }
 

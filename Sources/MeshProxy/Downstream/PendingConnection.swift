@@ -16,6 +16,8 @@ final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
   var input = ByteQueue()
   /// The chain that was chosen; it counts the connection.
   private(set) var chain: (any ActiveFilterChain)?
+  /// No filter chain is for this connection.
+  private var isUnmatched = false
   private(set) var isOver = false
   /// Bounds the handshake.
   var timer: Timer?
@@ -32,7 +34,12 @@ final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
   func start() { choose() }
 
   private func choose() {
-    guard let chain = listener.filterChain(for: info) else { return close(.local) }
+    let facts = ConnectionFacts(
+      destination: info.localAddress, source: info.remoteAddress, directSource: info.directRemoteAddress)
+    guard let chain = listener.filterChain(for: facts) else {
+      isUnmatched = true
+      return close(.local)
+    }
     self.chain = chain
     chain.connectionBegan()
     beginTransport(chain)
@@ -67,7 +74,11 @@ final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
     transport.close(worker.loop)
     input.clear(worker.loop.bufferPool)
     end()
-    if let chain { chain.connectionEnded(openedAt: acceptedAt, reason) } else { listener.connectionLeft() }
+    if let chain {
+      chain.connectionEnded(info, openedAt: acceptedAt, reason)
+    } else {
+      listener.connectionLeft(info, openedAt: acceptedAt, isUnmatched: isUnmatched)
+    }
   }
 
   private func end() {

@@ -20,6 +20,8 @@ protocol FilterDirection {
   static func overflow(_ stream: Stream)
   /// Slows the sender down, or lets it go on.
   static func pause(_ stream: Stream, _ pause: Bool)
+  /// Trailers that go nowhere. The response's are still of use to the access log.
+  static func forget(_ stream: Stream, _ trailers: HeaderMap)
 }
 
 /// Walks one direction's headers, body and trailers through the filters, and keeps what a filter stops. Belongs to a
@@ -102,11 +104,13 @@ final class FilterPath<Direction: FilterDirection> {
   /// Whether the headers, when they move on now, are all there is.
   private var nothingFollows: Bool { isEnded && buffer.isEmpty && trailers == nil }
 
-  private func runHeaders(_ stream: Stream, from first: Int) {
+  /// - Parameter more: the body of a filter follows, whatever the sender has said.
+  private func runHeaders(_ stream: Stream, from first: Int, more: Bool = false) {
     var step = first
     let count = Direction.steps(stream)
     while step < count {
-      let status = Direction.headers(Direction.filter(stream, step: step), stream, endStream: nothingFollows)
+      let status = Direction.headers(
+        Direction.filter(stream, step: step), stream, endStream: nothingFollows && !more)
       if stream.isOver { return }
       switch status {
       case .proceed: step += 1
@@ -114,7 +118,7 @@ final class FilterPath<Direction: FilterDirection> {
       case .stopAll: return hold(stream, step, [.headers, .everything])
       }
     }
-    Direction.deliverHeaders(stream, endStream: nothingFollows)
+    Direction.deliverHeaders(stream, endStream: nothingFollows && !more)
   }
 
   private func runData(_ stream: Stream, from first: Int, _ bytes: Bytes, endStream: Bool) {
@@ -151,7 +155,8 @@ final class FilterPath<Direction: FilterDirection> {
       let holding = held(step)
       if holding.contains(.everything) { return }
       let status = Direction.trailers(Direction.filter(stream, step: step), map)
-      if stream.isOver { return }
+      // The filter may have ended the body instead.
+      if stream.isOver || trailers == nil { return }
       switch status {
       case .proceed:
         guard !holding.isEmpty else {
@@ -177,6 +182,21 @@ final class FilterPath<Direction: FilterDirection> {
     } else {
       Direction.overflow(stream)
     }
+  }
+
+  /// A filter hands on bytes of its own.
+  func pass(_ stream: Stream, from index: Int, _ bytes: Bytes, endStream: Bool) {
+    let step = Direction.step(ofFilterAt: index, stream)
+    if held(step).contains(.headers) {
+      holds[step].remove(.headers)
+      runHeaders(stream, from: step + 1, more: true)
+      if stream.isOver { return }
+    }
+    if endStream, let map = trailers {
+      trailers = nil
+      Direction.forget(stream, map)
+    }
+    runData(stream, from: step + 1, bytes, endStream: endStream)
   }
 
   /// A filter lets go of what it holds.
@@ -245,6 +265,7 @@ enum RequestDirection: FilterDirection {
   static func deliverTrailers(_ stream: Stream, _ trailers: HeaderMap) { stream.router.requestTrailers(trailers) }
   static func overflow(_ stream: Stream) { stream.requestTooLarge() }
   static func pause(_ stream: Stream, _ pause: Bool) { stream.pauseRequest(pause) }
+  static func forget(_ stream: Stream, _ trailers: HeaderMap) {}
 }
 
 enum ResponseDirection: FilterDirection {
@@ -276,4 +297,5 @@ enum ResponseDirection: FilterDirection {
   static func deliverTrailers(_ stream: Stream, _ trailers: HeaderMap) { stream.encodeTrailers(trailers) }
   static func overflow(_ stream: Stream) { stream.responseTooLarge() }
   static func pause(_ stream: Stream, _ pause: Bool) { stream.pauseResponse(pause) }
+  static func forget(_ stream: Stream, _ trailers: HeaderMap) { stream.keepForLog(trailers) }
 }

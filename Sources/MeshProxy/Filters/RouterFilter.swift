@@ -138,7 +138,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     stream.info.cluster = cluster
     beginCounting(stream, headers, route)
     if let idle = action.idleTimeout { stream.setIdleTimeout(idle) }
-    if let maximum = action.maximumStreamDuration { stream.setMaximumDuration(maximum) }
+    if action.boundsStream { stream.setMaximumDuration(action, headers) }
     let timeout = UpstreamTimeout(action, headers, respectsExpected: configuration.respectsExpectedTimeout)
     self.timeout = timeout.response
     answersNoContent = timeout.answersNoContent
@@ -460,6 +460,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   private func mayReplay(_ lost: any RequestSender, _ reason: StreamResetReason, _ method: HTTPMethod) -> Bool {
+    // Refused, it was not begun (RFC 9113 §8.7).
+    if reason == .remoteRefusedStream { return !retried && !hasBody }
     guard reason == .connectionTermination, lost.isOnReusedConnection, !retried, !hasBody,
       lost.responseBytesReceived == 0
     else {

@@ -20,7 +20,8 @@ public enum FilterDataStatus: Sendable {
   case proceed
   /// The run is kept, with what is kept already. More than the buffer limit is answered by 413 (a response: by 500).
   case stopAndBuffer
-  /// The filter has taken the run for itself; nothing is kept.
+  /// The filter has taken the run for itself; nothing is kept. What it makes of it goes on by `passRequestData`,
+  /// `passResponseData`.
   case stopAndDrop
 }
 
@@ -87,11 +88,32 @@ public struct StreamFilterCallbacks {
   /// The configuration that the route has for this filter (`typed_per_filter_config` under the filter's name), if any.
   public func routeConfiguration() -> (any RouteFilterConfiguration)? { live?.routeConfiguration(ofFilterAt: place) }
 
+  /// The cluster that the route leads to, as far as the headers say now.
+  var cluster: ActiveCluster? { live?.clusterOfRoute }
+  /// Bytes that a filter may keep of a body, as the connection manager says.
+  var bufferLimit: Int { live?.manager?.configuration.bufferLimit ?? 0 }
+  /// Answers a request that is larger than may be kept with 413.
+  func requestTooLarge() { live?.requestTooLarge() }
+  /// The same of a response: 500.
+  func responseTooLarge() { live?.responseTooLarge() }
+
   /// The bytes that wait in the request's buffer.
   public var bufferedRequest: Int { live?.requestPath.buffered ?? 0 }
   /// Bytes of a request that may wait; more is answered by 413. At most the connection's limit unless a filter says so.
   public func setRequestBufferLimit(_ bytes: Int) { live?.requestPath.limit = bytes }
   public func setResponseBufferLimit(_ bytes: Int) { live?.responsePath.limit = bytes }
+
+  /// Hands a run of the request's body to the filters behind this one, in place of what it has taken (`stopAndDrop`);
+  /// headers that it holds go first. With `endStream` the body ends, and trailers that this filter is looking at are
+  /// taken out. `bytes` is valid during the call only.
+  public func passRequestData(_ bytes: Bytes, endStream: Bool) {
+    if let stream = live { stream.requestPath.pass(stream, from: index, bytes, endStream: endStream) }
+  }
+
+  /// The same for the response's body.
+  public func passResponseData(_ bytes: Bytes, endStream: Bool) {
+    if let stream = live { stream.responsePath.pass(stream, from: index, bytes, endStream: endStream) }
+  }
 
   /// Slows the client down, or lets it go on: for a filter that sends the body somewhere slower.
   public func pauseRequest(_ pause: Bool) { live?.pauseRequest(pause) }

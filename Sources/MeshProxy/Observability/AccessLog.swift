@@ -50,9 +50,10 @@ final class AccessLogLane {
     buffer = worker.accessLogBuffer(configuration.file)
   }
 
-  /// Writes a line about a stream, straight into the worker's buffer, unless the log's filter leaves it out.
-  func write(_ stream: Stream) {
-    if let filter, !filter.includes(stream) { return }
-    buffer.write(format, stream)
+  /// Writes a line about a stream or a connection, straight into the worker's buffer, unless the log's filter leaves it
+  /// out.
+  func write<Source: SubstitutionSource>(_ source: Source) {
+    if let filter, !filter.includes(source) { return }
+    buffer.write(format, source)
   }
 }

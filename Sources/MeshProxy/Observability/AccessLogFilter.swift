@@ -69,7 +69,7 @@ indirect enum AccessLogFilter: Sendable {
   case logType(Set<Int>, excludes: Bool)
 
   /// Whether the stream is among them.
-  func includes(_ stream: Stream) -> Bool {
+  func includes<Source: SubstitutionSource>(_ stream: Source) -> Bool {
     switch self {
     case .statusCode(let comparison): comparison.holds(UInt64(clamping: stream.info.responseCode))
     case .duration(let comparison): comparison.holds(Self.duration(stream.info))
@@ -91,15 +91,17 @@ indirect enum AccessLogFilter: Sendable {
   }
 
   /// The same requests everywhere: their identifier says whether they are chosen, where it can.
-  private static func isChosen(_ fraction: RuntimeFraction, _ isIndependent: Bool, _ stream: Stream) -> Bool {
+  private static func isChosen<Source: SubstitutionSource>(
+    _ fraction: RuntimeFraction, _ isIndependent: Bool, _ stream: Source
+  ) -> Bool {
     let random =
       isIndependent
       ? nil : stream.requestHeaders.value(.xRequestID).flatMap { RequestID.isUUID($0) ? RequestID.head($0) : nil }
     let share = fraction.current
-    return (random ?? stream.worker.random.next()) % share.denominator.value < UInt64(share.numerator)
+    return (random ?? stream.randomBits().0) % share.denominator.value < UInt64(share.numerator)
   }
 
-  private static func isStatus(_ statuses: UInt32, _ stream: Stream) -> Bool {
+  private static func isStatus<Source: SubstitutionSource>(_ statuses: UInt32, _ stream: Source) -> Bool {
     let code = GRPCStatus.ofAnyResponse(stream).code
     return code >= 0 && code < 32 && statuses & (1 << UInt32(code)) != 0
   }

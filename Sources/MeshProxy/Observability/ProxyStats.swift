@@ -7,7 +7,7 @@ import MeshPrimitives
 /// `listener.<address>.…`
 public enum ListenerStat: Int, StatSet {
   case connectionTotal, connectionActive, connectionDestroy, connectionOverflow, globalOverflow, acceptFailure
-  case transportTimeout
+  case transportTimeout, noFilterChainMatch
 
   public var definition: StatDefinition {
     switch self {
@@ -18,6 +18,7 @@ public enum ListenerStat: Int, StatSet {
     case .globalOverflow: .init(name: "downstream_global_cx_overflow", kind: .counter)
     case .acceptFailure: .init(name: "downstream_cx_accept_failure", kind: .counter)
     case .transportTimeout: .init(name: "downstream_cx_transport_socket_connect_timeout", kind: .counter)
+    case .noFilterChainMatch: .counter("no_filter_chain_match")
     }
   }
 }
@@ -165,7 +166,7 @@ public enum ConnectionManagerStat: Int, StatSet {
 /// `cluster.<name>.…`
 public enum ClusterStat: Int, StatSet {
   case connectionTotal, connectionActive, connectionHTTP1Total, connectionHTTP2Total, connectionFail, connectionTimeout
-  case connectionIdleTimeout, connectionOverflow, connectionPoolOverflow
+  case connectionIdleTimeout, connectionOverflow, connectionPoolOverflow, connectAttemptsExceeded
   case connectionMaximumRequests, connectionMaximumDuration, connectionCloseNotify, connectionProtocolError
   case connectionDestroy, connectionDestroyLocal, connectionDestroyRemote
   case connectionDestroyWithActiveRequest, connectionDestroyLocalWithActiveRequest
@@ -195,6 +196,7 @@ public enum ClusterStat: Int, StatSet {
     case .connectionIdleTimeout: .init(name: "upstream_cx_idle_timeout", kind: .counter)
     case .connectionOverflow: .init(name: "upstream_cx_overflow", kind: .counter)
     case .connectionPoolOverflow: .init(name: "upstream_cx_pool_overflow", kind: .counter)
+    case .connectAttemptsExceeded: .init(name: "upstream_cx_connect_attempts_exceeded", kind: .counter)
     case .connectionMaximumRequests: .init(name: "upstream_cx_max_requests", kind: .counter)
     case .connectionCloseNotify: .init(name: "upstream_cx_close_notify", kind: .counter)
     case .connectionMaximumDuration: .init(name: "upstream_cx_max_duration_reached", kind: .counter)
@@ -252,6 +254,24 @@ public enum ClusterStat: Int, StatSet {
   }
 }
 
+/// `tcp.<stat_prefix>.…`
+public enum TCPProxyStat: Int, StatSet {
+  case connectionTotal, noRoute, receivedBytes, sentBytes, paused, resumed, idleTimeout, maximumDuration
+
+  public var definition: StatDefinition {
+    switch self {
+    case .connectionTotal: .counter("downstream_cx_total")
+    case .noRoute: .counter("downstream_cx_no_route")
+    case .receivedBytes: .counter("downstream_cx_rx_bytes_total")
+    case .sentBytes: .counter("downstream_cx_tx_bytes_total")
+    case .paused: .counter("downstream_flow_control_paused_reading_total")
+    case .resumed: .counter("downstream_flow_control_resumed_reading_total")
+    case .idleTimeout: .counter("idle_timeout")
+    case .maximumDuration: .counter("max_downstream_connection_duration")
+    }
+  }
+}
+
 /// One endpoint's statistics, as `/clusters` prints them.
 public enum EndpointStat: Int, StatSet {
   case connectionActive, connectionConnectFail, connectionTotal
@@ -268,6 +288,21 @@ public enum EndpointStat: Int, StatSet {
     case .requestSuccess: .init(name: "rq_success", kind: .counter)
     case .requestTimeout: .init(name: "rq_timeout", kind: .counter)
     case .requestTotal: .init(name: "rq_total", kind: .counter)
+    }
+  }
+}
+
+/// `cluster.<name>.grpc.…`
+public enum GRPCStat: Int, StatSet {
+  case total, success, failure, requestMessages, responseMessages
+
+  public var definition: StatDefinition {
+    switch self {
+    case .total: .counter("total")
+    case .success: .counter("success")
+    case .failure: .counter("failure")
+    case .requestMessages: .counter("request_message_count")
+    case .responseMessages: .counter("response_message_count")
     }
   }
 }

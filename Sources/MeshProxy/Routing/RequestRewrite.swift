@@ -24,6 +24,7 @@ enum RequestRewrite {
         action.timeoutDigits.withUnsafeBufferPointer { headers.set(.xEnvoyExpectedRequestTimeout, $0) }
       }
     }
+    if let call = timeout.call, call != .zero { headers.setGRPCTimeout(call) }
     if !route.requestHeaders.isEmpty { mutate(headers, of: stream, route.requestHeaders) }
     return action.isPlain || rewrite(headers, of: stream, action)
   }

@@ -12,6 +12,8 @@ struct UpstreamTimeout {
   var answersNoContent = false
   /// A header said so, not the route.
   var isFromHeader = false
+  /// The call says itself how long it may take: what its upstream is told.
+  var call: Nanoseconds?
 
   /// Fields that change the timeout of their request. Only trusted clients get them this far; see
   /// `ConnectionManager.prepareRequestHeaders`.
@@ -27,8 +29,18 @@ struct UpstreamTimeout {
   @inline(__always)
   init(_ action: ForwardAction, _ headers: HeaderMap, respectsExpected: Bool) {
     // A route with a bound for the whole stream has no other, as in Envoy.
-    response = action.maximumStreamDuration == nil ? action.timeout : .zero
+    response = action.boundsStream ? .zero : action.timeout
+    if let limit = action.callTimeout, limit.kind == .response { bound(limit, headers) }
     if headers.hasAny(Self.fields) || respectsExpected { read(headers, respectsExpected) }
+  }
+
+  /// A call's own timeout takes the place of the route's (`max_grpc_timeout`).
+  @inline(never)
+  private mutating func bound(_ limit: CallTimeout, _ headers: HeaderMap) {
+    guard GRPCStatus.isCall(headers) else { return }
+    response = limit.limit(headers.grpcTimeout) ?? .zero
+    isFromHeader = true
+    call = response
   }
 
   @inline(never)

@@ -1,5 +1,6 @@
 import MeshHTTP
 import MeshPrimitives
+import MeshRouting
 
 /// The status of a gRPC call (`grpc-status`).
 struct GRPCStatus: Equatable {
@@ -21,6 +22,10 @@ struct GRPCStatus: Equatable {
     return GRPCStatus(http: source.info.responseCode)
   }
 
+  /// The client's patience is over.
+  static let deadlineExceeded = GRPCStatus(code: 4)
+
+  static let timeoutName = HeaderName("grpc-timeout")
   static let name = HeaderName("grpc-status")
   static let messageName = HeaderName("grpc-message")
 
@@ -71,4 +76,23 @@ struct GRPCStatus: Equatable {
     ("Unimplemented", "UNIMPLEMENTED"), ("Internal", "INTERNAL"), ("Unavailable", "UNAVAILABLE"),
     ("DataLoss", "DATA_LOSS"), ("Unauthenticated", "UNAUTHENTICATED"),
   ]
+}
+
+extension HeaderMap {
+  /// How long a call of gRPC may take, as it says itself.
+  var grpcTimeout: Nanoseconds? { value(GRPCStatus.timeoutName).flatMap { CallTimeout.parse($0) } }
+
+  /// Tells the upstream of a call how long it may take, in milliseconds as long as that fits.
+  func setGRPCTimeout(_ time: Nanoseconds) {
+    let milliseconds = max(time.wholeMilliseconds, 1)
+    var text: String
+    if milliseconds < 100_000_000 {
+      text = "\(milliseconds)m"
+    } else if milliseconds / 1000 < 100_000_000 {
+      text = "\(milliseconds / 1000)S"
+    } else {
+      text = "\(min(milliseconds / 3_600_000, 99_999_999))H"
+    }
+    text.withUTF8 { set(GRPCStatus.timeoutName, $0) }
+  }
 }

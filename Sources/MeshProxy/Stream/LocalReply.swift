@@ -17,6 +17,8 @@ public struct LocalReply: Sendable {
   public var headers: [(HeaderID, StaticString)]
   /// The connection cannot go on after this answer.
   public var closesConnection: Bool
+  /// What a call of gRPC is told; nil: what the status means.
+  var grpcStatus: GRPCStatus?
 
   public init(
     status: Int, body: [UInt8] = [], flags: ResponseFlags = [], details: ResponseCodeDetails,
@@ -74,9 +76,11 @@ extension LocalReply {
     status: 408, text: "upstream max stream duration reached", flags: .upstreamMaximumStreamDurationReached,
     details: .init("upstream_max_stream_duration_reached"), closesConnection: true)
   static let maximumDuration = LocalReply(
-    status: 504, text: "downstream duration timeout", details: .init("max_duration_timeout"))
+    status: 504, text: "downstream duration timeout", details: .init("max_duration_timeout")
+  ).telling(.deadlineExceeded)
   static let maximumDurationBeforeRequestEnd = LocalReply(
-    status: 408, text: "downstream duration timeout", details: .init("max_duration_timeout"), closesConnection: true)
+    status: 408, text: "downstream duration timeout", details: .init("max_duration_timeout"), closesConnection: true
+  ).telling(.deadlineExceeded)
   static let requestTooLarge = LocalReply(
     status: 413, text: "Payload Too Large", details: .init("request_payload_too_large"), closesConnection: true)
   static let responseTooLarge = LocalReply(
@@ -101,6 +105,13 @@ extension LocalReply {
     case .localReset: reply.flags = .localReset
     case .remoteReset, .remoteRefusedStream: reply.flags = .upstreamRemoteReset
     }
+    return reply
+  }
+
+  /// The same with another status for calls of gRPC.
+  func telling(_ status: GRPCStatus) -> LocalReply {
+    var reply = self
+    reply.grpcStatus = status
     return reply
   }
 

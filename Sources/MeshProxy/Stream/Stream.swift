@@ -190,7 +190,8 @@ public final class Stream: RequestReceiver, TimerTarget {
       info.details = .init("http2.remote_reset")
     default:
       info.flags.insert(.downstreamConnectionTermination)
-      info.details = .init(reason == .localReset ? "downstream_local_disconnect" : "downstream_remote_disconnect")
+      info.details = .init("downstream_remote_disconnect")
+      if reason == .localReset { info.details = .init("downstream_local_disconnect") }
     }
     manager?.stats.add(.requestReceivedReset)
     finish()
@@ -337,7 +338,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     for (name, value) in reply.headers { headers.set(name, value) }
     // By HTTP/2 other requests are on the connection, and the end of this one does not depend on it.
     if reply.closesConnection, start.version != .http2 { sender?.closeAfterResponse() }
-    let body = describe(reply.body, headers)
+    let body = describe(reply.body, reply.grpcStatus, headers)
     let isEmpty = body.isEmpty || start.method == .head
     if throughFilters { responsePath.headers(self, endStream: isEmpty) } else { encodeHeaders(endStream: isEmpty) }
     guard !isEmpty, !isOver else { return }
@@ -347,9 +348,12 @@ public final class Stream: RequestReceiver, TimerTarget {
   }
 
   /// The log knows which cluster the request would have gone to, even if it never did.
-  private func noteClusterOfRoute() {
-    guard case .forward(let action)? = info.route?.action else { return }
-    info.cluster = manager?.routes.cluster(action, requestHeaders, worker)
+  private func noteClusterOfRoute() { if info.route != nil { info.cluster = clusterOfRoute } }
+
+  /// Where the route leads, as far as the headers say now.
+  var clusterOfRoute: ActiveCluster? {
+    guard case .forward(let action)? = route?.action else { return nil }
+    return manager?.routes.cluster(action, requestHeaders, worker)
   }
 
   /// Past the last filter: the headers go to the codec.
@@ -378,6 +382,9 @@ public final class Stream: RequestReceiver, TimerTarget {
     responseEnded()
   }
 
+  /// Trailers that the client gets in another form.
+  func keepForLog(_ trailers: HeaderMap) { responseTrailers = trailers }
+
   /// The codec has all of the response. A tunnel goes on until the client has ended it, too.
   private func responseEnded() {
     if isTunnelOpen, !isRequestComplete { isResponseEnded = true } else { finish() }
@@ -405,8 +412,13 @@ public final class Stream: RequestReceiver, TimerTarget {
     rearm()
   }
 
-  /// The route's own bound for the whole stream replaces the connection manager's; zero: none.
-  func setMaximumDuration(_ maximum: Nanoseconds) {
+  /// The route's own bound for the whole stream, or what a call of gRPC asks for itself, replaces the connection
+  /// manager's; zero: none.
+  @inline(never)
+  func setMaximumDuration(_ action: ForwardAction, _ headers: HeaderMap) {
+    var maximum = action.maximumStreamDuration
+    if let limit = action.callTimeout, let asked = limit.limit(headers.grpcTimeout) { maximum = asked }
+    guard let maximum else { return }
     durationDeadline = maximum == .zero ? .never : info.startedAt + maximum
     rearm()
   }

@@ -7,11 +7,11 @@ extension SubstitutionFormat {
   ) -> Bool {
     switch step.operation {
     case .upstreamProtocol:
-      guard source.info.connectedEndpoint != nil else { return false }
+      guard source.info.connectedEndpoint != nil, !source.isConnection else { return false }
       output.append("HTTP/1.1")
     case .upstreamCloseType:
-      guard source.info.connectedEndpoint != nil else { return false }
-      output.append("Normal")
+      guard let type = source.upstreamCloseType else { return false }
+      output.append(type)
     case .upstreamFailureReason:
       if let failure = source.info.transportFailure {
         output.appendEscaped(failure.text)

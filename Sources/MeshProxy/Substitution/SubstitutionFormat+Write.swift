@@ -123,7 +123,9 @@ extension SubstitutionFormat {
       return writeResponseHeader(response, step, program, source.info.responseCode, &output)
     case .startTime:
       writeTime(source.info.startedAtWallClock, step, program, &output)
-    case .protocol: output.append(source.info.version.text)
+    case .protocol:
+      if source.isConnection { return false }
+      output.append(source.info.version.text)
     case .responseCode: output.append(decimal: UInt64(clamping: source.info.responseCode))
     case .responseFlags:
       let flags = source.info.flags
@@ -217,7 +219,10 @@ extension SubstitutionFormat {
       output.appendEscaped(shortened(value, step))
     case .downstreamTLS: return writeTLS(source.info.connection?.tls, step, program, &output)
     case .upstreamTLS: return writeTLS(source.info.upstreamConnection?.tls, step, program, &output)
-    case .downstreamCloseType: output.append("Normal")
+    case .downstreamCloseType: output.append(source.downstreamCloseType)
+    case .localCloseReason:
+      guard let reason = source.localCloseReason else { return false }
+      output.append(reason)
     case .nothing: break
     case .unknown: return false
     case .requestHeader, .responseHeader, .startTime, .protocol, .responseCode, .responseFlags, .bytesReceived,

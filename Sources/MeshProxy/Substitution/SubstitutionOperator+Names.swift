@@ -131,6 +131,7 @@ extension SubstitutionName {
     .init("ACCESS_LOG_TYPE", .accessLogType),
     .init("COALESCE", .coalesce, .coalesce, takesLength: true),
     .init("DOWNSTREAM_DETECTED_CLOSE_TYPE", .downstreamCloseType),
+    .init("DOWNSTREAM_LOCAL_CLOSE_REASON", .localCloseReason),
     .init("UPSTREAM_DETECTED_CLOSE_TYPE", .upstreamCloseType),
     .init("CUSTOM_FLAGS", .nothing),
     .init("DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", .nothing),
@@ -142,7 +143,7 @@ extension SubstitutionName {
   /// share state; and of handshakes that have failed, after which there is no request. In Envoy they have none there either.
   static let alwaysUnknown: [SubstitutionName] =
     [
-      "CONNECTION_TERMINATION_DETAILS", "DOWNSTREAM_LOCAL_CLOSE_REASON", "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
+      "CONNECTION_TERMINATION_DETAILS", "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
       "ROUNDTRIP_DURATION", "TLS_JA3_FINGERPRINT", "TLS_JA4_FINGERPRINT", "UPSTREAM_LOCAL_CLOSE_REASON",
     ].map { SubstitutionName($0, .unknown) }
     + [

@@ -141,8 +141,10 @@ enum SubstitutionOperator: UInt8, CaseIterable, Sendable {
 
   /// The first of several operators that has a value.
   case coalesce
-  /// `Normal`: a stream ends before its connection does.
+  /// How the client's connection ended: `Normal` for a stream, which ends before its connection does.
   case downstreamCloseType
+  /// Why this side closed a client's connection.
+  case localCloseReason
   /// The same, once there was a connection to the upstream.
   case upstreamCloseType
   /// What is always empty here.

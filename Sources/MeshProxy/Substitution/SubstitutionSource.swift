@@ -19,6 +19,22 @@ protocol SubstitutionSource: AnyObject {
   var virtualClusterName: String { get }
   /// 128 random bits.
   func randomBits() -> (UInt64, UInt64)
+  /// It is a connection, not a request: of HTTP nothing is known.
+  var isConnection: Bool { get }
+  /// How the connections ended: `Normal`, `RemoteReset`, `LocalReset`.
+  var downstreamCloseType: StaticString { get }
+  /// nil: there was none.
+  var upstreamCloseType: StaticString? { get }
+  /// Why this side closed the connection; nil if it was the other, or ended as it should.
+  var localCloseReason: StaticString? { get }
   /// The metadata that the configuration gives to one of the things this stream has met.
   func metadata(_ source: SubstitutionMetadataSource) -> Metadata?
+}
+
+/// A stream ends before its connection does.
+extension SubstitutionSource {
+  var isConnection: Bool { false }
+  var downstreamCloseType: StaticString { "Normal" }
+  var upstreamCloseType: StaticString? { info.connectedEndpoint == nil ? nil : "Normal" }
+  var localCloseReason: StaticString? { nil }
 }

@@ -93,10 +93,13 @@ public final class ClusterIdentity: Sendable {
   public let requestTime: LatencyHistogram
   public let connectTime: LatencyHistogram
   public let breakers = ByPriority(normal: CircuitBreaker(), high: CircuitBreaker())
+  /// Its calls of gRPC, where a filter counts them.
+  let grpc: GRPCClusterStatistics
   private let store: StatsStore
   private let lease: StatsLease
 
   init(name: String, statName: String, store: StatsStore) {
+    grpc = GRPCClusterStatistics(statName: statName, store: store)
     self.name = name
     self.statName = statName
     self.store = store

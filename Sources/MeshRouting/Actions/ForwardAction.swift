@@ -35,6 +35,10 @@ public final class ForwardAction: Sendable {
   public let idleTimeout: Nanoseconds?
   /// Bounds the whole stream, in place of the connection manager's; zero: no bound; nil: not given.
   public let maximumStreamDuration: Nanoseconds?
+  /// `max_stream_duration` is given: `timeout` does not hold, as in Envoy.
+  public let boundsStream: Bool
+  /// What becomes of a call's own timeout; nil: it is passed on, and nothing else.
+  public let callTimeout: CallTimeout?
   /// Who gets copies of the requests.
   public let mirrors: [RequestMirror]
   /// What is said to requests for tunnels, each type once.
@@ -53,6 +57,8 @@ public final class ForwardAction: Sendable {
     var timeout = Nanoseconds.seconds(15)
     var idleTimeout: Nanoseconds?
     var maximumStreamDuration: Nanoseconds?
+    var boundsStream = false
+    var callTimeout: CallTimeout?
     var mirrors: [RequestMirror] = []
     var upgrades: [UpgradeRule] = []
   }
@@ -88,6 +94,8 @@ public final class ForwardAction: Sendable {
     timeoutDigits = Array("\(timeout.wholeMilliseconds)".utf8)
     idleTimeout = settings.idleTimeout
     maximumStreamDuration = settings.maximumStreamDuration
+    boundsStream = settings.boundsStream
+    callTimeout = settings.callTimeout
     mirrors = settings.mirrors
     upgrades = settings.upgrades
     takesPostAsTunnel = upgrades.contains { $0.isEnabled && $0.termination?.takesPost == true }

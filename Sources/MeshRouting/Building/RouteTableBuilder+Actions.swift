@@ -119,12 +119,29 @@ extension RouteTableBuilder {
     if case .UNRECOGNIZED(let number) = action.priority { problem(path + ".priority", "unknown value \(number)") }
     if action.hasTimeout { settings.timeout = time(action.timeout, path + ".timeout") }
     if action.hasIdleTimeout { settings.idleTimeout = time(action.idleTimeout, path + ".idle_timeout") }
+    settings.boundsStream = action.hasMaxStreamDuration
+    settings.callTimeout = callTimeout(action, path)
     if action.maxStreamDuration.hasMaxStreamDuration {
       settings.maximumStreamDuration = time(
         action.maxStreamDuration.maxStreamDuration, path + ".max_stream_duration.max_stream_duration")
     }
     settings.upgrades = upgrades(action.upgradeConfigs, path + ".upgrade_configs")
     return settings
+  }
+
+  private mutating func callTimeout(_ action: RouteAction, _ path: String) -> CallTimeout? {
+    let stream = action.maxStreamDuration
+    let streamPath = path + ".max_stream_duration."
+    if action.hasMaxStreamDuration {
+      let offset = time(stream.grpcTimeoutHeaderOffset, streamPath + "grpc_timeout_header_offset")
+      guard stream.hasGrpcTimeoutHeaderMax else { return nil }
+      let maximum = time(stream.grpcTimeoutHeaderMax, streamPath + "grpc_timeout_header_max")
+      return CallTimeout(kind: .stream, maximum: maximum, offset: offset)
+    }
+    let offset = time(action.grpcTimeoutOffset, path + ".grpc_timeout_offset")
+    guard action.hasMaxGrpcTimeout else { return nil }
+    return CallTimeout(
+      kind: .response, maximum: time(action.maxGrpcTimeout, path + ".max_grpc_timeout"), offset: offset)
   }
 
   private mutating func upgrades(_ configs: [RouteAction.UpgradeConfig], _ path: String) -> [UpgradeRule] {

@@ -88,7 +88,8 @@ extension RouteTableBuilder {
     return Match(
       rule: rule.rule,
       conditions: RouteConditions(
-        path: rule.expression, headers: headers, query: query, cookies: cookies, fraction: fraction),
+        path: rule.expression, headers: headers, query: query, cookies: cookies, fraction: fraction,
+        isForGRPC: match.hasGrpc),
       matchedLength: rule.expression == nil ? rule.rule.text.count : .max)
   }
 

@@ -9,25 +9,31 @@ final class RouteConditions: Sendable {
   @usableFromInline let query: [QueryCondition]
   @usableFromInline let cookies: [CookieCondition]
   @usableFromInline let fraction: RuntimeFraction?
+  /// Only calls of gRPC.
+  @usableFromInline let isForGRPC: Bool
 
   init(
     path: RegularExpression? = nil, headers: [HeaderCondition] = [], query: [QueryCondition] = [],
-    cookies: [CookieCondition] = [], fraction: RuntimeFraction? = nil
+    cookies: [CookieCondition] = [], fraction: RuntimeFraction? = nil, isForGRPC: Bool = false
   ) {
     self.path = path
     self.headers = headers
     self.query = query
     self.cookies = cookies
     self.fraction = fraction
+    self.isForGRPC = isForGRPC
   }
 
-  var isEmpty: Bool { path == nil && headers.isEmpty && query.isEmpty && cookies.isEmpty && fraction == nil }
+  var isEmpty: Bool {
+    path == nil && headers.isEmpty && query.isEmpty && cookies.isEmpty && fraction == nil && !isForGRPC
+  }
 
   /// What does not hold.
   @usableFromInline
   enum Failure: Equatable {
     case path
     case fraction
+    case grpc
     case header(Int)
     case query(Int)
     case cookie(Int)
@@ -38,11 +44,18 @@ final class RouteConditions: Sendable {
   @inlinable
   func failure<R: RouteRequest & ~Copyable>(_ request: borrowing R, path: Bytes, random: UInt64) -> Failure? {
     if let fraction, !fraction.includes(Self.fractionRandom(random)) { return .fraction }
+    if isForGRPC, !(request.header(contentType).map(isGRPC) ?? false) { return .grpc }
     for index in headers.indices where !headers[index].holds(request) { return .header(index) }
     for index in query.indices where !query[index].holds(request.path) { return .query(index) }
     for index in cookies.indices where !cookies[index].holds(request) { return .cookie(index) }
     if let expression = self.path, !expression.matches(path) { return .path }
     return nil
+  }
+
+  /// Whether a content type is that of calls of gRPC: not that of gRPC-Web.
+  @usableFromInline
+  func isGRPC(_ type: Bytes) -> Bool {
+    type.starts(with: Bytes("application/grpc")) && (type.count == 16 || type[16] == UInt8(ascii: "+"))
   }
 
   /// The number by which fractions are judged: from the request's one, so that all fractions judge by the same, yet
@@ -54,3 +67,5 @@ final class RouteConditions: Sendable {
     return mixed ^ (mixed >> 29)
   }
 }
+
+@usableFromInline let contentType = HeaderName("content-type")

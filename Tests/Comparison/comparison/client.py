@@ -248,5 +248,7 @@ class Request:
         if method == "CONNECT" and ":protocol" not in given:
             pseudo = {":method": method, ":authority": path}
         pseudo.update((name, value) for name, value in self.fields if name.startswith(":"))
-        return [*((name, value) for name, value in pseudo.items() if value != "none"), *(
-            (name.lower(), value) for name, value in self.fields if not name.startswith(":") and name.lower() != "host")]
+        fields = [(name, value) for name, value in pseudo.items() if value != "none"]
+        without = () if pseudo[":authority"] == "none" else ("host",)
+        return fields + [(name.lower(), value) for name, value in self.fields
+                         if not name.startswith(":") and name.lower() not in without and value != "none"]

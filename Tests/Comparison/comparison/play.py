@@ -115,6 +115,11 @@ class Play:
         request.before_reset = arrived
         return request
 
+    @staticmethod
+    def streams_go_on(exchange):
+        """Whether the connection has no reason to end though there was no response."""
+        return "resets" in exchange.options or "on" in exchange.options
+
     def held(self, exchange):
         verb, _, name = exchange.behaviour.partition(" ")
         return verb == "hold" and name in self.backend.held
@@ -182,7 +187,7 @@ class Play:
                     connection.half_close()
                 self.note("end", "closed" if await connection.until_closed(DEADLINE) else "open")
             self.note("body", connection.received.decode("latin-1"))
-        if connection.failure:
+        if connection.failure and not connection.tls:
             self.note("failure", connection.failure)
         if once:
             connection.close()
@@ -214,10 +219,11 @@ class Play:
     async def response(self, exchange, response, connection):
         if response is None:
             self.note("status", "closed")
-            if connection.failure:
+            if connection.failure and not connection.tls:  # later than in the handshake it need not arrive
                 self.note("tls.failure", connection.failure)
-            if connection.session and connection.session.goaway:
-                self.note("goaway", connection.session.goaway)
+            if connection.session and not self.streams_go_on(exchange):
+                await connection.until_closed(2)
+                self.note("goaway", connection.session.goaway or "none")
             return
         words = response.start.split(" ", 2)
         self.note("status", words[1])
@@ -228,14 +234,14 @@ class Play:
         self.note("framing", response.framing)
         if response.reset:
             self.note("reset", response.reset)
-        if connection.session and connection.session.goaway:
-            self.note("goaway", connection.session.goaway)
         if response.cut:
             self.note("cut", "yes")
         if response.interim:
             self.note("interim", " ".join(response.interim))
         if not response.keeps_alive or "ends" in exchange.options:
             self.note("end", "closed" if await connection.until_closed(5) else "open")
+            if connection.session:
+                self.note("goaway", connection.session.goaway or "none")
 
     def fields(self, prefix, message):
         """Lines with one name stay in their order; different names have none."""

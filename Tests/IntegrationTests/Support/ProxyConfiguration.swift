@@ -7,6 +7,8 @@ struct ProxyConfiguration {
     /// 127.0.0.1, or the path of a Unix socket.
     var host = "127.0.0.1"
     var fields: [String] = []
+    /// Further fields of the filter chain.
+    var chainFields: [String] = []
     var managerFields: [String] = []
     /// Further fields of the virtual host.
     var hostFields: [String] = []
@@ -28,6 +30,8 @@ struct ProxyConfiguration {
   var clusters: [Cluster] = []
   /// Further fields of the admin interface, in flow style.
   var adminFields: [String] = []
+  /// Further fields of the static resources.
+  var resourceFields: [String] = []
   /// Further fields of the bootstrap.
   var fields: [String] = []
 
@@ -57,6 +61,7 @@ struct ProxyConfiguration {
       ["admin: {\((["address: \(Self.address("127.0.0.1", 0))"] + adminFields).joined(separator: ", "))}"] + fields + [
         "static_resources:"
       ]
+    lines += resourceFields.map { "  \($0)" }
     lines.append("  listeners:")
     for listener in listeners { lines += Self.lines(listener) }
     lines.append("  clusters:")
@@ -92,10 +97,11 @@ struct ProxyConfiguration {
       .map {
         "          - \($0)"
       }
+    lines += listener.chainFields.map { "      \($0)" }
     return lines
   }
 
-  private static func lines(_ cluster: Cluster) -> [String] {
+  static func lines(_ cluster: Cluster) -> [String] {
     let endpoints = cluster.endpoints.map { "{endpoint: {address: \(address($0.host, $0.port))}}" }
     return ["  - name: \(cluster.name)", "    type: \(cluster.type)"] + cluster.fields.map { "    \($0)" } + [
       "    load_assignment:", "      cluster_name: \(cluster.name)",

@@ -194,19 +194,14 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
   }
 
   private func open() {
-    var tls: ConnectAttempt.TLS?
-    if let configured = cluster.tls {
-      guard let context = configured.cell.current else {
-        configured.stats.factory.lane(worker.index).add(.upstreamSecretsNotReady)
-        breaker.connections.leave()
-        return failWaiting(.localConnectionFailure, "TLS_secrets_not_ready")
-      }
-      tls = ConnectAttempt.TLS(context, configured.target(endpoint, host: key.host, codec: key.codec))
+    let tls: ConnectAttempt.TLS?
+    do { tls = try cluster.tls(for: endpoint, host: key.host, codec: key.codec) } catch {
+      breaker.connections.leave()
+      return failWaiting(.localConnectionFailure, error.detail)
     }
     stats.add(.connectionTotal)
     endpointStats.add(.connectionTotal)
-    let source = cluster.configuration.pool.source(for: endpoint.address)
-    switch Socket.connect(to: endpoint.address, bindTo: source.address, options: source.options) {
+    switch cluster.beginConnection(to: endpoint, tls, for: self) {
     case .failure(let error):
       breaker.connections.leave()
       stats.add(.connectionFail)
@@ -214,12 +209,9 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
       failWaiting(
         ConnectFailureDetail.isRemote(errno: error.errno) ? .remoteConnectionFailure : .localConnectionFailure,
         ConnectFailureDetail.detail(immediate: error.errno))
-    case .success(let descriptor):
+    case .success(let attempt):
       stats.add(.connectionActive)
       endpointStats.add(.connectionActive)
-      let attempt = ConnectAttempt(
-        loop: worker.loop, descriptor: descriptor, address: endpoint.address,
-        timeout: cluster.configuration.connectTimeout, tls: tls, owner: self)
       attempts.append(attempt)
       do { try attempt.start() } catch {
         attemptEnded(attempt)

@@ -1,0 +1,28 @@
+import MeshPrimitives
+
+/// What filter chains are chosen by: who is at the two ends of a connection, and what listener filters found out.
+struct ConnectionFacts {
+  /// Where the connection was made to; the original destination, if a listener filter found one.
+  var destination: SocketAddress
+  /// The client; whom a PROXY protocol header names, if there is one.
+  var source: SocketAddress
+  /// The socket's other end.
+  var directSource: SocketAddress
+  /// The name that the client asks for (SNI), in lower case; empty if there is none.
+  var serverName = ""
+  /// `tls` or `raw_buffer`.
+  var transportProtocol = "raw_buffer"
+  /// In the client's order (ALPN).
+  var applicationProtocols: [String] = []
+
+  init(destination: SocketAddress, source: SocketAddress, directSource: SocketAddress? = nil) {
+    self.destination = destination
+    self.source = source
+    self.directSource = directSource ?? source
+  }
+
+  /// The connection comes from this machine: from the address that it was made to, or from a loopback address.
+  var isFromThisMachine: Bool {
+    source.isUnix || source.ip.isLoopback || (!destination.isUnix && source.ip.unmapped == destination.ip.unmapped)
+  }
+}
