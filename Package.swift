@@ -33,7 +33,8 @@ let package = Package(
     // 1–4: the rooms. Dependencies point downward only; scripts/soundness holds this.
     .target(name: "MeshPrimitives", dependencies: ["CRE2"], swiftSettings: dataPlane),
     .target(name: "MeshAPI", dependencies: [protobuf], exclude: ["Protos"], swiftSettings: strict),
-    .target(name: "MeshIO", dependencies: ["MeshPrimitives", "CLinux", "CCAres", "COpenSSL"], swiftSettings: dataPlane),
+    .target(
+      name: "MeshIO", dependencies: ["MeshPrimitives", "CLinux", "CCAres", "COpenSSL"], swiftSettings: dataPlane),
     .target(name: "MeshConfig", dependencies: ["MeshAPI", "MeshPrimitives", "CYAML", protobuf], swiftSettings: strict),
     .target(name: "MeshRouting", dependencies: ["MeshAPI", "MeshPrimitives"], swiftSettings: dataPlane),
     .target(name: "MeshHTTP", dependencies: ["MeshIO", "MeshPrimitives", "CNGHTTP2"], swiftSettings: dataPlane),

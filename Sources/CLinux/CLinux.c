@@ -231,6 +231,20 @@ int clinux_peer_address(int fd, struct clinux_address *address, uint8_t *path) {
   return 0;
 }
 
+// linux/netfilter_ipv4.h and its IPv6 twin, which cannot be included beside netinet/in.h.
+enum { original_destination = 80 };
+
+int clinux_original_destination(int fd, struct clinux_address *address) {
+  union any_address kernel;
+  socklen_t length = sizeof kernel.v4;
+  if (getsockopt(fd, IPPROTO_IP, original_destination, &kernel, &length) < 0) {
+    length = sizeof kernel.v6;
+    if (getsockopt(fd, IPPROTO_IPV6, original_destination, &kernel, &length) < 0) return -errno;
+  }
+  from_kernel(&kernel, length, address, NULL);
+  return 0;
+}
+
 int64_t clinux_receive(int fd, void *bytes, size_t count) { RETURN(recv(fd, bytes, count, MSG_DONTWAIT)); }
 int64_t clinux_peek(int fd, void *bytes, size_t count) { RETURN(recv(fd, bytes, count, MSG_DONTWAIT | MSG_PEEK)); }
 int64_t clinux_send(int fd, const void *bytes, size_t count) {

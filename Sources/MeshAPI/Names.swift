@@ -43,6 +43,14 @@ public typealias FilterChainMatch = Envoy_Config_Listener_V3_FilterChainMatch
 /// A network filter of a listener's filter chain.
 public typealias NetworkFilter = Envoy_Config_Listener_V3_Filter
 public typealias HttpConnectionManager = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager
+public typealias ListenerFilterConfig = Envoy_Config_Listener_V3_ListenerFilter
+public typealias ListenerFilterPredicate = Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate
+public typealias TlsInspector = Envoy_Extensions_Filters_Listener_TlsInspector_V3_TlsInspector
+public typealias HttpInspector = Envoy_Extensions_Filters_Listener_HttpInspector_V3_HttpInspector
+public typealias ProxyProtocol = Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol
+public typealias OriginalDst = Envoy_Extensions_Filters_Listener_OriginalDst_V3_OriginalDst
+public typealias ProxyProtocolConfig = Envoy_Config_Core_V3_ProxyProtocolConfig
+public typealias ProxyProtocolPassThrough = Envoy_Config_Core_V3_ProxyProtocolPassThroughTLVs
 public typealias TcpProxy = Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy
 public typealias HttpFilter = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpFilter
 /// Limits and times for every HTTP version (`envoy.config.core.v3.HttpProtocolOptions`), downstream and upstream.

@@ -71,7 +71,7 @@ public final class Proxy {
 
   /// A listener's sockets.
   struct BoundListener {
-    /// At least one; the listener's own address is the first.
+    /// The listener's own address is the first; none if it does not bind to its port.
     let bound: [BoundAddress]
 
     var addresses: [MeshPrimitives.SocketAddress] { bound.map(\.address) }
@@ -304,13 +304,16 @@ public final class Proxy {
     guard sockets[key] == nil else { return }
     var bound: [BoundAddress] = []
     do {
-      for place in configuration.addresses { bound.append(try bind(place, workers: concurrency)) }
+      if configuration.bindsToPort {
+        for place in configuration.addresses { bound.append(try bind(place, workers: concurrency)) }
+      }
     } catch {
       for bound in bound { listenSockets.release(bound.address) }
       throw error
     }
     sockets[key] = BoundListener(bound: bound)
-    log.info("listener \(configuration.name) on \(bound.map(\.address.description).joined(separator: ", "))")
+    let places = bound.isEmpty ? "no socket of its own" : bound.map(\.address.description).joined(separator: ", ")
+    log.info("listener \(configuration.name) on \(places)")
   }
 
   private func release(_ listener: BoundListener) {

@@ -123,6 +123,18 @@ public final class Worker {
     }
   }
 
+  /// The listener of an address; one of all addresses of the machine, if there is none of this one.
+  func listener(at address: SocketAddress) -> ActiveListener? {
+    func listens(_ candidate: SocketAddress, _ isWanted: (SocketAddress) -> Bool) -> Bool {
+      !candidate.isUnix && candidate.port == address.port && isWanted(candidate)
+    }
+    let ip = address.ip
+    return listeners.first { $0.key.addresses.contains { listens($0) { $0.ip == ip } } }?.value
+      ?? listeners.first {
+        $0.key.addresses.contains { listens($0) { $0.ip.isUnspecified && $0.ip.family == ip.family } }
+      }?.value
+  }
+
   // MARK: Configuration
 
   /// Takes a new snapshot. Clusters first, so that routes find them.

@@ -10,6 +10,8 @@ public protocol RouteRequest: ~Copyable {
   var method: Bytes { get }
   /// `http` or `https`: what the client speaks, as far as is known.
   var scheme: Bytes { get }
+  /// What is known of the client's certificate.
+  var peerCertificate: PeerCertificateState { get }
   /// The value of the first field line of this name; nil if there is none.
   func header(_ name: HeaderName) -> Bytes?
   /// Calls `body` with the value of every field line of this name, in order, until it returns false.
@@ -22,6 +24,10 @@ extension RouteRequest where Self: ~Copyable {
   public func forEachHeader(_ name: HeaderName, _ body: (Bytes) -> Bool) {
     if let value = header(name) { _ = body(value) }
   }
+
+  /// Of a request without a connection.
+  @inlinable
+  public var peerCertificate: PeerCertificateState { [] }
 
   /// What `x-forwarded-proto` says, if it says `https`; otherwise `http`.
   @inlinable

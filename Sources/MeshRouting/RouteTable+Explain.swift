@@ -25,6 +25,8 @@ public struct RouteExplanation: Sendable {
     case outsideFraction
     /// The request is no call of gRPC.
     case notGRPC
+    /// `tls_context` asks for another certificate of the client, or for none.
+    case certificateDiffers
     /// The condition at this place in `headers` does not hold.
     case header(Int)
     /// The condition at this place in `query_parameters` does not hold.
@@ -88,6 +90,7 @@ extension RouteTable {
     case .path: return .expressionDiffers
     case .fraction: return .outsideFraction
     case .grpc: return .notGRPC
+    case .certificate: return .certificateDiffers
     case .header(let index): return .header(index)
     case .query(let index): return .query(index)
     case .cookie(let index): return .cookie(index)

@@ -50,6 +50,11 @@ public final class RouteTable: Sendable {
     self.connectHosts = connectHosts
   }
 
+  /// Whether a route asks for the client's certificate.
+  public var asksForCertificate: Bool {
+    (hosts + connectHosts).contains { $0.conditions.contains { $0.certificate != nil } }
+  }
+
   /// The route of a request; nil if no virtual host serves its host, or none of its routes matches. A request that must
   /// come over TLS and does not is sent there by an entry of the virtual host's own.
   /// - Parameter random: 64 random bits, by which one of weighted clusters is chosen and `runtime_fraction` judges. Of the

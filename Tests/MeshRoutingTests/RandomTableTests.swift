@@ -43,7 +43,7 @@ import Testing
       case .query(let place): #expect(routes[index].match.queryParameters.indices.contains(place))
       case .cookie(let place): #expect(routes[index].match.cookies.indices.contains(place))
       case .expressionDiffers: #expect(routes[index].match.safeRegex.regex != "")
-      case .taken, .pathDiffers, .outsideFraction, .notGRPC: break
+      case .taken, .pathDiffers, .outsideFraction, .notGRPC, .certificateDiffers: break
       }
     }
   }

@@ -15,6 +15,15 @@ TITLES = [
             "envoy.extensions.request_id.uuid.v3",
         ],
     ),
+    (
+        "Listener filters",
+        [
+            "envoy.extensions.filters.listener.tls_inspector.v3",
+            "envoy.extensions.filters.listener.http_inspector.v3",
+            "envoy.extensions.filters.listener.proxy_protocol.v3",
+            "envoy.extensions.filters.listener.original_dst.v3",
+        ],
+    ),
     ("TCP", ["envoy.extensions.filters.network.tcp_proxy.v3"]),
     ("Routes", ["envoy.config.route.v3", "envoy.type.matcher.v3"]),
     (

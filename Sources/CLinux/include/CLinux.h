@@ -72,6 +72,8 @@ int clinux_listen(int fd, int backlog);
 int clinux_accept(int fd, struct clinux_address *_Nonnull peer);
 int clinux_local_address(int fd, struct clinux_address *_Nonnull address, uint8_t *_Nullable path);
 int clinux_peer_address(int fd, struct clinux_address *_Nonnull address, uint8_t *_Nullable path);
+// Where a redirected connection was made to; nothing for one that was not.
+int clinux_original_destination(int fd, struct clinux_address *_Nonnull address);
 int64_t clinux_receive(int fd, void *_Nonnull bytes, size_t count);
 int64_t clinux_peek(int fd, void *_Nonnull bytes, size_t count);
 int64_t clinux_send(int fd, const void *_Nonnull bytes, size_t count);

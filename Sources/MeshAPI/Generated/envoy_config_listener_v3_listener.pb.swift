@@ -109,6 +109,54 @@ public nonisolated struct Envoy_Config_Listener_V3_Listener: @unchecked Sendable
     set {_uniqueStorage()._trafficDirection = newValue}
   }
 
+  /// Filters that look at connections, in this order, before a filter chain is chosen for them.
+  /// Default: none.
+  public var listenerFilters: [Envoy_Config_Listener_V3_ListenerFilter] {
+    get {_storage._listenerFilters}
+    set {_uniqueStorage()._listenerFilters = newValue}
+  }
+
+  /// Time that the listener filters may take; 0 switches the limit off.
+  /// Default: 15s.
+  public var listenerFiltersTimeout: SwiftProtobuf.Google_Protobuf_Duration {
+    get {_storage._listenerFiltersTimeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_uniqueStorage()._listenerFiltersTimeout = newValue}
+  }
+  /// Returns true if `listenerFiltersTimeout` has been explicitly set.
+  public var hasListenerFiltersTimeout: Bool {_storage._listenerFiltersTimeout != nil}
+  /// Clears the value of `listenerFiltersTimeout`. Subsequent reads from it will return its default value.
+  public mutating func clearListenerFiltersTimeout() {_uniqueStorage()._listenerFiltersTimeout = nil}
+
+  /// Whether a connection goes on when that time is over, with what is known then. Otherwise it is closed.
+  /// Default: false.
+  public var continueOnListenerFiltersTimeout: Bool {
+    get {_storage._continueOnListenerFiltersTimeout}
+    set {_uniqueStorage()._continueOnListenerFiltersTimeout = newValue}
+  }
+
+  /// Whether a connection that the kernel has redirected here goes on at the listener that has the address it was made to
+  /// (else that listens on all addresses and has its port), if there is one. Implies the listener filter `original_dst`.
+  /// Default: false.
+  public var useOriginalDst: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_storage._useOriginalDst ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_uniqueStorage()._useOriginalDst = newValue}
+  }
+  /// Returns true if `useOriginalDst` has been explicitly set.
+  public var hasUseOriginalDst: Bool {_storage._useOriginalDst != nil}
+  /// Clears the value of `useOriginalDst`. Subsequent reads from it will return its default value.
+  public mutating func clearUseOriginalDst() {_uniqueStorage()._useOriginalDst = nil}
+
+  /// Whether the listener listens. Otherwise it gets the connections that others with `use_original_dst` hand over.
+  /// Default: true.
+  public var bindToPort: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_storage._bindToPort ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_uniqueStorage()._bindToPort = newValue}
+  }
+  /// Returns true if `bindToPort` has been explicitly set.
+  public var hasBindToPort: Bool {_storage._bindToPort != nil}
+  /// Clears the value of `bindToPort`. Subsequent reads from it will return its default value.
+  public mutating func clearBindToPort() {_uniqueStorage()._bindToPort = nil}
+
   /// Lines about this listener's connections, one at the end of each.
   /// Default: none.
   public var accessLog: [Envoy_Config_Accesslog_V3_AccessLog] {
@@ -258,7 +306,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.listener.v3"
 
 nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Listener"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{4}\u{2}per_connection_buffer_limit_bytes\0\u{1}metadata\0\u{2}\u{4}transparent\0\u{1}freebind\0\u{3}tcp_fast_open_queue_length\0\u{3}socket_options\0\u{4}\u{3}traffic_direction\0\u{4}\u{5}reuse_port\0\u{3}access_log\0\u{4}\u{2}tcp_backlog_size\0\u{3}default_filter_chain\0\u{4}\u{3}stat_prefix\0\u{3}enable_reuse_port\0\u{4}\u{2}ignore_global_conn_limit\0\u{4}\u{2}additional_addresses\0\u{3}max_connections_to_accept_per_socket_event\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{3}use_original_dst\0\u{3}per_connection_buffer_limit_bytes\0\u{1}metadata\0\u{4}\u{3}listener_filters\0\u{1}transparent\0\u{1}freebind\0\u{3}tcp_fast_open_queue_length\0\u{3}socket_options\0\u{4}\u{2}listener_filters_timeout\0\u{3}traffic_direction\0\u{3}continue_on_listener_filters_timeout\0\u{4}\u{4}reuse_port\0\u{3}access_log\0\u{4}\u{2}tcp_backlog_size\0\u{3}default_filter_chain\0\u{3}bind_to_port\0\u{4}\u{2}stat_prefix\0\u{3}enable_reuse_port\0\u{4}\u{2}ignore_global_conn_limit\0\u{4}\u{2}additional_addresses\0\u{3}max_connections_to_accept_per_socket_event\0")
 
   fileprivate class _StorageClass {
     var _name: String = String()
@@ -270,6 +318,11 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
     var _defaultFilterChain: Envoy_Config_Listener_V3_FilterChain? = nil
     var _perConnectionBufferLimitBytes: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
     var _trafficDirection: Envoy_Config_Core_V3_TrafficDirection = .unspecified
+    var _listenerFilters: [Envoy_Config_Listener_V3_ListenerFilter] = []
+    var _listenerFiltersTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
+    var _continueOnListenerFiltersTimeout: Bool = false
+    var _useOriginalDst: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+    var _bindToPort: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
     var _accessLog: [Envoy_Config_Accesslog_V3_AccessLog] = []
     var _ignoreGlobalConnLimit: Bool = false
     var _tcpBacklogSize: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
@@ -299,6 +352,11 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       _defaultFilterChain = source._defaultFilterChain
       _perConnectionBufferLimitBytes = source._perConnectionBufferLimitBytes
       _trafficDirection = source._trafficDirection
+      _listenerFilters = source._listenerFilters
+      _listenerFiltersTimeout = source._listenerFiltersTimeout
+      _continueOnListenerFiltersTimeout = source._continueOnListenerFiltersTimeout
+      _useOriginalDst = source._useOriginalDst
+      _bindToPort = source._bindToPort
       _accessLog = source._accessLog
       _ignoreGlobalConnLimit = source._ignoreGlobalConnLimit
       _tcpBacklogSize = source._tcpBacklogSize
@@ -330,17 +388,22 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
         case 1: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
         case 2: try { try decoder.decodeSingularMessageField(value: &_storage._address) }()
         case 3: try { try decoder.decodeRepeatedMessageField(value: &_storage._filterChains) }()
+        case 4: try { try decoder.decodeSingularMessageField(value: &_storage._useOriginalDst) }()
         case 5: try { try decoder.decodeSingularMessageField(value: &_storage._perConnectionBufferLimitBytes) }()
         case 6: try { try decoder.decodeSingularMessageField(value: &_storage._metadata) }()
+        case 9: try { try decoder.decodeRepeatedMessageField(value: &_storage._listenerFilters) }()
         case 10: try { try decoder.decodeSingularMessageField(value: &_storage._transparent) }()
         case 11: try { try decoder.decodeSingularMessageField(value: &_storage._freebind) }()
         case 12: try { try decoder.decodeSingularMessageField(value: &_storage._tcpFastOpenQueueLength) }()
         case 13: try { try decoder.decodeRepeatedMessageField(value: &_storage._socketOptions) }()
+        case 15: try { try decoder.decodeSingularMessageField(value: &_storage._listenerFiltersTimeout) }()
         case 16: try { try decoder.decodeSingularEnumField(value: &_storage._trafficDirection) }()
+        case 17: try { try decoder.decodeSingularBoolField(value: &_storage._continueOnListenerFiltersTimeout) }()
         case 21: try { try decoder.decodeSingularBoolField(value: &_storage._reusePort) }()
         case 22: try { try decoder.decodeRepeatedMessageField(value: &_storage._accessLog) }()
         case 24: try { try decoder.decodeSingularMessageField(value: &_storage._tcpBacklogSize) }()
         case 25: try { try decoder.decodeSingularMessageField(value: &_storage._defaultFilterChain) }()
+        case 26: try { try decoder.decodeSingularMessageField(value: &_storage._bindToPort) }()
         case 28: try { try decoder.decodeSingularStringField(value: &_storage._statPrefix) }()
         case 29: try { try decoder.decodeSingularMessageField(value: &_storage._enableReusePort) }()
         case 31: try { try decoder.decodeSingularBoolField(value: &_storage._ignoreGlobalConnLimit) }()
@@ -367,12 +430,18 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       if !_storage._filterChains.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._filterChains, fieldNumber: 3)
       }
+      try { if let v = _storage._useOriginalDst {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+      } }()
       try { if let v = _storage._perConnectionBufferLimitBytes {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
       } }()
       try { if let v = _storage._metadata {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
       } }()
+      if !_storage._listenerFilters.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._listenerFilters, fieldNumber: 9)
+      }
       try { if let v = _storage._transparent {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
       } }()
@@ -385,8 +454,14 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       if !_storage._socketOptions.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._socketOptions, fieldNumber: 13)
       }
+      try { if let v = _storage._listenerFiltersTimeout {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+      } }()
       if _storage._trafficDirection != .unspecified {
         try visitor.visitSingularEnumField(value: _storage._trafficDirection, fieldNumber: 16)
+      }
+      if _storage._continueOnListenerFiltersTimeout != false {
+        try visitor.visitSingularBoolField(value: _storage._continueOnListenerFiltersTimeout, fieldNumber: 17)
       }
       if _storage._reusePort != false {
         try visitor.visitSingularBoolField(value: _storage._reusePort, fieldNumber: 21)
@@ -399,6 +474,9 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       } }()
       try { if let v = _storage._defaultFilterChain {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 25)
+      } }()
+      try { if let v = _storage._bindToPort {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 26)
       } }()
       if !_storage._statPrefix.isEmpty {
         try visitor.visitSingularStringField(value: _storage._statPrefix, fieldNumber: 28)
@@ -433,6 +511,11 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
         if _storage._defaultFilterChain != rhs_storage._defaultFilterChain {return false}
         if _storage._perConnectionBufferLimitBytes != rhs_storage._perConnectionBufferLimitBytes {return false}
         if _storage._trafficDirection != rhs_storage._trafficDirection {return false}
+        if _storage._listenerFilters != rhs_storage._listenerFilters {return false}
+        if _storage._listenerFiltersTimeout != rhs_storage._listenerFiltersTimeout {return false}
+        if _storage._continueOnListenerFiltersTimeout != rhs_storage._continueOnListenerFiltersTimeout {return false}
+        if _storage._useOriginalDst != rhs_storage._useOriginalDst {return false}
+        if _storage._bindToPort != rhs_storage._bindToPort {return false}
         if _storage._accessLog != rhs_storage._accessLog {return false}
         if _storage._ignoreGlobalConnLimit != rhs_storage._ignoreGlobalConnLimit {return false}
         if _storage._tcpBacklogSize != rhs_storage._tcpBacklogSize {return false}

@@ -236,6 +236,161 @@ public nonisolated struct Envoy_Config_Listener_V3_Filter: Sendable {
   public init() {}
 }
 
+/// Connections that a listener filter leaves alone.
+public nonisolated struct Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var rule: OneOf_Rule? {
+    get {return _storage._rule}
+    set {_uniqueStorage()._rule = newValue}
+  }
+
+  /// One of several conditions holds.
+  /// Default: none.
+  public var orMatch: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.MatchSet {
+    get {
+      if case .orMatch(let v)? = _storage._rule {return v}
+      return Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.MatchSet()
+    }
+    set {_uniqueStorage()._rule = .orMatch(newValue)}
+  }
+
+  /// All of several conditions hold.
+  /// Default: none.
+  public var andMatch: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.MatchSet {
+    get {
+      if case .andMatch(let v)? = _storage._rule {return v}
+      return Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.MatchSet()
+    }
+    set {_uniqueStorage()._rule = .andMatch(newValue)}
+  }
+
+  /// A condition does not hold.
+  /// Default: none.
+  public var notMatch: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate {
+    get {
+      if case .notMatch(let v)? = _storage._rule {return v}
+      return Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate()
+    }
+    set {_uniqueStorage()._rule = .notMatch(newValue)}
+  }
+
+  /// Every connection. Must be true.
+  /// Default: none.
+  public var anyMatch: Bool {
+    get {
+      if case .anyMatch(let v)? = _storage._rule {return v}
+      return false
+    }
+    set {_uniqueStorage()._rule = .anyMatch(newValue)}
+  }
+
+  /// The port that the connection was made to is in a range.
+  /// Default: none.
+  public var destinationPortRange: Envoy_Type_V3_Int32Range {
+    get {
+      if case .destinationPortRange(let v)? = _storage._rule {return v}
+      return Envoy_Type_V3_Int32Range()
+    }
+    set {_uniqueStorage()._rule = .destinationPortRange(newValue)}
+  }
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Rule: Equatable, Sendable {
+    /// One of several conditions holds.
+    /// Default: none.
+    case orMatch(Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.MatchSet)
+    /// All of several conditions hold.
+    /// Default: none.
+    case andMatch(Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.MatchSet)
+    /// A condition does not hold.
+    /// Default: none.
+    case notMatch(Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate)
+    /// Every connection. Must be true.
+    /// Default: none.
+    case anyMatch(Bool)
+    /// The port that the connection was made to is in a range.
+    /// Default: none.
+    case destinationPortRange(Envoy_Type_V3_Int32Range)
+
+  }
+
+  /// Several conditions.
+  public nonisolated struct MatchSet: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// The conditions. At least two.
+    /// Default: required.
+    public var rules: [Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate] = []
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
+
+  public init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// A filter that looks at a connection before a filter chain is chosen for it.
+public nonisolated struct Envoy_Config_Listener_V3_ListenerFilter: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Name of the filter, for people; the type of `typed_config` decides which it is.
+  /// Default: required.
+  public var name: String = String()
+
+  public var configType: Envoy_Config_Listener_V3_ListenerFilter.OneOf_ConfigType? = nil
+
+  /// The filter: `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`,
+  /// `envoy.extensions.filters.listener.http_inspector.v3.HttpInspector`,
+  /// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol` or
+  /// `envoy.extensions.filters.listener.original_dst.v3.OriginalDst`.
+  /// Default: required.
+  public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
+    get {
+      if case .typedConfig(let v)? = configType {return v}
+      return SwiftProtobuf.Google_Protobuf_Any()
+    }
+    set {configType = .typedConfig(newValue)}
+  }
+
+  /// Connections that the filter does not look at.
+  /// Default: none.
+  public var filterDisabled: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate {
+    get {_filterDisabled ?? Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate()}
+    set {_filterDisabled = newValue}
+  }
+  /// Returns true if `filterDisabled` has been explicitly set.
+  public var hasFilterDisabled: Bool {self._filterDisabled != nil}
+  /// Clears the value of `filterDisabled`. Subsequent reads from it will return its default value.
+  public mutating func clearFilterDisabled() {self._filterDisabled = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_ConfigType: Equatable, Sendable {
+    /// The filter: `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`,
+    /// `envoy.extensions.filters.listener.http_inspector.v3.HttpInspector`,
+    /// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol` or
+    /// `envoy.extensions.filters.listener.original_dst.v3.OriginalDst`.
+    /// Default: required.
+    case typedConfig(SwiftProtobuf.Google_Protobuf_Any)
+
+  }
+
+  public init() {}
+
+  fileprivate var _filterDisabled: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate? = nil
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "envoy.config.listener.v3"
@@ -423,6 +578,241 @@ nonisolated extension Envoy_Config_Listener_V3_Filter: SwiftProtobuf.Message, Sw
   public static func ==(lhs: Envoy_Config_Listener_V3_Filter, rhs: Envoy_Config_Listener_V3_Filter) -> Bool {
     if lhs.name != rhs.name {return false}
     if lhs.configType != rhs.configType {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ListenerFilterChainMatchPredicate"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}or_match\0\u{3}and_match\0\u{3}not_match\0\u{3}any_match\0\u{3}destination_port_range\0")
+
+  fileprivate class _StorageClass {
+    var _rule: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.OneOf_Rule?
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _rule = source._rule
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try {
+          var v: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.MatchSet?
+          var hadOneofValue = false
+          if let current = _storage._rule {
+            hadOneofValue = true
+            if case .orMatch(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._rule = .orMatch(v)
+          }
+        }()
+        case 2: try {
+          var v: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.MatchSet?
+          var hadOneofValue = false
+          if let current = _storage._rule {
+            hadOneofValue = true
+            if case .andMatch(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._rule = .andMatch(v)
+          }
+        }()
+        case 3: try {
+          var v: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate?
+          var hadOneofValue = false
+          if let current = _storage._rule {
+            hadOneofValue = true
+            if case .notMatch(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._rule = .notMatch(v)
+          }
+        }()
+        case 4: try {
+          var v: Bool?
+          try decoder.decodeSingularBoolField(value: &v)
+          if let v = v {
+            if _storage._rule != nil {try decoder.handleConflictingOneOf()}
+            _storage._rule = .anyMatch(v)
+          }
+        }()
+        case 5: try {
+          var v: Envoy_Type_V3_Int32Range?
+          var hadOneofValue = false
+          if let current = _storage._rule {
+            hadOneofValue = true
+            if case .destinationPortRange(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._rule = .destinationPortRange(v)
+          }
+        }()
+        default: break
+        }
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      switch _storage._rule {
+      case .orMatch?: try {
+        guard case .orMatch(let v)? = _storage._rule else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      }()
+      case .andMatch?: try {
+        guard case .andMatch(let v)? = _storage._rule else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      }()
+      case .notMatch?: try {
+        guard case .notMatch(let v)? = _storage._rule else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      }()
+      case .anyMatch?: try {
+        guard case .anyMatch(let v)? = _storage._rule else { preconditionFailure() }
+        try visitor.visitSingularBoolField(value: v, fieldNumber: 4)
+      }()
+      case .destinationPortRange?: try {
+        guard case .destinationPortRange(let v)? = _storage._rule else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+      }()
+      case nil: break
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate, rhs: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._rule != rhs_storage._rule {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.MatchSet: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.protoMessageName + ".MatchSet"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}rules\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.rules) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.rules.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.rules, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.MatchSet, rhs: Envoy_Config_Listener_V3_ListenerFilterChainMatchPredicate.MatchSet) -> Bool {
+    if lhs.rules != rhs.rules {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Listener_V3_ListenerFilter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ListenerFilter"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{4}\u{2}typed_config\0\u{3}filter_disabled\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 3: try {
+        var v: SwiftProtobuf.Google_Protobuf_Any?
+        var hadOneofValue = false
+        if let current = self.configType {
+          hadOneofValue = true
+          if case .typedConfig(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.configType = .typedConfig(v)
+        }
+      }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._filterDisabled) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    try { if case .typedConfig(let v)? = self.configType {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._filterDisabled {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Listener_V3_ListenerFilter, rhs: Envoy_Config_Listener_V3_ListenerFilter) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.configType != rhs.configType {return false}
+    if lhs._filterDisabled != rhs._filterDisabled {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

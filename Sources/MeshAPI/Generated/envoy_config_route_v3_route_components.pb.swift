@@ -437,6 +437,17 @@ public nonisolated struct Envoy_Config_Route_V3_RouteMatch: Sendable {
   /// Clears the value of `grpc`. Subsequent reads from it will return its default value.
   public mutating func clearGrpc() {self._grpc = nil}
 
+  /// What is asked of the client's certificate.
+  /// Default: nothing.
+  public var tlsContext: Envoy_Config_Route_V3_RouteMatch.TlsContextMatchOptions {
+    get {_tlsContext ?? Envoy_Config_Route_V3_RouteMatch.TlsContextMatchOptions()}
+    set {_tlsContext = newValue}
+  }
+  /// Returns true if `tlsContext` has been explicitly set.
+  public var hasTlsContext: Bool {self._tlsContext != nil}
+  /// Clears the value of `tlsContext`. Subsequent reads from it will return its default value.
+  public mutating func clearTlsContext() {self._tlsContext = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public nonisolated enum OneOf_PathSpecifier: Equatable, Sendable {
@@ -458,6 +469,42 @@ public nonisolated struct Envoy_Config_Route_V3_RouteMatch: Sendable {
     /// Default: none.
     case connectMatcher(Envoy_Config_Route_V3_RouteMatch.ConnectMatcher)
 
+  }
+
+  /// What is asked of the client's certificate.
+  public nonisolated struct TlsContextMatchOptions: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// Whether the client must have shown a certificate, or must not.
+    /// Default: either.
+    public var presented: SwiftProtobuf.Google_Protobuf_BoolValue {
+      get {_presented ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+      set {_presented = newValue}
+    }
+    /// Returns true if `presented` has been explicitly set.
+    public var hasPresented: Bool {self._presented != nil}
+    /// Clears the value of `presented`. Subsequent reads from it will return its default value.
+    public mutating func clearPresented() {self._presented = nil}
+
+    /// Whether the client's certificate must have been verified and found good, or must not.
+    /// Default: either.
+    public var validated: SwiftProtobuf.Google_Protobuf_BoolValue {
+      get {_validated ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+      set {_validated = newValue}
+    }
+    /// Returns true if `validated` has been explicitly set.
+    public var hasValidated: Bool {self._validated != nil}
+    /// Clears the value of `validated`. Subsequent reads from it will return its default value.
+    public mutating func clearValidated() {self._validated = nil}
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+
+    fileprivate var _presented: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+    fileprivate var _validated: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
   }
 
   /// Which calls of gRPC match: all of them.
@@ -487,6 +534,7 @@ public nonisolated struct Envoy_Config_Route_V3_RouteMatch: Sendable {
   fileprivate var _caseSensitive: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
   fileprivate var _runtimeFraction: Envoy_Config_Core_V3_RuntimeFractionalPercent? = nil
   fileprivate var _grpc: Envoy_Config_Route_V3_RouteMatch.GrpcRouteMatchOptions? = nil
+  fileprivate var _tlsContext: Envoy_Config_Route_V3_RouteMatch.TlsContextMatchOptions? = nil
 }
 
 /// A condition on one header. Without any of the members that name a value the header must be
@@ -1976,7 +2024,7 @@ nonisolated extension Envoy_Config_Route_V3_Route: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Envoy_Config_Route_V3_RouteMatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RouteMatch"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}prefix\0\u{1}path\0\u{4}\u{2}case_sensitive\0\u{2}\u{2}headers\0\u{3}query_parameters\0\u{1}grpc\0\u{3}runtime_fraction\0\u{3}safe_regex\0\u{4}\u{2}connect_matcher\0\u{4}\u{2}path_separated_prefix\0\u{2}\u{3}cookies\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}prefix\0\u{1}path\0\u{4}\u{2}case_sensitive\0\u{2}\u{2}headers\0\u{3}query_parameters\0\u{1}grpc\0\u{3}runtime_fraction\0\u{3}safe_regex\0\u{3}tls_context\0\u{3}connect_matcher\0\u{4}\u{2}path_separated_prefix\0\u{2}\u{3}cookies\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2018,6 +2066,7 @@ nonisolated extension Envoy_Config_Route_V3_RouteMatch: SwiftProtobuf.Message, S
           self.pathSpecifier = .safeRegex(v)
         }
       }()
+      case 11: try { try decoder.decodeSingularMessageField(value: &self._tlsContext) }()
       case 12: try {
         var v: Envoy_Config_Route_V3_RouteMatch.ConnectMatcher?
         var hadOneofValue = false
@@ -2076,11 +2125,13 @@ nonisolated extension Envoy_Config_Route_V3_RouteMatch: SwiftProtobuf.Message, S
     try { if let v = self._runtimeFraction {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
     } }()
-    switch self.pathSpecifier {
-    case .safeRegex?: try {
-      guard case .safeRegex(let v)? = self.pathSpecifier else { preconditionFailure() }
+    try { if case .safeRegex(let v)? = self.pathSpecifier {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
-    }()
+    } }()
+    try { if let v = self._tlsContext {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
+    } }()
+    switch self.pathSpecifier {
     case .connectMatcher?: try {
       guard case .connectMatcher(let v)? = self.pathSpecifier else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
@@ -2105,6 +2156,46 @@ nonisolated extension Envoy_Config_Route_V3_RouteMatch: SwiftProtobuf.Message, S
     if lhs.queryParameters != rhs.queryParameters {return false}
     if lhs.cookies != rhs.cookies {return false}
     if lhs._grpc != rhs._grpc {return false}
+    if lhs._tlsContext != rhs._tlsContext {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Route_V3_RouteMatch.TlsContextMatchOptions: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Route_V3_RouteMatch.protoMessageName + ".TlsContextMatchOptions"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}presented\0\u{1}validated\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._presented) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._validated) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._presented {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._validated {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Route_V3_RouteMatch.TlsContextMatchOptions, rhs: Envoy_Config_Route_V3_RouteMatch.TlsContextMatchOptions) -> Bool {
+    if lhs._presented != rhs._presented {return false}
+    if lhs._validated != rhs._validated {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -35,7 +35,7 @@ public nonisolated struct Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy:
   public var clusterSpecifier: Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy.OneOf_ClusterSpecifier? = nil
 
   /// The cluster that connections go to. A cluster that is not there ends them.
-  /// Default: required.
+  /// Default: none.
   public var cluster: String {
     get {
       if case .cluster(let v)? = clusterSpecifier {return v}
@@ -125,7 +125,7 @@ public nonisolated struct Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy:
 
   public nonisolated enum OneOf_ClusterSpecifier: Equatable, Sendable {
     /// The cluster that connections go to. A cluster that is not there ends them.
-    /// Default: required.
+    /// Default: none.
     case cluster(String)
     /// Several clusters.
     /// Default: none.

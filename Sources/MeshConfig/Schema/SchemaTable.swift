@@ -270,6 +270,13 @@ message envoy.config.core.v3.PathConfigSource
 message envoy.config.core.v3.Pipe
 1 path string required min_len=1
 2 mode uint32 lte=511
+message envoy.config.core.v3.ProxyProtocolConfig
+1 version enum:envoy.config.core.v3.ProxyProtocolConfig.Version
+2 pass_through_tlvs message:envoy.config.core.v3.ProxyProtocolPassThroughTLVs
+3 added_tlvs repeated:message:envoy.config.core.v3.TlvEntry
+message envoy.config.core.v3.ProxyProtocolPassThroughTLVs
+1 match_type enum:envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType
+2 tlv_type repeated:uint32 lt=256
 message envoy.config.core.v3.RuntimeDouble
 1 default_value double
 2 runtime_key string required
@@ -314,6 +321,10 @@ message envoy.config.core.v3.TcpKeepalive
 1 keepalive_probes message:google.protobuf.UInt32Value
 2 keepalive_time message:google.protobuf.UInt32Value
 3 keepalive_interval message:google.protobuf.UInt32Value
+message envoy.config.core.v3.TlvEntry
+1 type uint32 lt=256
+2 value bytes required
+others 3:format_string
 message envoy.config.core.v3.TransportSocket
 oneof config_type
 1 name string required min_len=1
@@ -385,6 +396,11 @@ message envoy.config.listener.v3.Listener
 25 default_filter_chain message:envoy.config.listener.v3.FilterChain
 5 per_connection_buffer_limit_bytes message:google.protobuf.UInt32Value
 16 traffic_direction enum:envoy.config.core.v3.TrafficDirection
+9 listener_filters repeated:message:envoy.config.listener.v3.ListenerFilter
+15 listener_filters_timeout message:google.protobuf.Duration
+17 continue_on_listener_filters_timeout bool
+4 use_original_dst message:google.protobuf.BoolValue
+26 bind_to_port message:google.protobuf.BoolValue
 22 access_log repeated:message:envoy.config.accesslog.v3.AccessLog
 31 ignore_global_conn_limit bool
 24 tcp_backlog_size message:google.protobuf.UInt32Value
@@ -395,7 +411,22 @@ message envoy.config.listener.v3.Listener
 13 socket_options repeated:message:envoy.config.core.v3.SocketOption
 21 reuse_port bool deprecated=enable_reuse_port
 29 enable_reuse_port message:google.protobuf.BoolValue
-others 36:fcds_config 32:filter_chain_matcher 4:use_original_dst 7:deprecated_v1 8:drain_type 9:listener_filters 15:listener_filters_timeout 17:continue_on_listener_filters_timeout 18:udp_listener_config 19:api_listener 20:connection_balance_config 26:bind_to_port 27:internal_listener 30:enable_mptcp 35:bypass_overload_manager
+others 36:fcds_config 32:filter_chain_matcher 7:deprecated_v1 8:drain_type 18:udp_listener_config 19:api_listener 20:connection_balance_config 27:internal_listener 30:enable_mptcp 35:bypass_overload_manager
+message envoy.config.listener.v3.ListenerFilter
+oneof config_type
+1 name string required min_len=1
+3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector,envoy.extensions.filters.listener.http_inspector.v3.HttpInspector,envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol,envoy.extensions.filters.listener.original_dst.v3.OriginalDst
+4 filter_disabled message:envoy.config.listener.v3.ListenerFilterChainMatchPredicate
+others 5:config_discovery
+message envoy.config.listener.v3.ListenerFilterChainMatchPredicate
+oneof rule required
+1 or_match message:envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet oneof=rule
+2 and_match message:envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet oneof=rule
+3 not_match message:envoy.config.listener.v3.ListenerFilterChainMatchPredicate oneof=rule
+4 any_match bool oneof=rule const=true
+5 destination_port_range message:envoy.type.v3.Int32Range oneof=rule
+message envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet
+1 rules repeated:message:envoy.config.listener.v3.ListenerFilterChainMatchPredicate required min_items=2
 message envoy.config.metrics.v3.HistogramBucketSettings
 1 match message:envoy.type.matcher.v3.StringMatcher required
 2 buckets repeated:double required gt=0
@@ -552,9 +583,13 @@ oneof path_specifier required
 7 query_parameters repeated:message:envoy.config.route.v3.QueryParameterMatcher
 17 cookies repeated:message:envoy.config.route.v3.CookieMatcher
 8 grpc message:envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions
-others 15:path_match_policy 11:tls_context 13:dynamic_metadata 16:filter_state
+11 tls_context message:envoy.config.route.v3.RouteMatch.TlsContextMatchOptions
+others 15:path_match_policy 13:dynamic_metadata 16:filter_state
 message envoy.config.route.v3.RouteMatch.ConnectMatcher
 message envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions
+message envoy.config.route.v3.RouteMatch.TlsContextMatchOptions
+1 presented message:google.protobuf.BoolValue
+2 validated message:google.protobuf.BoolValue
 message envoy.config.route.v3.VirtualCluster
 4 headers repeated:message:envoy.config.route.v3.HeaderMatcher
 2 name string required min_len=1
@@ -663,6 +698,25 @@ message envoy.extensions.filters.http.router.v3.Router
 4 suppress_envoy_headers bool
 6 respect_expected_rq_timeout bool
 others 2:start_child_span 3:upstream_log 9:upstream_log_options 5:strict_check_headers 7:suppress_grpc_request_failure_code_stats 8:upstream_http_filters
+message envoy.extensions.filters.listener.http_inspector.v3.HttpInspector
+message envoy.extensions.filters.listener.original_dst.v3.OriginalDst
+message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol
+1 rules repeated:message:envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule
+2 allow_requests_without_proxy_protocol bool
+3 pass_through_tlvs message:envoy.config.core.v3.ProxyProtocolPassThroughTLVs
+4 disallowed_versions repeated:enum:envoy.config.core.v3.ProxyProtocolConfig.Version
+5 stat_prefix string
+others 6:tlv_location
+message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair
+1 metadata_namespace string
+2 key string required min_len=1
+message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule
+1 tlv_type uint32 lt=256
+2 on_tlv_present message:envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair required
+message envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
+4 close_connection_on_client_hello_parsing_errors bool
+5 max_client_hello_size message:google.protobuf.UInt32Value lte=16384 gt=255
+others 1:enable_ja3_fingerprinting 3:enable_ja4_fingerprinting 2:initial_read_buffer_size
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
 oneof route_specifier
 oneof strip_port_mode
@@ -749,7 +803,7 @@ message envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapp
 message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
 oneof cluster_specifier required
 1 stat_prefix string required min_len=1
-2 cluster string oneof=cluster_specifier required
+2 cluster string oneof=cluster_specifier
 10 weighted_clusters message:envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster oneof=cluster_specifier
 8 idle_timeout message:google.protobuf.Duration
 5 access_log repeated:message:envoy.config.accesslog.v3.AccessLog
@@ -942,6 +996,9 @@ message envoy.type.v3.FractionalPercent
 2 denominator enum:envoy.type.v3.FractionalPercent.DenominatorType
 message envoy.type.v3.HttpStatus
 1 code enum:envoy.type.v3.StatusCode required
+message envoy.type.v3.Int32Range
+1 start int32
+2 end int32
 message envoy.type.v3.Int64Range
 1 start int64
 2 end int64
@@ -1010,6 +1067,12 @@ enum envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction
 0 ALLOW
 1 REJECT_REQUEST
 2 DROP_HEADER
+enum envoy.config.core.v3.ProxyProtocolConfig.Version
+0 V1
+1 V2
+enum envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType
+0 INCLUDE_ALL
+1 INCLUDE
 enum envoy.config.core.v3.RoutingPriority
 0 DEFAULT
 1 HIGH

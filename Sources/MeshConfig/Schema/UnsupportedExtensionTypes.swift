@@ -203,12 +203,8 @@ envoy.extensions.filters.http.transform.v3.TransformConfig
 envoy.extensions.filters.http.transform.v3.Transformation
 envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec
 envoy.extensions.filters.http.wasm.v3.Wasm
-envoy.extensions.filters.listener.http_inspector.v3.HttpInspector
 envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit
-envoy.extensions.filters.listener.original_dst.v3.OriginalDst
 envoy.extensions.filters.listener.original_src.v3.OriginalSrc
-envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol
-envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
 envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
 envoy.extensions.filters.network.direct_response.v3.Config
 envoy.extensions.filters.network.dubbo_proxy.router.v3.Router

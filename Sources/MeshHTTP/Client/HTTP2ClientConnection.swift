@@ -176,13 +176,20 @@ public final class HTTP2ClientConnection: ClientConnection, IOHandler, Flushable
         let sound = transport.flush(loop.bufferPool)
         noteSent(waiting - transport.output.count)
         guard sound else { return noteBroken() }
-        guard transport.isFlushed else { return }
+        guard transport.isFlushed else {
+          session.outputBlocked()
+          return endIfOver()
+        }
       }
       let before = session.output.count
       session.pull(upTo: EventLoop.receiveBufferSize)
       framedBytes &+= UInt64(max(0, session.output.count - before))
       endIfOver()
-      guard !isClosed, !session.output.isEmpty else { return }
+      guard !isClosed else { return }
+      guard !session.output.isEmpty else {
+        session.framesWaiting = 0
+        return
+      }
       let bytes = session.output.bytes
       let sound = transport.send(bytes, loop.bufferPool)
       noteSent(bytes.count - transport.output.count)

@@ -36,47 +36,6 @@ public struct RequestStart {
   }
 }
 
-/// Who is at the two ends of a downstream connection. One object for all of its streams, but for those whose headers
-/// name a client further away. Immutable.
-public final class ConnectionInfo: Sendable {
-  /// The client: whoever is connected, or whom trusted proxies between have named (its port is then 0).
-  public let remoteAddress: SocketAddress
-  /// Whoever is connected.
-  public let directRemoteAddress: SocketAddress
-  public let localAddress: SocketAddress
-  /// Unique in this process; `%CONNECTION_ID%`.
-  public let identifier: UInt64
-  /// What the handshake has settled; nil without TLS.
-  public let tls: TLSDetails?
-
-  public init(
-    remoteAddress: SocketAddress, localAddress: SocketAddress, identifier: UInt64, tls: TLSDetails? = nil
-  ) {
-    self.remoteAddress = remoteAddress
-    directRemoteAddress = remoteAddress
-    self.localAddress = localAddress
-    self.identifier = identifier
-    self.tls = tls
-  }
-
-  private init(_ connection: ConnectionInfo, client: IPAddress) {
-    remoteAddress = SocketAddress(client, port: 0)
-    directRemoteAddress = connection.directRemoteAddress
-    localAddress = connection.localAddress
-    identifier = connection.identifier
-    tls = connection.tls
-  }
-
-  /// The same connection after its handshake.
-  public func with(tls: TLSDetails) -> ConnectionInfo {
-    ConnectionInfo(
-      remoteAddress: remoteAddress, localAddress: localAddress, identifier: identifier, tls: tls)
-  }
-
-  /// The same connection with a client further away.
-  public func with(client: IPAddress) -> ConnectionInfo { ConnectionInfo(self, client: client) }
-}
-
 /// Why a stream ended before its last byte.
 public enum StreamResetReason: UInt8, Sendable {
   /// The other side closed or reset the connection.

@@ -7,7 +7,8 @@ extension HTTP1Encoder {
   /// - Returns: the bytes of the field lines.
   @inline(never) @discardableResult
   public static func tunnelRequestHead(
-    _ headers: HeaderMap, _ kind: TunnelKind, style: HTTP1HeadStyle = HTTP1HeadStyle(), into queue: inout ByteQueue, pool: BufferPool
+    _ headers: HeaderMap, _ kind: TunnelKind, style: HTTP1HeadStyle = HTTP1HeadStyle(), into queue: inout ByteQueue,
+    pool: BufferPool
   ) -> Int {
     let host = headers.value(.host) ?? Bytes(start: nil, count: 0)
     let start = queue.reserve(headers.byteCount + host.count + overhead + slack, pool)

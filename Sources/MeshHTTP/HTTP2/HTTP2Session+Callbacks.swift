@@ -203,6 +203,7 @@ extension HTTP2Session {
 
   private func frameSent(_ frame: Frame) -> Int32 {
     let header = frame.pointee.hd
+    framesWaiting &+= 1
     switch header.type {
     case FrameType.headers where header.stream_id == headStream: isHeadSent = true
     case FrameType.data: floods.dataFramesSent &+= 1

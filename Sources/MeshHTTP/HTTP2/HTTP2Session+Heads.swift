@@ -162,17 +162,18 @@ extension HTTP2Session {
         base[count] = Self.field(Bytes(name), value, Self.byReference)
         count += 1
       }
-      let method = headers.value(.method) ?? Bytes("GET")
+      // What asks for another protocol is an extended CONNECT here (RFC 8441 §4).
+      let upgrade = headers.value(.upgrade)
+      let method = upgrade == nil ? headers.value(.method) ?? Bytes("GET") : Bytes("CONNECT")
       add(":method", method)
-      // RFC 9113 §8.5: a tunnel has neither path nor scheme.
-      let isTunnel = method.equals("CONNECT") && !headers.has(.protocol)
-      if !isTunnel {
+      // RFC 9113 §8.5: any other CONNECT has neither path nor scheme.
+      if upgrade != nil || !method.equals("CONNECT") {
         let forwarded = headers.value(.xForwardedProto).flatMap { $0.equals("https") || $0.equals("http") ? $0 : nil }
         add(":scheme", headers.value(.scheme) ?? forwarded ?? Bytes(scheme))
         add(":path", headers.value(.path) ?? Bytes("/"))
       }
       if let host = headers.value(.host) { add(":authority", host) }
-      if let value = headers.value(.protocol) { add(":protocol", value) }
+      if let upgrade { add(":protocol", upgrade) }
       return body(base, Self.fill(base, count, headers, except: nil, Self.byReference))
     }
   }

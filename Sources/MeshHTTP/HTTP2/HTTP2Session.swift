@@ -63,6 +63,8 @@ final class HTTP2Session {
   /// How far `output` may grow before DATA waits.
   var outputLimit = 0
   var floods = HTTP2FloodGuard()
+  /// Frames that were framed since the kernel had last taken everything; the connection sets it to 0 then.
+  var framesWaiting: UInt32 = 0
   var closed = HTTP2ClosedStreams()
   /// The highest stream that the peer has begun, or that we have.
   var lastStream: Int32 = 0
@@ -176,6 +178,11 @@ final class HTTP2Session {
     }
     outputLimit = 0
     deliver()
+  }
+
+  /// The kernel takes no more for now: what waits must not become too much.
+  func outputBlocked() {
+    if framesWaiting > options.maximumOutboundFrames { flooded(.outboundFlood, "http2.outbound_frames_flood") }
   }
 
   /// Whether there may be more to frame.
@@ -335,7 +342,8 @@ final class HTTP2Session {
   func fail(_ stream: HTTP2Stream, _ error: HTTP2MessageError) {
     owner?.count(.receivedMessagingError, 1)
     streamFailure = error.details
-    if !options.endsStreamOnly {
+    // A body of another length concerns nobody else, as in Envoy.
+    if !options.endsStreamOnly, error != .contentLengthMismatch {
       isPeerAtFault = true
       terminate(.protocolError, error.details)
     } else {

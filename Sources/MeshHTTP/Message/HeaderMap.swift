@@ -73,6 +73,10 @@ public final class HeaderMap {
   /// How the sender spelled the names, where they are to go out like that; nil otherwise.
   var spelling: HeaderSpelling?
 
+  /// What is known of the sender's certificate. Meaningful only where the route table asks for it, which then has it set
+  /// for every request.
+  public var peerCertificate = PeerCertificateState()
+
   public init() {
     capacity = 2048 - Self.slack
     arena = .allocate(capacity: 2048)
@@ -238,5 +242,6 @@ extension HeaderMap {
     presence = other.presence
     repeated = other.repeated
     spelling = other.spelling
+    peerCertificate = other.peerCertificate
   }
 }

@@ -13,7 +13,7 @@ public final class HeaderMapPool {
   public func take() -> HeaderMap { free.popLast() ?? HeaderMap() }
 
   /// Takes back a map that nobody refers to any more.
-  public func recycle(_ map: HeaderMap) {
+  public func recycle(_ map: consuming HeaderMap) {
     guard free.count < maximumFree else { return }
     map.removeAll()
     free.append(map)

@@ -149,8 +149,12 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
       }
       handler.connectionTransferred(received: count, sent: 0)
       if phase == .open { receive(Bytes(start: loop.receiveBuffer, count: count)) }
+      // What one turn's input makes us say does not have to wait for its end.
+      if session.framesWaiting >= Self.framesPerSend, phase != .closed { writeOut() }
     }
   }
+
+  private static let framesPerSend = 1000
 
   private func receive(_ bytes: Bytes) {
     pings.heard(loop.now)
@@ -174,7 +178,10 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
       session.pull(upTo: EventLoop.receiveBufferSize)
       // GOAWAY has gone out for an error, or both sides have said it and nothing is left to do.
       if phase == .open, !session.wantsRead { end() }
-      guard phase != .closed, !session.output.isEmpty else { break }
+      guard phase != .closed, !session.output.isEmpty else {
+        session.framesWaiting = 0
+        break
+      }
       let bytes = session.output.bytes
       let sound = transport.send(bytes, loop.bufferPool)
       noteSent(bytes.count - transport.output.count)
@@ -196,7 +203,11 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
   }
 
   /// The kernel takes no more: for a bounded time only.
-  private func waitForRoom() { if settings.flushTimeout != nil { rearm() } }
+  private func waitForRoom() {
+    session.outputBlocked()
+    if session.failure != nil, phase == .open { return end() }
+    if settings.flushTimeout != nil { rearm() }
+  }
 
   // MARK: Clocks
 
@@ -332,6 +343,11 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
   // MARK: Requests
 
   func take(_ headers: HeaderMap, _ start: RequestStart, _ stream: HTTP2ServerStream) {
+    // What came behind the bytes for which the connection ends is not begun.
+    guard phase == .open else {
+      headerMaps.recycle(headers)
+      return session.reset(stream, .refusedStream)
+    }
     if start.tunnel == .upgrade, !settings.http2.allowsExtendedConnect {
       return stream.refuse(headers, .unknownPseudoHeader)
     }

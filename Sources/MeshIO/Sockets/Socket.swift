@@ -152,6 +152,12 @@ public enum Socket {
   /// The address the socket is bound to.
   public static func localAddress(_ fd: Int32) -> SocketAddress? { named(fd, clinux_local_address) }
 
+  /// Where a connection was made to before this machine's packet filter redirected it (SO_ORIGINAL_DST); nil if it did
+  /// not.
+  public static func originalDestination(_ fd: Int32) -> SocketAddress? {
+    named(fd) { fd, address, _ in clinux_original_destination(fd, address) }
+  }
+
   /// The address of the other end; nil when there is none.
   public static func peerAddress(_ fd: Int32) -> SocketAddress? { named(fd, clinux_peer_address) }
 

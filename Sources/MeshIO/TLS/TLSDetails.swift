@@ -31,6 +31,11 @@ public final class TLSDetails: Sendable {
   /// What this end showed; nil if nothing.
   public let own: CertificateFacts?
 
+  /// The same as routes ask for it.
+  public var peerState: PeerCertificateState {
+    peer == nil ? [] : isPeerValidated ? [.presented, .validated] : .presented
+  }
+
   init(_ session: TLSSession, now: MonotonicTime) {
     let ssl = session.ssl
     version = TLSVersion(rawValue: SSL_version(ssl)) ?? .v12

@@ -33,5 +33,5 @@ public protocol StatSet: RawRepresentable<Int>, CaseIterable, Sendable {
 public enum SoleStat: Int, StatSet {
   case count
 
-  public var definition: StatDefinition { .counter("count") }
+  public var definition: StatDefinition { StatDefinition(name: "", kind: .counter) }
 }

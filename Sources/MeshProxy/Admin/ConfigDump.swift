@@ -386,7 +386,8 @@ struct ConfigDump: AdminReport {
   /// What an `Any` of the configuration may hold. SwiftProtobuf writes the JSON of types it was told of only.
   private static let registerTypes: Void = {
     let types: [any Message.Type] = [
-      HttpConnectionManager.self, TcpProxy.self, Router.self, MeshAPI.Buffer.self, BufferPerRoute.self, HTTPFault.self,
+      HttpConnectionManager.self, TcpProxy.self, TlsInspector.self, HttpInspector.self, ProxyProtocol.self,
+      OriginalDst.self, Router.self, MeshAPI.Buffer.self, BufferPerRoute.self, HTTPFault.self,
       GrpcStatsConfig.self, GrpcBridgeConfig.self, GrpcWebConfig.self,
       FileAccessLog.self, StdoutAccessLog.self, StderrAccessLog.self, UpstreamHttpProtocolOptions.self,
       RouteFilterConfig.self, DownstreamConnectionsConfig.self, PreserveCaseFormatterConfig.self,

@@ -78,6 +78,19 @@ final class Identities {
     return identity
   }
 
+  /// The statistics of listener filters, for all listeners; shown when the first filter is there.
+  private(set) lazy var tlsInspector: StatBlock<TLSInspectorStat> = store.scope(
+    "tls_inspector", prometheus: PrometheusScope("envoy_tls_inspector"))
+  private(set) lazy var httpInspector: StatBlock<HTTPInspectorStat> = store.scope(
+    "http_inspector", prometheus: PrometheusScope("envoy_http_inspector"))
+
+  /// - Parameter statPrefix: may be empty.
+  func proxyProtocol(_ statPrefix: String) -> StatBlock<ProxyProtocolStat> {
+    let scope = statPrefix.isEmpty ? "proxy_proto" : "proxy_proto.\(statPrefix)"
+    let labels = statPrefix.isEmpty ? [] : [("envoy_proxy_protocol_prefix", statPrefix)]
+    return store.scope(scope, prometheus: PrometheusScope("envoy_proxy_proto", labels: labels))
+  }
+
   /// Connections now open to clients, of all listeners.
   var activeConnections: Int64 {
     managers.values.reduce(0) { $0 + ($1.object?.stats.total(.connectionActive) ?? 0) }

@@ -22,6 +22,7 @@ extension SnapshotBuilder {
     {
       chains.append(chain)
     }
+    let filters = listenerFilters(listener, path)
     var logging = LoggingConfiguration(listenerName: name)
     if listener.hasMetadata { logging.listenerMetadata = listener.metadata }
     addLogs(listener.accessLog, path, &logging)
@@ -32,7 +33,7 @@ extension SnapshotBuilder {
         acceptsPerEvent: listener.hasMaxConnectionsToAcceptPerSocketEvent
           ? Int(listener.maxConnectionsToAcceptPerSocketEvent.value) : ListenerConfiguration.usualAcceptsPerEvent,
         statName: statName, direction: listener.trafficDirection, ignoresGlobalLimit: listener.ignoreGlobalConnLimit,
-        filterChains: chains, hasDefaultChain: listener.hasDefaultFilterChain, logging: logging)
+        filters: filters, filterChains: chains, hasDefaultChain: listener.hasDefaultFilterChain, logging: logging)
       return .init(configuration: configuration, identity: identities.listener(name, statName: statName))
     } catch {
       report(

@@ -84,7 +84,9 @@ struct SnapshotBuilder {
     let chain = filters(manager.httpFilters, "\(path).http_filters", context)
     let upgradeChains = upgradeChains(manager, path, context)
     let localReplies = localReplies(manager, path)
-    let edge = edgeRules(manager, path)
+    var edge = edgeRules(manager, path)
+    edge.notesCertificate = table?.asksForCertificate ?? false
+    edge.seal()
     let connection = connectionSettings(manager, path, bufferLimit)
     guard let table else { return nil }
     if table.validatesClusters {

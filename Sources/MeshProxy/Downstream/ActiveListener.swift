@@ -210,7 +210,29 @@ final class ActiveListener {
     }
   }
 
+  /// Takes a connection that another listener has accepted, and that was made to this one's address.
+  /// - Returns: whether it did; if not, there are as many connections as may be.
+  func adopt(_ transport: inout Transport, _ info: ConnectionInfo) -> Bool {
+    guard mayOpen() else { return false }
+    connectionCount += 1
+    var taken = Transport(descriptor: -1, isWritable: false)
+    swap(&taken, &transport)
+    let connection = PendingConnection(self, taken, info)
+    connection.listIndex = pending.count
+    pending.append(connection)
+    connection.start()
+    return true
+  }
+
   // MARK: What connections and filter chains say
+
+  /// Listener filters look at a connection; `inspectionEnded` follows.
+  func inspectionBegan() { stats.add(.beforeConnectionActive) }
+  func inspectionEnded() { stats.subtract(.beforeConnectionActive) }
+  func inspectionTimedOut() { stats.add(.beforeConnectionTimeout) }
+
+  /// A connection is closed while listener filters look at it.
+  func inspectionFailed(isRemote: Bool) { stats.add(isRemote ? .listenerFilterRemoteClose : .listenerFilterError) }
 
   /// The filter chain for a connection; nil if there is none.
   func filterChain(for facts: ConnectionFacts) -> (any ActiveFilterChain)? {
@@ -278,6 +300,9 @@ final class ActiveListener {
     }
     leave()
   }
+
+  /// A connection goes on at another listener.
+  func handedOver() { leave() }
 
   private func leave() {
     connectionCount -= 1

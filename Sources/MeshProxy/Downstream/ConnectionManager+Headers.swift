@@ -29,6 +29,7 @@ extension ConnectionManager {
   private func addToRequest(_ headers: HeaderMap, _ connection: ConnectionInfo) {
     let certificate = configuration.edge.clientCertificate
     if certificate.asksConnection { certificate.apply(headers, connection.tls) }
+    if configuration.edge.notesCertificate { headers.peerCertificate = connection.tls?.peerState ?? [] }
     switch configuration.edge.scheme {
     case .asForwarded: break
     case .matchUpstream: headers.set(.scheme, "http")

@@ -17,6 +17,7 @@ final class ConnectionRecord: SubstitutionSource {
     self.logging = logging
     let now = worker.loop.now
     info.connection = connection
+    if let findings = connection.findings, !findings.metadata.isEmpty { info.metadata = findings.metadata }
     info.startedAt = openedAt
     info.startedAtWallClock = worker.loop.wallClock &- now.since(openedAt).rawValue
     info.endedAt = now

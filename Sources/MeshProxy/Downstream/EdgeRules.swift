@@ -31,6 +31,8 @@ struct EdgeRules: Sendable {
   /// Whether a target that is a whole URL is served (`http_protocol_options.allow_absolute_url`).
   var allowsAbsoluteTarget = true
   var clientCertificate = ForwardedClientCertificate()
+  /// Routes ask for the client's certificate.
+  var notesCertificate = false
   var scheme = SchemeRule.asForwarded
   var userAgent: UserAgent?
   /// Appended to `via` on both ways; empty: nothing.
@@ -56,6 +58,7 @@ struct EdgeRules: Sendable {
     checksTarget = !path.isIdle || !host.isIdle || !allowsAbsoluteTarget
     addsToRequest =
       userAgent != nil || appendsVia || scheme != .asForwarded || clientCertificate.asksConnection
+      || notesCertificate
   }
 }
 

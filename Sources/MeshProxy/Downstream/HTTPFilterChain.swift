@@ -120,7 +120,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
     _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, status: Int,
     _ details: StaticString
   ) {
-    manager.stats.add(.connectionProtocolError)
+    if sender.protocolVersion != .http2 { manager.stats.add(.connectionProtocolError) }
     manager.refuse(sender, connection, headers, .codecError(status: status, details))
   }
 
@@ -157,6 +157,8 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
         reason == .remote ? .connectionDestroyRemoteActiveRequest : .connectionDestroyLocalActiveRequest)
     }
     if reason == .idleTimeout { manager.stats.add(.connectionIdleTimeout) }
+    // By HTTP/1.1 it is counted where it is answered.
+    if reason == .protocolError, connection.protocolVersion == .http2 { manager.stats.add(.connectionProtocolError) }
     connectionEnded(connection.info, openedAt: connection.openedAt, reason)
   }
 }

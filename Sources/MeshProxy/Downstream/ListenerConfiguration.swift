@@ -1,4 +1,5 @@
 import MeshAPI
+import MeshPrimitives
 
 /// A listener of a configuration snapshot. Immutable; shared by all threads.
 public final class ListenerConfiguration: Sendable {
@@ -12,6 +13,16 @@ public final class ListenerConfiguration: Sendable {
   public let direction: TrafficDirection
   /// `ignore_global_conn_limit`.
   public let ignoresGlobalLimit: Bool
+  /// In their order.
+  let listenerFilters: [ListenerFilter]
+  /// How long they may wait for bytes (`listener_filters_timeout`); nil: for ever.
+  let listenerFiltersTimeout: Nanoseconds?
+  /// A connection goes on when that time is over, instead of being closed (`continue_on_listener_filters_timeout`).
+  let continuesOnTimeout: Bool
+  /// A connection goes on at the listener that has its original destination (`use_original_dst`).
+  let usesOriginalDestination: Bool
+  /// Connections come from other listeners only if not (`bind_to_port`).
+  let bindsToPort: Bool
   /// At least one, in the order of the configuration; the last is `default_filter_chain`, if `hasDefaultChain`.
   public let filterChains: [FilterChainConfiguration]
   /// The last chain is for the connections that no other is for.
@@ -23,9 +34,19 @@ public final class ListenerConfiguration: Sendable {
 
   static let usualAcceptsPerEvent = 64
 
+  /// What happens to a connection before its filter chain is chosen; see the properties.
+  struct Filters {
+    var filters: [ListenerFilter] = []
+    var timeout: Nanoseconds? = .seconds(15)
+    var continuesOnTimeout = false
+    var usesOriginalDestination = false
+    var bindsToPort = true
+  }
+
   init(
     name: String, addresses: [ListenAddress], acceptsPerEvent: Int, statName: String, direction: TrafficDirection,
-    ignoresGlobalLimit: Bool, filterChains: [FilterChainConfiguration], hasDefaultChain: Bool = false,
+    ignoresGlobalLimit: Bool, filters: Filters = Filters(), filterChains: [FilterChainConfiguration],
+    hasDefaultChain: Bool = false,
     logging: LoggingConfiguration = LoggingConfiguration()
   ) throws(FilterChainMatcher.Conflict) {
     self.name = name
@@ -34,6 +55,11 @@ public final class ListenerConfiguration: Sendable {
     self.statName = statName
     self.direction = direction
     self.ignoresGlobalLimit = ignoresGlobalLimit
+    listenerFilters = filters.filters
+    listenerFiltersTimeout = filters.timeout
+    continuesOnTimeout = filters.continuesOnTimeout
+    usesOriginalDestination = filters.usesOriginalDestination
+    bindsToPort = filters.bindsToPort
     self.filterChains = filterChains
     self.hasDefaultChain = hasDefaultChain
     self.logging = logging
@@ -48,7 +74,8 @@ public final class ListenerConfiguration: Sendable {
   /// The filter chain of every connection, where nothing has to be known of a connection to choose it and nothing is
   /// between the socket and its network filter.
   var direct: FilterChainConfiguration? {
-    guard filterChains.count == 1, filterChains[0].transport == .rawBuffer,
+    guard filterChains.count == 1, listenerFilters.isEmpty, !usesOriginalDestination,
+      filterChains[0].transport == .rawBuffer,
       hasDefaultChain || filterChains[0].rule == .everything
     else { return nil }
     return filterChains[0]

@@ -41,6 +41,7 @@ extension PendingConnection {
   /// The handshake takes too long.
   func timerFired(_ tag: UInt8) {
     guard !isOver else { return }
+    if isInspected { return inspectionTimedOut() }
     listener.transportTimedOut()
     close(.local)
   }

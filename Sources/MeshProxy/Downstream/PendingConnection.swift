@@ -19,8 +19,14 @@ final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
   /// No filter chain is for this connection.
   private var isUnmatched = false
   private(set) var isOver = false
-  /// Bounds the handshake.
+  /// Bounds the listener filters, then the handshake.
   var timer: Timer?
+  /// What listener filters have found out so far.
+  var facts: ConnectionFacts
+  /// The listener filter that looks now.
+  var filterIndex = 0
+  /// Whether listener filters look at the connection, so that it is counted among those.
+  var isInspected = false
 
   init(_ listener: ActiveListener, _ transport: consuming Transport, _ info: ConnectionInfo) {
     self.listener = listener
@@ -28,14 +34,18 @@ final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
     acceptedAt = listener.worker.loop.now
     self.info = info
     self.transport = transport
+    facts = ConnectionFacts(info)
   }
 
   /// Call once, after the listener has stored this.
-  func start() { choose() }
+  func start() { if listener.configuration.listenerFilters.isEmpty { choose() } else { beginInspection() } }
 
-  private func choose() {
-    let facts = ConnectionFacts(
-      destination: info.localAddress, source: info.remoteAddress, directSource: info.directRemoteAddress)
+  func choose() {
+    if facts.hasOriginalDestination, listener.configuration.usesOriginalDestination,
+      let other = worker.listener(at: facts.destination), other !== listener
+    {
+      return handOver(to: other)
+    }
     guard let chain = listener.filterChain(for: facts) else {
       isUnmatched = true
       return close(.local)
@@ -65,7 +75,16 @@ final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
   func ready(_ events: IOEvents) {
     guard !isOver else { return }
     transport.note(events)
-    continueHandshake()
+    if isInspected { inspect() } else { continueHandshake() }
+  }
+
+  /// The connection was made to another listener's address. That one treats it as its own from the beginning, but does
+  /// not hand it on.
+  private func handOver(to other: ActiveListener) {
+    worker.loop.deregister(transport.descriptor)
+    guard other.adopt(&transport, info) else { return close(.local) }
+    end()
+    listener.handedOver()
   }
 
   /// Closes a connection that nobody serves yet.
@@ -83,6 +102,7 @@ final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
 
   private func end() {
     isOver = true
+    if isInspected { endInspection() }
     timer?.disarm()
     listener.pendingEnded(self)
   }

@@ -22,16 +22,16 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   /// The stream it is a part of.
   unowned(unsafe) var stream: Stream?
   private(set) var configuration = Configuration()
-  private(set) var cluster: ActiveCluster?
+  var cluster: ActiveCluster?
   private var endpoint: ActiveEndpoint?
   /// The request on its way to the endpoint.
-  private var upstream: (any RequestSender)?
+  var upstream: (any RequestSender)?
   private var ticket: ConnectionPool.Ticket?
   private var timeout = Nanoseconds.zero
   /// Bounds one attempt, from its connection to the end of its response.
   private var attemptTimeout: Nanoseconds?
-  private var responseDeadline: MonotonicTime = .never
-  private var attemptDeadline: MonotonicTime = .never
+  var responseDeadline: MonotonicTime = .never
+  var attemptDeadline: MonotonicTime = .never
   private var answersNoContent = false
   private var isDecorated = false
   /// The request said itself what its operation is called.
@@ -44,8 +44,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private var attemptStartedAt: MonotonicTime = .never
   private var isRequestPaused = false
   private var isResponsePaused = false
-  private var hasBody = false
-  private var requestEnded = false
+  var hasBody = false
+  var requestEnded = false
   private var responseBegan = false
   private var retried = false
   /// Which of the cluster's circuit breakers counts this request.
@@ -56,13 +56,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   var isCanary = false
   /// Where else the request is counted: its virtual cluster, its route.
   var scopes: RequestScopes?
-  /// The request asks for a tunnel that is not granted yet: what comes for it waits here. Whoever is asked might take it
-  /// for something else.
-  private var isHeldBack = false
-  /// The upstream gets the request's body as it is, over a connection of its own (`connect_config`).
-  private var isTunnelEnd = false
-  /// Of a tunnel: the upstream sends no more.
-  private var isResponseEnded = false
+  /// Of a request for a tunnel.
+  var tunnel = RouterTunnel()
   /// The request's headers depend on the attempt.
   private var preparesAttempts = false
   /// A permit of the cluster's circuit breaker is held, and `upstream_rq_active` counts this request.
@@ -82,9 +77,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     attemptDeadline = .never
     isRequestPaused = false
     isResponsePaused = false
-    isHeldBack = false
-    isTunnelEnd = false
-    isResponseEnded = false
+    if tunnel.isUsed { tunnel = RouterTunnel() }
   }
 
   // MARK: The request
@@ -158,9 +151,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     preparesAttempts = action.takesEndpointHost || route.attemptCount.contains(.inRequest)
     if let decorator = route.decorator { name(stream, headers, decorator) }
     isDecorated = route.decorator != nil
-    if !action.mirrors.isEmpty, !isHeldBack { mirror(stream, headers, action) }
+    if !action.mirrors.isEmpty, !tunnel.isHeldBack { mirror(stream, headers, action) }
     attempt(stream, cluster, fresh: false)
-    if requestEnded || isHeldBack { startResponseTimer(stream) }
+    if requestEnded || tunnel.isHeldBack { startResponseTimer(stream) }
   }
 
   /// Tells the upstream what the operation is called, or takes the caller's name for it (see `isOutbound`).
@@ -217,7 +210,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     endpoint.stats.add(.requestActive)
     let connection = stream.info.connectionIdentifier
     let pool =
-      isTunnelEnd
+      tunnel.endsHere
       ? endpoint.tunnelPool(priority, downstream: connection)
       : endpoint.pool(priority, stream.start.version, downstream: connection, stream.requestHeaders)
     ticket = pool.acquire(self, fresh: fresh)
@@ -232,7 +225,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     let now = stream.worker.loop.now
     stream.info.beginExchange(connection.info, now)
     if cluster?.isLogical == true { noteAddress(of: connection.info, stream) }
-    let endsWithHeaders = requestEnded && pendingBody.isEmpty && pendingTrailers == nil && !isHeldBack
+    let endsWithHeaders = requestEnded && pendingBody.isEmpty && pendingTrailers == nil && !tunnel.isHeldBack
+    if tunnel.isHeldBack { prepareTunnel(stream, connection) }
     let upstream = connection.send(
       stream.requestHeaders, method: stream.start.method, endStream: endsWithHeaders, receiver: self)
     self.upstream = upstream
@@ -240,13 +234,13 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if let attemptTimeout { startAttemptTimer(stream, attemptTimeout) }
     if endsWithHeaders {
       stream.info.upstreamTiming.requestSentAt = now
-    } else if !isHeldBack {
+    } else if !tunnel.isHeldBack {
       sendPending(stream, upstream)
     }
   }
 
   @inline(never)
-  private func sendPending(_ stream: Stream, _ upstream: any RequestSender) {
+  func sendPending(_ stream: Stream, _ upstream: any RequestSender) {
     let trailers = pendingTrailers
     pendingTrailers = nil
     if !pendingBody.isEmpty || (requestEnded && trailers == nil) {
@@ -282,7 +276,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   func requestData(_ bytes: Bytes, endStream: Bool) {
     guard let stream else { return }
     requestEnded = endStream
-    if isHeldBack { return holdBack(bytes, stream) }
+    if tunnel.isHeldBack { return holdBack(bytes, stream) }
     hasBody = true
     if !shadows.isEmpty { for shadow in shadows { shadow.data(bytes, endStream: endStream) } }
     if let upstream {
@@ -307,16 +301,16 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private func requestComplete(_ stream: Stream) {
     // The time that a tunnel may take to be granted runs already, or is over.
     if stream.start.tunnel == .none { return startResponseTimer(stream) }
-    if isResponseEnded { exchangeEnded(stream, stream.worker.loop.now) }
+    if tunnel.isResponseEnded { exchangeEnded(stream, stream.worker.loop.now) }
   }
 
   func requestTrailers(_ trailers: HeaderMap) {
     guard let stream else { return }
     requestEnded = true
     for shadow in shadows { shadow.trailers(trailers) }
-    if let upstream, !isHeldBack {
+    if let upstream, !tunnel.isHeldBack {
       send(trailers, on: upstream, stream)
-    } else if ticket != nil || isHeldBack {
+    } else if ticket != nil || tunnel.isHeldBack {
       pendingTrailers = trailers
     }
     requestComplete(stream)
@@ -367,46 +361,6 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if isTunnel { return respondToTunnel(stream, status, headers, endStream: endStream) }
     if endStream { exchangeEnded(stream, now) }
     stream.respond(status: status, headers, endStream: endStream)
-  }
-
-  /// The upstream grants a tunnel, or does not.
-  @inline(never)
-  private func respondToTunnel(_ stream: Stream, _ status: Int, _ headers: HeaderMap, endStream: Bool) {
-    guard stream.start.tunnel.isGranted(by: status) else {
-      if endStream { exchangeEnded(stream, stream.worker.loop.now) }
-      return stream.respond(status: status, headers, endStream: endStream)
-    }
-    isHeldBack = false
-    stream.tunnelGranted()
-    responseDeadline = .never
-    stream.setResponseDeadline(attemptDeadline)
-    if endStream { exchangeEnded(stream, stream.worker.loop.now) }
-    let generation = stream.generation
-    stream.respond(status: status, headers, endStream: endStream)
-    // A filter may have answered in the upstream's place, or ended it all.
-    guard !stream.isOver, stream.generation == generation, let upstream else { return }
-    sendPending(stream, upstream)
-    if isResponseEnded, requestEnded { exchangeEnded(stream, stream.worker.loop.now) }
-  }
-
-  /// Whether the configuration allows the tunnel that the request asks for. Filters may have led it to another route than
-  /// the one by which it was let in.
-  @inline(never)
-  private func admitTunnel(
-    _ stream: Stream, _ headers: HeaderMap, _ route: RouteEntry, _ action: ForwardAction
-  ) -> Bool {
-    guard stream.start.tunnel != .none else {
-      isTunnelEnd = stream.start.method == .post
-      return true
-    }
-    guard let manager = stream.manager, manager.admission(headers, stream.start.tunnel, route) != nil else {
-      stream.manager?.refuseTunnel(stream)
-      return false
-    }
-    isHeldBack = true
-    hasBody = false
-    isTunnelEnd = stream.start.tunnel == .connect && action.upgrade(Bytes("connect"))?.termination != nil
-    return true
   }
 
   func receiveData(_ bytes: Bytes, endStream: Bool) {
@@ -471,9 +425,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   /// The last byte of the response is here.
-  private func exchangeEnded(_ stream: Stream, _ now: MonotonicTime) {
+  func exchangeEnded(_ stream: Stream, _ now: MonotonicTime) {
     if stream.isTunnelOpen, !requestEnded {
-      isResponseEnded = true
+      tunnel.isResponseEnded = true
       return
     }
     if let cluster { countTime(now.since(attemptStartedAt).rawValue / 1000, stream, cluster) }

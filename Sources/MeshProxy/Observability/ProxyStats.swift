@@ -7,7 +7,9 @@ import MeshPrimitives
 /// `listener.<address>.…`
 public enum ListenerStat: Int, StatSet {
   case connectionTotal, connectionActive, connectionDestroy, connectionOverflow, globalOverflow, acceptFailure
-  case transportTimeout, noFilterChainMatch
+  case noFilterChainMatch, beforeConnectionActive, beforeConnectionTimeout, listenerFilterError
+  case listenerFilterRemoteClose
+  case transportTimeout
 
   public var definition: StatDefinition {
     switch self {
@@ -17,8 +19,62 @@ public enum ListenerStat: Int, StatSet {
     case .connectionOverflow: .init(name: "downstream_cx_overflow", kind: .counter)
     case .globalOverflow: .init(name: "downstream_global_cx_overflow", kind: .counter)
     case .acceptFailure: .init(name: "downstream_cx_accept_failure", kind: .counter)
-    case .transportTimeout: .init(name: "downstream_cx_transport_socket_connect_timeout", kind: .counter)
     case .noFilterChainMatch: .counter("no_filter_chain_match")
+    case .beforeConnectionActive: .gauge("downstream_pre_cx_active")
+    case .beforeConnectionTimeout: .counter("downstream_pre_cx_timeout")
+    case .listenerFilterError: .counter("downstream_listener_filter_error")
+    case .listenerFilterRemoteClose: .counter("downstream_listener_filter_remote_close")
+    case .transportTimeout: .init(name: "downstream_cx_transport_socket_connect_timeout", kind: .counter)
+    }
+  }
+}
+
+/// `tls_inspector.…`: for all listeners.
+public enum TLSInspectorStat: Int, StatSet {
+  case tlsFound, tlsNotFound, nameFound, nameNotFound, protocolsFound, protocolsNotFound, tooLarge
+
+  public var definition: StatDefinition {
+    switch self {
+    case .tlsFound: .counter("tls_found")
+    case .tlsNotFound: .counter("tls_not_found")
+    case .nameFound: .counter("sni_found")
+    case .nameNotFound: .counter("sni_not_found")
+    case .protocolsFound: .counter("alpn_found")
+    case .protocolsNotFound: .counter("alpn_not_found")
+    case .tooLarge: .counter("client_hello_too_large")
+    }
+  }
+}
+
+/// `http_inspector.…`: for all listeners.
+public enum HTTPInspectorStat: Int, StatSet {
+  case http10Found, http11Found, http2Found, notFound
+
+  public var definition: StatDefinition {
+    switch self {
+    case .http10Found: .counter("http10_found")
+    case .http11Found: .counter("http11_found")
+    case .http2Found: .counter("http2_found")
+    case .notFound: .counter("http_not_found")
+    }
+  }
+}
+
+/// `proxy_proto.…`, or `proxy_proto.<stat_prefix>.…`
+public enum ProxyProtocolStat: Int, StatSet {
+  case notFoundAllowed, notFoundDisallowed
+  case v1Found, v1Disallowed, v1Error, v2Found, v2Disallowed, v2Error
+
+  public var definition: StatDefinition {
+    switch self {
+    case .notFoundAllowed: .counter("not_found_allowed")
+    case .notFoundDisallowed: .counter("not_found_disallowed")
+    case .v1Found: .counter("versions.v1.found")
+    case .v1Disallowed: .counter("versions.v1.disallowed")
+    case .v1Error: .counter("versions.v1.error")
+    case .v2Found: .counter("versions.v2.found")
+    case .v2Disallowed: .counter("versions.v2.disallowed")
+    case .v2Error: .counter("versions.v2.error")
     }
   }
 }

@@ -16,6 +16,8 @@ struct RoutingView: RouteRequest {
   @inline(__always)
   var method: Bytes { headers.value(.method) ?? Bytes(start: nil, count: 0) }
   @inline(__always)
+  var peerCertificate: PeerCertificateState { headers.peerCertificate }
+  @inline(__always)
   func header(_ name: HeaderName) -> Bytes? { headers.value(name) }
 
   func forEachHeader(_ name: HeaderName, _ body: (Bytes) -> Bool) {

@@ -22,6 +22,7 @@ public struct ResponseFlags: OptionSet, Hashable, Sendable {
   public static let upstreamMaximumStreamDurationReached = Self(rawValue: 1 << 16)
   public static let overloadManager = Self(rawValue: 1 << 17)
   public static let durationTimeout = Self(rawValue: 1 << 18)
+  public static let downstreamRemoteReset = Self(rawValue: 1 << 28)
   // Of what this proxy has not: nothing sets them, and a filter that asks for them holds for nothing.
   static let failedLocalHealthCheck = Self(rawValue: 1 << 19)
   static let rateLimited = Self(rawValue: 1 << 20)
@@ -32,7 +33,6 @@ public struct ResponseFlags: OptionSet, Hashable, Sendable {
   static let noFilterConfigFound = Self(rawValue: 1 << 25)
   static let dnsResolutionFailed = Self(rawValue: 1 << 26)
   static let dropOverload = Self(rawValue: 1 << 27)
-  static let downstreamRemoteReset = Self(rawValue: 1 << 28)
   static let unconditionalDropOverload = Self(rawValue: 1 << 29)
 
   /// The flag with a short name; nil if there is none.

@@ -149,10 +149,11 @@ public final class Stream: RequestReceiver, TimerTarget {
     manager?.streamFinished(self)
     manager = nil
     sender = nil
-    worker.headerMaps.recycle(requestHeaders)
-    requestHeaders = worker.noHeaders
-    if let headers = responseHeaders { worker.headerMaps.recycle(headers) }
-    responseHeaders = nil
+    let maps = worker.headerMaps
+    var headers = worker.noHeaders
+    swap(&headers, &requestHeaders)
+    maps.recycle(headers)
+    if let headers = responseHeaders.take() { maps.recycle(headers) }
     if let trailers = responseTrailers {
       worker.headerMaps.recycle(trailers)
       responseTrailers = nil
@@ -186,7 +187,7 @@ public final class Stream: RequestReceiver, TimerTarget {
       info.flags.insert(.downstreamProtocolError)
       info.details = .init("http2.violation.of.messaging.rule")
     case .remoteReset:
-      info.flags.insert(.downstreamConnectionTermination)
+      info.flags.insert(.downstreamRemoteReset)
       info.details = .init("http2.remote_reset")
     default:
       info.flags.insert(.downstreamConnectionTermination)

@@ -172,9 +172,10 @@ extension SubstitutionFormat {
     case .downstreamLocalAddress: return writeAddress(source.info.downstreamLocalAddress, &output)
     case .downstreamLocalAddressWithoutPort: return writeIP(source.info.downstreamLocalAddress, step, &output)
     case .downstreamLocalPort: return writePort(source.info.downstreamLocalAddress, &output)
-    case .downstreamDirectLocalAddress: return writeAddress(source.info.connection?.localAddress, &output)
-    case .downstreamDirectLocalAddressWithoutPort: return writeIP(source.info.connection?.localAddress, step, &output)
-    case .downstreamDirectLocalPort: return writePort(source.info.connection?.localAddress, &output)
+    case .downstreamDirectLocalAddress: return writeAddress(source.info.connection?.directLocalAddress, &output)
+    case .downstreamDirectLocalAddressWithoutPort:
+      return writeIP(source.info.connection?.directLocalAddress, step, &output)
+    case .downstreamDirectLocalPort: return writePort(source.info.connection?.directLocalAddress, &output)
     case .downstreamRemoteAddress: return writeAddress(source.info.downstreamRemoteAddress, &output)
     case .downstreamRemoteAddressWithoutPort: return writeIP(source.info.downstreamRemoteAddress, step, &output)
     case .downstreamRemotePort: return writePort(source.info.downstreamRemoteAddress, &output)

@@ -89,8 +89,24 @@ extension RouteTableBuilder {
       rule: rule.rule,
       conditions: RouteConditions(
         path: rule.expression, headers: headers, query: query, cookies: cookies, fraction: fraction,
-        isForGRPC: match.hasGrpc),
+        isForGRPC: match.hasGrpc, certificate: match.hasTlsContext ? Self.certificate(match.tlsContext) : nil),
       matchedLength: rule.expression == nil ? rule.rule.text.count : .max)
+  }
+
+  private static func certificate(
+    _ options: RouteMatch.TlsContextMatchOptions
+  ) -> RouteConditions.CertificateCondition {
+    var asked: PeerCertificateState = []
+    var wanted: PeerCertificateState = []
+    if options.hasPresented {
+      asked.insert(.presented)
+      if options.presented.value { wanted.insert(.presented) }
+    }
+    if options.hasValidated {
+      asked.insert(.validated)
+      if options.validated.value { wanted.insert(.validated) }
+    }
+    return .init(asked: asked, wanted: wanted)
   }
 
   private mutating func rule(

@@ -11,10 +11,28 @@ final class RouteConditions: Sendable {
   @usableFromInline let fraction: RuntimeFraction?
   /// Only calls of gRPC.
   @usableFromInline let isForGRPC: Bool
+  /// What has to be known of the client's certificate, and what must not be (`tls_context`).
+  @usableFromInline let certificate: CertificateCondition?
+
+  /// `presented` and `validated`, as far as they are asked for.
+  @usableFromInline
+  struct CertificateCondition: Equatable, Sendable {
+    @usableFromInline let asked: PeerCertificateState
+    @usableFromInline let wanted: PeerCertificateState
+
+    init(asked: PeerCertificateState, wanted: PeerCertificateState) {
+      self.asked = asked
+      self.wanted = wanted
+    }
+
+    @inlinable
+    func holds(_ state: PeerCertificateState) -> Bool { state.intersection(asked) == wanted }
+  }
 
   init(
     path: RegularExpression? = nil, headers: [HeaderCondition] = [], query: [QueryCondition] = [],
-    cookies: [CookieCondition] = [], fraction: RuntimeFraction? = nil, isForGRPC: Bool = false
+    cookies: [CookieCondition] = [], fraction: RuntimeFraction? = nil, isForGRPC: Bool = false,
+    certificate: CertificateCondition? = nil
   ) {
     self.path = path
     self.headers = headers
@@ -22,10 +40,12 @@ final class RouteConditions: Sendable {
     self.cookies = cookies
     self.fraction = fraction
     self.isForGRPC = isForGRPC
+    self.certificate = certificate
   }
 
   var isEmpty: Bool {
     path == nil && headers.isEmpty && query.isEmpty && cookies.isEmpty && fraction == nil && !isForGRPC
+      && certificate == nil
   }
 
   /// What does not hold.
@@ -34,6 +54,7 @@ final class RouteConditions: Sendable {
     case path
     case fraction
     case grpc
+    case certificate
     case header(Int)
     case query(Int)
     case cookie(Int)
@@ -45,6 +66,7 @@ final class RouteConditions: Sendable {
   func failure<R: RouteRequest & ~Copyable>(_ request: borrowing R, path: Bytes, random: UInt64) -> Failure? {
     if let fraction, !fraction.includes(Self.fractionRandom(random)) { return .fraction }
     if isForGRPC, !(request.header(contentType).map(isGRPC) ?? false) { return .grpc }
+    if let certificate, !certificate.holds(request.peerCertificate) { return .certificate }
     for index in headers.indices where !headers[index].holds(request) { return .header(index) }
     for index in query.indices where !query[index].holds(request.path) { return .query(index) }
     for index in cookies.indices where !cookies[index].holds(request) { return .cookie(index) }

@@ -208,25 +208,26 @@ import Testing
     #expect(server(bytes, cuts: Array(1..<bytes.count)).log == whole.log)
   }
 
-  private static let broken: [(bytes: [UInt8], says: String)] = {
+  private static let broken: [(bytes: [UInt8], says: String, isLength: Bool)] = {
     func head(_ fields: [(String, String)], end: Bool = false) -> [UInt8] {
       rawFrame(1, end ? 5 : 4, 1, rawBlock(fields))
     }
-    var cases: [(bytes: [UInt8], says: String)] = []
-    cases.append((head(plainGet + [("content-length", "3")]) + rawFrame(0, 1, 1, [1, 2]), "1 ended 1"))
-    cases.append((head(plainGet + [("content-length", "1")]) + rawFrame(0, 0, 1, [1, 2]), "1 ended 1"))
-    cases.append((head(plainGet + [("content-length", "1")], end: true), "1 refused contentLengthMismatch"))
-    cases.append((head(plainGet) + head([("x", "y")]), "1 refused invalidSequence"))
-    cases.append((head(plainGet) + head([(":path", "y")], end: true), "1 refused unknownPseudoHeader"))
+    var cases: [(bytes: [UInt8], says: String, isLength: Bool)] = []
+    cases.append((head(plainGet + [("content-length", "3")]) + rawFrame(0, 1, 1, [1, 2]), "1 ended 1", true))
+    cases.append((head(plainGet + [("content-length", "1")]) + rawFrame(0, 0, 1, [1, 2]), "1 ended 1", true))
+    cases.append((head(plainGet + [("content-length", "1")], end: true), "1 refused contentLengthMismatch", true))
+    cases.append((head(plainGet) + head([("x", "y")]), "1 refused invalidSequence", false))
+    cases.append((head(plainGet) + head([(":path", "y")], end: true), "1 refused unknownPseudoHeader", false))
     return cases
   }()
 
   @Test(arguments: broken)
-  private func brokenMessages(bytes: [UInt8], says: String) {
+  private func brokenMessages(bytes: [UInt8], says: String, isLength: Bool) {
     var options = HTTP2Options()
     let strict = server(http2Preface + rawFrame(4, 0, 0) + bytes, options: options)
     #expect(strict.log.contains(says))
-    #expect(strict.session.failure != nil)
+    // A body of another length concerns nobody else.
+    #expect((strict.session.failure != nil) == !isLength)
     options.endsStreamOnly = true
     let lenient = server(http2Preface + rawFrame(4, 0, 0) + bytes, options: options)
     #expect(lenient.log.contains(says))
@@ -272,6 +273,23 @@ import Testing
     _ = end.take()
     #expect(!end.session.wantsRead)
     if let event = flood.event { #expect(end.counts[event] == 1) }
+  }
+
+  @Test func framesThatNobodyReadsAreBounded() {
+    var options = HTTP2Options()
+    options.maximumOutboundFrames = 100
+    let end = SessionEnd(isServer: true, options: options)
+    end.give(http2Preface + rawFrame(4, 0, 0))
+    for stream in 0..<101 {
+      end.give(rawFrame(1, 5, UInt32(stream * 2 + 1), rawBlock(plainGet)))
+      if let stream = end.stream(Int32(stream * 2 + 1)) {
+        end.session.send(status: 204, HeaderMap(), of: stream, endStream: true)
+      }
+    }
+    #expect(end.session.failure == nil)
+    end.session.outputBlocked()
+    #expect(end.session.failure != nil)
+    #expect(end.counts[.outboundFlood] == 1)
   }
 
   @Test func smallHeadsThatGrowAreBounded() {

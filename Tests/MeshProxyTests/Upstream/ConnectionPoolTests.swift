@@ -17,7 +17,9 @@ struct ConnectionPoolTests {
     private(set) var isRefused = false
 
     func poolReady(_ connection: any ClientConnection) { self.connection = connection }
-    func poolFailed(_ reason: StreamResetReason, _ detail: StaticString, _ transport: TransportFailure?) { failure = reason }
+    func poolFailed(_ reason: StreamResetReason, _ detail: StaticString, _ transport: TransportFailure?) {
+      failure = reason
+    }
     func poolUnavailable() { isRefused = true }
     func receiveInformational(status: Int, _ headers: HeaderMap) {}
     func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {}

@@ -69,6 +69,7 @@ final class TCPSession: IOHandler, TimerTarget {
     info.startedAt = loop.now
     info.startedAtWallClock = loop.wallClock
     info.connection = connection
+    if let findings = connection.findings, !findings.metadata.isEmpty { info.metadata = findings.metadata }
   }
 
   /// Call once, after the owner has stored this.
