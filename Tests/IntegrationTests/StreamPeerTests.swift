@@ -65,9 +65,9 @@ struct StreamPeerTests {
     try await PythonPeer.run("websocket_client.py", ["\(first.port("h2"))", "many"])
     for proxy in [last, first] {
       try await eventually("no tunnel is left") {
-        let upgrades = try await proxy.stat("http.main.downstream_cx_upgrades_active")
+        let tunnels = try await proxy.stat("http.main.downstream_cx_upgrades_active")
         let connections = try await proxy.stat("cluster.raw.upstream_cx_active")
-        return upgrades == 0 && connections == 0
+        return tunnels == 0 && connections == 0
       }
     }
   }
@@ -129,7 +129,8 @@ struct StreamPeerTests {
     let server = try await PythonPeer.serve("grpc_server.py")
     let filter = ProxyConfiguration.typed(
       "bridge", "filters.http.grpc_http1_bridge.v3.Config", ["upgrade_protobuf_to_grpc: true"])
-    let port = try await grpc(server.port, filters: [filter]).port()
+    let proxy = try await grpc(server.port, filters: [filter])
+    let port = try proxy.port()
     try await blocking {
       func call(_ method: String, _ type: String, _ body: [UInt8], _ fields: String = "") throws -> RawResponse {
         let connection = try RawConnection(port: port)
@@ -162,7 +163,8 @@ struct StreamPeerTests {
   func web() async throws {
     let server = try await PythonPeer.serve("grpc_server.py")
     let filter = ProxyConfiguration.typed("web", "filters.http.grpc_web.v3.GrpcWeb")
-    let port = try await grpc(server.port, filters: [filter]).port()
+    let proxy = try await grpc(server.port, filters: [filter])
+    let port = try proxy.port()
     try await blocking {
       func call(_ type: String, _ body: String, _ fields: String = "") throws -> RawResponse {
         let connection = try RawConnection(port: port)

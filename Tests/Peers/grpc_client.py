@@ -49,6 +49,7 @@ class Cases:
         for number in range(5):
             expect("answer", next(answers), b"%d" % number)
             self.last.release()
+        expect("end", next(answers, None), None)
 
     def talk(self):
         for number in range(5):

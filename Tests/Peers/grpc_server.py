@@ -5,7 +5,6 @@ Prints `PORT n` when it serves, and `CANCELLED` for each call whose client has g
 """
 
 import concurrent.futures
-import sys
 import time
 
 import grpc
@@ -63,8 +62,7 @@ def main():
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print("PORT", port, flush=True)
-    sys.stdin.read()
-    server.stop(0)
+    server.wait_for_termination()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,13 @@ TITLES = [
             "envoy.extensions.filters.listener.original_dst.v3",
         ],
     ),
-    ("TCP", ["envoy.extensions.filters.network.tcp_proxy.v3"]),
+    (
+        "TCP",
+        [
+            "envoy.extensions.filters.network.tcp_proxy.v3",
+            "envoy.extensions.transport_sockets.proxy_protocol.v3",
+        ],
+    ),
     ("Routes", ["envoy.config.route.v3", "envoy.type.matcher.v3"]),
     (
         "Clusters",

@@ -379,7 +379,8 @@ public nonisolated struct Envoy_Config_Core_V3_TransportSocket: Sendable {
 
   /// The transport: `envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer`, in a filter chain
   /// `envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext`, in a cluster
-  /// `envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext`.
+  /// `envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext` or
+  /// `envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {
@@ -394,7 +395,8 @@ public nonisolated struct Envoy_Config_Core_V3_TransportSocket: Sendable {
   public nonisolated enum OneOf_ConfigType: Equatable, Sendable {
     /// The transport: `envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer`, in a filter chain
     /// `envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext`, in a cluster
-    /// `envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext`.
+    /// `envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext` or
+    /// `envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport`.
     /// Default: required.
     case typedConfig(SwiftProtobuf.Google_Protobuf_Any)
 

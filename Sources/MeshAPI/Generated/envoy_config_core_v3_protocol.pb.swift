@@ -182,7 +182,7 @@ public nonisolated struct Envoy_Config_Core_V3_SchemeHeaderTransformation: Senda
     set {transformation = .schemeToOverwrite(newValue)}
   }
 
-  /// Whether the scheme is that of the connection to the endpoint, `http` as long as there is no TLS.
+  /// Whether the scheme is that of the connection to the endpoint, `https` if it has TLS.
   /// `x-forwarded-proto` stays as it is.
   /// Default: false.
   public var matchUpstream: Bool = false

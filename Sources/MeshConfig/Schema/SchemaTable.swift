@@ -116,6 +116,8 @@ oneof lb_config
 6 lb_policy enum:envoy.config.cluster.v3.Cluster.LbPolicy
 41 load_balancing_policy message:envoy.config.cluster.v3.LoadBalancingPolicy
 37 least_request_lb_config message:envoy.config.cluster.v3.Cluster.LeastRequestLbConfig oneof=lb_config
+34 original_dst_lb_config message:envoy.config.cluster.v3.Cluster.OriginalDstLbConfig oneof=lb_config
+20 cleanup_interval message:google.protobuf.Duration gt=0
 33 load_assignment message:envoy.config.endpoint.v3.ClusterLoadAssignment
 10 circuit_breakers message:envoy.config.cluster.v3.CircuitBreakers
 36 typed_extension_protocol_options map:message:google.protobuf.Any types=envoy.extensions.upstreams.http.v3.HttpProtocolOptions
@@ -137,7 +139,7 @@ oneof lb_config
 30 upstream_connection_options message:envoy.config.cluster.v3.UpstreamConnectionOptions
 50 preconnect_policy message:envoy.config.cluster.v3.Cluster.PreconnectPolicy
 51 connection_pool_per_downstream_connection bool
-others 43:transport_socket_matches 59:transport_socket_matcher 3:eds_cluster_config 8:health_checks 46:upstream_http_protocol_options 14:http2_protocol_options 54:wait_for_warm_on_init 19:outlier_detection 20:cleanup_interval 22:lb_subset_config 23:ring_hash_lb_config 52:maglev_lb_config 34:original_dst_lb_config 56:round_robin_lb_config 27:common_lb_config 26:protocol_selection 31:close_connections_on_host_health_failure 32:ignore_health_on_host_removal 40:filters 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats
+others 43:transport_socket_matches 59:transport_socket_matcher 3:eds_cluster_config 8:health_checks 46:upstream_http_protocol_options 14:http2_protocol_options 54:wait_for_warm_on_init 19:outlier_detection 22:lb_subset_config 23:ring_hash_lb_config 52:maglev_lb_config 56:round_robin_lb_config 27:common_lb_config 26:protocol_selection 31:close_connections_on_host_health_failure 32:ignore_health_on_host_removal 40:filters 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats
 message envoy.config.cluster.v3.Cluster.CustomClusterType
 1 name string required min_len=1
 2 typed_config message:google.protobuf.Any required types=envoy.extensions.clusters.dns.v3.DnsCluster
@@ -145,6 +147,11 @@ message envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
 1 choice_count message:google.protobuf.UInt32Value gte=2
 2 active_request_bias message:envoy.config.core.v3.RuntimeDouble
 others 3:slow_start_config
+message envoy.config.cluster.v3.Cluster.OriginalDstLbConfig
+1 use_http_header bool
+2 http_header_name string
+3 upstream_port_override message:google.protobuf.UInt32Value lte=65535
+others 4:metadata_key
 message envoy.config.cluster.v3.Cluster.PreconnectPolicy
 1 per_upstream_preconnect_ratio message:google.protobuf.DoubleValue lte=3 gte=1
 others 2:predictive_preconnect_ratio
@@ -328,7 +335,7 @@ others 3:format_string
 message envoy.config.core.v3.TransportSocket
 oneof config_type
 1 name string required min_len=1
-3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer,envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext,envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer,envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext,envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext,envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
 message envoy.config.core.v3.TypedExtensionConfig
 1 name string required min_len=1
 2 typed_config message:google.protobuf.Any required types=envoy.extensions.http.original_ip_detection.xff.v3.XffConfig,envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig,envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig,envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig,envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin,envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest,envoy.extensions.load_balancing_policies.random.v3.Random
@@ -857,6 +864,10 @@ message envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
 2 use_request_id_for_trace_sampling message:google.protobuf.BoolValue
 message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
 1 max_active_downstream_connections int64 required gt=0
+message envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
+1 config message:envoy.config.core.v3.ProxyProtocolConfig
+2 transport_socket message:envoy.config.core.v3.TransportSocket required
+others 3:allow_unspecified_address 4:tlv_as_pool_key
 message envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
 message envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext
 1 trusted_ca message:envoy.config.core.v3.DataSource
@@ -1032,7 +1043,7 @@ enum envoy.config.cluster.v3.Cluster.DiscoveryType
 1 STRICT_DNS
 2 LOGICAL_DNS
 3 EDS unsupported
-4 ORIGINAL_DST unsupported
+4 ORIGINAL_DST
 enum envoy.config.cluster.v3.Cluster.DnsLookupFamily
 0 AUTO
 1 V4_ONLY
@@ -1045,7 +1056,7 @@ enum envoy.config.cluster.v3.Cluster.LbPolicy
 2 RING_HASH unsupported
 3 RANDOM
 5 MAGLEV unsupported
-6 CLUSTER_PROVIDED unsupported
+6 CLUSTER_PROVIDED
 7 LOAD_BALANCING_POLICY_CONFIG
 enum envoy.config.core.v3.ApiVersion
 0 AUTO

@@ -407,7 +407,6 @@ envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfi
 envoy.extensions.transport_sockets.alts.v3.Alts
 envoy.extensions.transport_sockets.http_11_proxy.v3.Http11ProxyUpstreamTransport
 envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport
-envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
 envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport
 envoy.extensions.transport_sockets.quic.v3.QuicUpstreamTransport
 envoy.extensions.transport_sockets.s2a.v3.S2AConfiguration

@@ -230,7 +230,9 @@ enum MessageRules {
         [.field("circuit_breakers"), .field("thresholds"), .index(index)],
         "has no effect: thresholds[\(first)] has the same priority", .doubtful)
     }
-    if cluster.lbConfig != nil, cluster.hasLoadBalancingPolicy || cluster.lbPolicy != .leastRequest {
+    if case .leastRequestLbConfig? = cluster.lbConfig,
+      cluster.hasLoadBalancingPolicy || cluster.lbPolicy != .leastRequest
+    {
       report([.field("least_request_lb_config")], "has no effect without lb_policy: LEAST_REQUEST", .doubtful)
     }
     if case .clusterType? = cluster.clusterDiscoveryType { return }

@@ -99,7 +99,7 @@ enum PEMReader {
     if let key { return key }
     let errors = OpenSSLErrors.take()
     let message: String
-    if errors.contains(where: { $0.reasonNumber == PEM_R_NO_START_LINE }), !asked.wasAsked {
+    if !String(decoding: text.bytes, as: UTF8.self).contains("PRIVATE KEY-----") {
       message = "\(text.source) holds no private key in PEM"
     } else if asked.wasAsked {
       message =

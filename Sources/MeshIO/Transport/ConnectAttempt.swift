@@ -56,6 +56,7 @@ public final class ConnectAttempt: IOHandler, TimerTarget, HandshakeWaiter {
   private var transport: Transport
   private let timer: Timer
   private let timeout: Nanoseconds
+  private let preamble: [UInt8]
   private let tls: TLS?
   /// The socket is connected; a handshake may be under way.
   private var isConnected = false
@@ -66,14 +67,16 @@ public final class ConnectAttempt: IOHandler, TimerTarget, HandshakeWaiter {
   ///   - descriptor: a connecting non-blocking socket (`Socket.connect`); this owns it from now on.
   ///   - address: what it connects to.
   ///   - timeout: from now to an established connection, handshake included (`connect_timeout`).
+  ///   - preamble: what goes before everything else, also before the handshake (a PROXY protocol header); small.
   ///   - tls: nil for plaintext.
   public init(
-    loop: EventLoop, descriptor: Int32, address: SocketAddress, timeout: Nanoseconds, tls: TLS? = nil,
-    owner: any ConnectAttemptOwner
+    loop: EventLoop, descriptor: Int32, address: SocketAddress, timeout: Nanoseconds, preamble: [UInt8] = [],
+    tls: TLS? = nil, owner: any ConnectAttemptOwner
   ) {
     self.loop = loop
     self.address = address
     self.timeout = timeout
+    self.preamble = preamble
     self.tls = tls
     self.owner = owner
     transport = Transport(descriptor: descriptor, isWritable: false)
@@ -110,6 +113,11 @@ public final class ConnectAttempt: IOHandler, TimerTarget, HandshakeWaiter {
     guard events.contains(.writable) else { return }
     transport.note(events)
     isConnected = true
+    if !preamble.isEmpty {
+      // The kernel takes this much from a new connection, unless it takes nothing at all.
+      let sent = preamble.withUnsafeBufferPointer { Socket.send(transport.descriptor, $0) }
+      guard sent == preamble.count else { return fail(ConnectFailure(sent == Socket.wouldBlock ? .local : .remote)) }
+    }
     guard let tls else { return succeed() }
     guard let session = TLSSession(client: tls.context, target: tls.target, loop: loop) else {
       return fail(ConnectFailure(.local))

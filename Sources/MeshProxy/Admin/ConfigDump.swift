@@ -387,7 +387,8 @@ struct ConfigDump: AdminReport {
   private static let registerTypes: Void = {
     let types: [any Message.Type] = [
       HttpConnectionManager.self, TcpProxy.self, TlsInspector.self, HttpInspector.self, ProxyProtocol.self,
-      OriginalDst.self, Router.self, MeshAPI.Buffer.self, BufferPerRoute.self, HTTPFault.self,
+      OriginalDst.self,
+      ProxyProtocolUpstreamTransport.self, Router.self, MeshAPI.Buffer.self, BufferPerRoute.self, HTTPFault.self,
       GrpcStatsConfig.self, GrpcBridgeConfig.self, GrpcWebConfig.self,
       FileAccessLog.self, StdoutAccessLog.self, StderrAccessLog.self, UpstreamHttpProtocolOptions.self,
       RouteFilterConfig.self, DownstreamConnectionsConfig.self, PreserveCaseFormatterConfig.self,

@@ -23,6 +23,9 @@ enum SecretRedaction {
     for index in listener.filterChains.indices where listener.filterChains[index].hasTransportSocket {
       redact(&listener.filterChains[index].transportSocket)
     }
+    if listener.hasDefaultFilterChain, listener.defaultFilterChain.hasTransportSocket {
+      redact(&listener.defaultFilterChain.transportSocket)
+    }
   }
 
   private static func redact(_ socket: inout TransportSocket) {
@@ -36,6 +39,9 @@ enum SecretRedaction {
     } else if var context: UpstreamTlsContext = try? socket.typedConfig.unpack() {
       redact(&context.commonTlsContext)
       pack(context, into: &socket)
+    } else if var wrapper: ProxyProtocolUpstreamTransport = try? socket.typedConfig.unpack() {
+      redact(&wrapper.transportSocket)
+      pack(wrapper, into: &socket)
     }
   }
 

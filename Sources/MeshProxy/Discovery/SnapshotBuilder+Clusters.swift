@@ -31,11 +31,14 @@ extension SnapshotBuilder {
     limit(&connection, cluster, common)
     let tls = upstreamTLS(cluster, path, requestTLS)
     let (discovery, dns) = discovery(cluster, path, defaults)
+    let proxyHeader = upstreamProxyHeader(cluster, path)
+    var pool = pool(cluster, path, defaults)
+    if proxyHeader != nil { pool.isPerDownstreamConnection = true }
     let configuration = ClusterConfiguration(
       name: cluster.name, statName: statName, discovery: discovery, dns: dns,
       endpoints: endpoints(cluster, discovery, path), balancing: balancing(cluster, path),
-      connection: connection, pool: pool(cluster, path, defaults),
-      tls: tls,
+      connection: connection, pool: pool,
+      tls: tls, proxyHeader: proxyHeader,
       connectTimeout: cluster.hasConnectTimeout ? Nanoseconds(cluster.connectTimeout) : .seconds(5),
       limits: limits(cluster),
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
@@ -166,6 +169,9 @@ extension SnapshotBuilder {
           bias: settings.hasActiveRequestBias ? settings.activeRequestBias : nil,
           "\(path).least_request_lb_config")
       case .random: return .random
+      case .clusterProvided where cluster.type != .originalDst:
+        report("\(path).lb_policy", "CLUSTER_PROVIDED is for clusters of type ORIGINAL_DST")
+        return .roundRobin
       case .loadBalancingPolicyConfig:
         report("\(path).lb_policy", "LOAD_BALANCING_POLICY_CONFIG needs the field load_balancing_policy")
         return .roundRobin

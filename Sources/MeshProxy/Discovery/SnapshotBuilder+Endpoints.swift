@@ -1,4 +1,5 @@
 import MeshAPI
+import MeshHTTP
 import MeshIO
 import MeshPrimitives
 
@@ -69,6 +70,7 @@ extension SnapshotBuilder {
       switch cluster.type {
       case .strictDns: return (.strictDNS, dns)
       case .logicalDns: return (.logicalDNS, dns)
+      case .originalDst: return (.originalDestination(originalDestination(cluster, path)), dns)
       default: return (.staticAddresses, dns)
       }
     }
@@ -78,6 +80,29 @@ extension SnapshotBuilder {
     }
     let dns = dns(config, "\(path).cluster_type.typed_config", defaults)
     return (config.allAddressesInSingleEndpoint ? .logicalDNS : .strictDNS, dns)
+  }
+
+  private mutating func originalDestination(_ cluster: Cluster, _ path: String) -> OriginalDestinationSettings {
+    var settings = OriginalDestinationSettings()
+    let config = cluster.originalDstLbConfig
+    if config.useHTTPHeader {
+      settings.header = HeaderName(config.httpHeaderName.isEmpty ? "x-envoy-original-dst-host" : config.httpHeaderName)
+    }
+    if config.hasUpstreamPortOverride {
+      if let port = UInt16(exactly: config.upstreamPortOverride.value) {
+        settings.port = port
+      } else {
+        report("\(path).original_dst_lb_config.upstream_port_override", "must be at most 65535")
+      }
+    }
+    if cluster.hasCleanupInterval { settings.cleanupInterval = Nanoseconds(cluster.cleanupInterval) }
+    if cluster.lbPolicy != .clusterProvided || cluster.hasLoadBalancingPolicy {
+      report("\(path).lb_policy", "must be CLUSTER_PROVIDED for a cluster of type ORIGINAL_DST")
+    }
+    if cluster.hasLoadAssignment {
+      report("\(path).load_assignment", "a cluster of type ORIGINAL_DST has no endpoints of its own")
+    }
+    return settings
   }
 
   /// The extension's settings; the cluster's own fields do not count then, as in Envoy.

@@ -52,8 +52,12 @@ extension SnapshotBuilder {
   /// - Parameter http: what requests say for it.
   mutating func upstreamTLS(_ cluster: Cluster, _ path: String, _ http: RequestTLSOptions) -> UpstreamTLS? {
     guard cluster.hasTransportSocket else { return nil }
-    let config = cluster.transportSocket.typedConfig
-    let configPath = "\(path).transport_socket.typed_config"
+    var config = cluster.transportSocket.typedConfig
+    var configPath = "\(path).transport_socket.typed_config"
+    if let wrapper: ProxyProtocolUpstreamTransport = try? config.unpack() {
+      config = wrapper.transportSocket.typedConfig
+      configPath += ".transport_socket.typed_config"
+    }
     if config.holds(RawBuffer.self) { return nil }
     guard let message: UpstreamTlsContext = try? config.unpack() else {
       report(configPath, "must hold \(UpstreamTlsContext.protoMessageName) or \(RawBuffer.protoMessageName)")

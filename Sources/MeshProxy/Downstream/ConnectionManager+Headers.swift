@@ -49,6 +49,12 @@ extension ConnectionManager {
     if configuration.edge.appendsVia { appendVia(headers) }
   }
 
+  /// The request goes to an endpoint with TLS.
+  @inline(never)
+  func matchScheme(_ headers: HeaderMap) {
+    if configuration.edge.scheme == .matchUpstream { headers.set(.scheme, "https") }
+  }
+
   private func appendVia(_ headers: HeaderMap) {
     configuration.edge.via.withUnsafeBufferPointer { headers.appendValue(.via, separator: ", ", $0) }
   }

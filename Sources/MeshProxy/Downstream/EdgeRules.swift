@@ -12,7 +12,7 @@ struct EdgeRules: Sendable {
     case asForwarded
     /// This, and `x-forwarded-proto` too.
     case overwrite([UInt8])
-    /// That of the connection to the upstream: `http` without TLS.
+    /// That of the connection to the upstream.
     case matchUpstream
   }
 

@@ -25,11 +25,11 @@ extension RouterFilter {
   func prepareTunnel(_ stream: Stream, _ connection: any ClientConnection) {
     let headers = stream.requestHeaders
     guard WebSocketHandshake.isAsked(headers) else { return }
-    guard connection.protocolVersion != .http2 else {
-      tunnel.lacksProof = stream.start.version != .http2
+    let isFromHTTP2 = stream.start.version == .http2
+    tunnel.lacksProof = connection.protocolVersion == .http2 && !isFromHTTP2
+    guard isFromHTTP2, connection.protocolVersion != .http2, headers.value(WebSocketHandshake.key) == nil else {
       return
     }
-    guard headers.value(WebSocketHandshake.key) == nil else { return }
     tunnel.webSocketKey = WebSocketHandshake.makeKey(&stream.worker.random)
     tunnel.webSocketKey.withUnsafeBufferPointer { headers.set(WebSocketHandshake.key, $0) }
   }

@@ -130,6 +130,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     self.cluster = cluster
     stream.info.cluster = cluster
     beginCounting(stream, headers, route)
+    if cluster.hasTLS { stream.manager?.matchScheme(headers) }
     if let idle = action.idleTimeout { stream.setIdleTimeout(idle) }
     if action.boundsStream { stream.setMaximumDuration(action, headers) }
     let timeout = UpstreamTimeout(action, headers, respectsExpected: configuration.respectsExpectedTimeout)
@@ -198,7 +199,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   private func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
-    guard let endpoint = cluster.pickEndpoint() else {
+    guard let endpoint = cluster.pickEndpoint(for: stream.info.connection, stream.requestHeaders) else {
       cluster.stats.add(.connectionNoneHealthy)
       return fail(stream, .noHealthyUpstream)
     }
@@ -213,6 +214,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       tunnel.endsHere
       ? endpoint.tunnelPool(priority, downstream: connection)
       : endpoint.pool(priority, stream.start.version, downstream: connection, stream.requestHeaders)
+    if cluster.hasPrivatePools { pool.downstream = stream.info.connection }
     ticket = pool.acquire(self, fresh: fresh)
   }
 

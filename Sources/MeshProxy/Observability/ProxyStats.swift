@@ -223,6 +223,7 @@ public enum ConnectionManagerStat: Int, StatSet {
 public enum ClusterStat: Int, StatSet {
   case connectionTotal, connectionActive, connectionHTTP1Total, connectionHTTP2Total, connectionFail, connectionTimeout
   case connectionIdleTimeout, connectionOverflow, connectionPoolOverflow, connectAttemptsExceeded
+  case originalDestinationInvalid
   case connectionMaximumRequests, connectionMaximumDuration, connectionCloseNotify, connectionProtocolError
   case connectionDestroy, connectionDestroyLocal, connectionDestroyRemote
   case connectionDestroyWithActiveRequest, connectionDestroyLocalWithActiveRequest
@@ -252,6 +253,7 @@ public enum ClusterStat: Int, StatSet {
     case .connectionIdleTimeout: .init(name: "upstream_cx_idle_timeout", kind: .counter)
     case .connectionOverflow: .init(name: "upstream_cx_overflow", kind: .counter)
     case .connectionPoolOverflow: .init(name: "upstream_cx_pool_overflow", kind: .counter)
+    case .originalDestinationInvalid: .counter("original_dst_host_invalid")
     case .connectAttemptsExceeded: .init(name: "upstream_cx_connect_attempts_exceeded", kind: .counter)
     case .connectionMaximumRequests: .init(name: "upstream_cx_max_requests", kind: .counter)
     case .connectionCloseNotify: .init(name: "upstream_cx_close_notify", kind: .counter)

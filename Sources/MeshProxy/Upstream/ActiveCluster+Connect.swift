@@ -1,3 +1,4 @@
+import MeshHTTP
 import MeshIO
 import MeshPrimitives
 
@@ -23,16 +24,17 @@ extension ActiveCluster {
     return ConnectAttempt.TLS(context, tls.target(endpoint, host: host, codec: codec))
   }
 
-  /// Begins a connection to an endpoint as the configuration says: from which address, with which socket options. The
-  /// attempt is to be started.
+  /// Begins a connection to an endpoint as the configuration says: from which address, with which socket options, with
+  /// which header before everything else. The attempt is to be started.
+  /// - Parameter client: the connection that the new one is for; nil if it is for many, or for none.
   func beginConnection(
-    to endpoint: Endpoint, _ tls: ConnectAttempt.TLS?, for owner: any ConnectAttemptOwner
+    to endpoint: Endpoint, _ tls: ConnectAttempt.TLS?, client: ConnectionInfo?, for owner: any ConnectAttemptOwner
   ) -> Result<ConnectAttempt, SystemError> {
     let source = configuration.pool.source(for: endpoint.address)
     return Socket.connect(to: endpoint.address, bindTo: source.address, options: source.options).map { descriptor in
       ConnectAttempt(
         loop: worker.loop, descriptor: descriptor, address: endpoint.address, timeout: configuration.connectTimeout,
-        tls: tls, owner: owner)
+        preamble: configuration.proxyHeader?.bytes(for: client) ?? [], tls: tls, owner: owner)
     }
   }
 }

@@ -26,6 +26,8 @@ public final class ActiveCluster {
   private(set) var hasPrivatePools: Bool
   /// All requests of one priority share connections.
   private(set) var hasOnePool: Bool
+  /// Connections have TLS.
+  private(set) var hasTLS: Bool
   /// The endpoint's address may change under its connections (`LOGICAL_DNS`).
   private(set) var isLogical: Bool
   /// See `ClusterConfiguration`.
@@ -33,6 +35,8 @@ public final class ActiveCluster {
   private(set) var endpoints: [ActiveEndpoint] = []
   private var known: [WeightedEndpoint] = []
   private var balancer = LoadBalancer()
+  /// The endpoints, if they are where clients were going; nil in every other cluster.
+  private(set) var originalDestinations: OriginalDestinations?
   let worker: Worker
 
   public var name: String { identity.name }
@@ -49,8 +53,18 @@ public final class ActiveCluster {
     limits = configuration.limits
     hasPrivatePools = configuration.pool.isPerDownstreamConnection
     hasOnePool = configuration.hasOnePool
+    hasTLS = configuration.tls != nil
     isLogical = configuration.discovery == .logicalDNS
     maximumStreamDuration = configuration.maximumStreamDuration
+    takeOriginalDestinations()
+  }
+
+  private func takeOriginalDestinations() {
+    originalDestinations?.drain()
+    originalDestinations = nil
+    if case .originalDestination(let settings) = configuration.discovery {
+      originalDestinations = OriginalDestinations(self, settings)
+    }
   }
 
   /// A connection has ended.
@@ -97,8 +111,10 @@ public final class ActiveCluster {
     limits = new.limits
     hasPrivatePools = new.pool.isPerDownstreamConnection
     hasOnePool = new.hasOnePool
+    hasTLS = new.tls != nil
     isLogical = new.discovery == .logicalDNS
     maximumStreamDuration = new.maximumStreamDuration
+    takeOriginalDestinations()
     for endpoint in endpoints { endpoint.replaceConnections() }
     balancer.update(endpoints, new.balancing, &worker.random)
   }
@@ -118,6 +134,13 @@ public final class ActiveCluster {
   @inline(__always)
   func pickEndpoint() -> ActiveEndpoint? { balancer.pick(&worker.random) }
 
+  /// The same, for a connection or a request that came by it; nil also if nothing says where it was going.
+  @inline(__always)
+  func pickEndpoint(for connection: ConnectionInfo?, _ headers: HeaderMap?) -> ActiveEndpoint? {
+    guard let originalDestinations else { return pickEndpoint() }
+    return originalDestinations.endpoint(for: connection, headers)
+  }
+
   /// Takes a permit for one active request; whoever gets it owes one `leave`.
   @inline(__always)
   func admitRequest(_ priority: RoutePriority) -> Bool {
@@ -128,6 +151,7 @@ public final class ActiveCluster {
   /// No new requests come; the connections end as they become free.
   func drain() {
     isGone = true
+    originalDestinations?.drain()
     for endpoint in endpoints { endpoint.drain() }
     // Ends the cycle of cluster and pools; a pool lives as long as its connections.
     endpoints = []

@@ -61,6 +61,9 @@ public final class ActiveEndpoint {
     return made
   }
 
+  /// There are connections, or requests that wait for one.
+  var isInUse: Bool { pool.isInUse || otherPools.values.contains { $0.isInUse } }
+
   /// No new requests come; the connections end as they become free.
   func drain() { forEachPool { $0.drain() } }
 

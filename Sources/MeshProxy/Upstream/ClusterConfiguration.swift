@@ -13,6 +13,8 @@ public final class ClusterConfiguration: Sendable {
     case strictDNS
     /// One name: the first address that a lookup gives is the endpoint for new connections.
     case logicalDNS
+    /// Where each client's connection was going (`ORIGINAL_DST`).
+    case originalDestination(OriginalDestinationSettings)
   }
 
   /// An endpoint as it is configured.
@@ -44,6 +46,8 @@ public final class ClusterConfiguration: Sendable {
   public let pool: PoolSettings
   /// nil: plaintext.
   let tls: UpstreamTLS?
+  /// The PROXY protocol header of connections; nil: none.
+  let proxyHeader: UpstreamProxyHeader?
   /// From `connect` to an established connection (`connect_timeout`).
   public let connectTimeout: Nanoseconds
   public let limits: ByPriority<CircuitBreaker.Limits>
@@ -58,7 +62,7 @@ public final class ClusterConfiguration: Sendable {
     name: String, statName: String, discovery: Discovery = .staticAddresses, dns: DNSSettings = DNSSettings(),
     endpoints: [ConfiguredEndpoint] = [], balancing: LoadBalancingConfiguration = .roundRobin,
     connection: ClientConnectionSettings = ClientConnectionSettings(), pool: PoolSettings = PoolSettings(),
-    tls: UpstreamTLS? = nil,
+    tls: UpstreamTLS? = nil, proxyHeader: UpstreamProxyHeader? = nil,
     connectTimeout: Nanoseconds = .seconds(5),
     limits: ByPriority<CircuitBreaker.Limits> = .init(normal: .init(), high: .init()),
     maximumStreamDuration: Nanoseconds? = nil, metadata: Metadata? = nil, fingerprint: [UInt8] = []
@@ -72,6 +76,7 @@ public final class ClusterConfiguration: Sendable {
     self.connection = connection
     self.pool = pool
     self.tls = tls
+    self.proxyHeader = proxyHeader
     self.connectTimeout = connectTimeout
     self.limits = limits
     self.maximumStreamDuration = maximumStreamDuration

@@ -96,7 +96,7 @@ final class TCPSession: IOHandler, TimerTarget {
   // MARK: Connecting
 
   private func connect(_ cluster: ActiveCluster) {
-    guard let endpoint = cluster.pickEndpoint() else {
+    guard let endpoint = cluster.pickEndpoint(for: info.connection, nil) else {
       cluster.stats.add(.connectionNoneHealthy)
       info.flags.insert(.noHealthyUpstream)
       return close(.notConnected("tcp_initializion_failure:1"))
@@ -111,7 +111,7 @@ final class TCPSession: IOHandler, TimerTarget {
     do { tls = try cluster.tls(for: endpoint.endpoint, host: "", codec: .tcp) } catch {
       return connectFailed(error.detail, timedOut: false)
     }
-    switch cluster.beginConnection(to: endpoint.endpoint, tls, for: self) {
+    switch cluster.beginConnection(to: endpoint.endpoint, tls, client: info.connection, for: self) {
     case .failure(let error):
       connectFailed(ConnectFailureDetail.detail(immediate: error.errno), timedOut: false)
     case .success(let attempt):

@@ -32,6 +32,8 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
 
   /// Where new connections go.
   var endpoint: Endpoint
+  /// The connection that a pool with a `PoolKey.connection` is for.
+  var downstream: ConnectionInfo?
   /// Called when the last connection has gone and no request waits; once.
   var whenEmpty: (() -> Void)?
   private let worker: Worker
@@ -129,6 +131,9 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
     noteIfEmpty()
   }
 
+  /// A request waits, or has a connection.
+  var isInUse: Bool { !waiting.isEmpty || !attempts.isEmpty || connections.count > available.count }
+
   /// Closes idle connections now and the others when they become free.
   func drain() {
     isDraining = true
@@ -201,7 +206,7 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
     }
     stats.add(.connectionTotal)
     endpointStats.add(.connectionTotal)
-    switch cluster.beginConnection(to: endpoint, tls, for: self) {
+    switch cluster.beginConnection(to: endpoint, tls, client: downstream, for: self) {
     case .failure(let error):
       breaker.connections.leave()
       stats.add(.connectionFail)
