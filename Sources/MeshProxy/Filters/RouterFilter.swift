@@ -209,13 +209,21 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     stream.info.beginAttempt(endpoint.endpoint, now)
     if preparesAttempts { RequestRewrite.prepareAttempt(stream.requestHeaders, of: stream, endpoint.endpoint) }
     endpoint.stats.add(.requestActive)
+    // Most clusters have one pool for everybody: what tells others apart is not even looked at.
+    let isPlain = priority == .normal && cluster.hasOnePool && !tunnel.endsHere
+    let pool = isPlain ? endpoint.pool : specialPool(stream, cluster, endpoint)
+    ticket = pool.acquire(self, fresh: fresh)
+  }
+
+  @inline(never)
+  private func specialPool(_ stream: Stream, _ cluster: ActiveCluster, _ endpoint: ActiveEndpoint) -> ConnectionPool {
     let connection = stream.info.connectionIdentifier
     let pool =
       tunnel.endsHere
       ? endpoint.tunnelPool(priority, downstream: connection)
       : endpoint.pool(priority, stream.start.version, downstream: connection, stream.requestHeaders)
     if cluster.hasPrivatePools { pool.downstream = stream.info.connection }
-    ticket = pool.acquire(self, fresh: fresh)
+    return pool
   }
 
   func poolReady(_ connection: any ClientConnection) {

@@ -136,9 +136,11 @@ public final class ActiveCluster {
 
   /// The same, for a connection or a request that came by it; nil also if nothing says where it was going.
   @inline(__always)
-  func pickEndpoint(for connection: ConnectionInfo?, _ headers: HeaderMap?) -> ActiveEndpoint? {
+  func pickEndpoint(
+    for connection: @autoclosure () -> ConnectionInfo?, _ headers: @autoclosure () -> HeaderMap?
+  ) -> ActiveEndpoint? {
     guard let originalDestinations else { return pickEndpoint() }
-    return originalDestinations.endpoint(for: connection, headers)
+    return originalDestinations.endpoint(for: connection(), headers())
   }
 
   /// Takes a permit for one active request; whoever gets it owes one `leave`.
