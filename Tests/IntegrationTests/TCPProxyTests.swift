@@ -294,4 +294,84 @@ struct TCPProxyTests {
     try await proxy.reload(configuration)
     #expect(try await heard(port) == "default")
   }
+
+  @Test("One GiB arrives unchanged, while the configuration changes around it")
+  func gibibyte() async throws {
+    let block = (0..<(1 << 20)).map { UInt8(truncatingIfNeeded: $0 &* 167 ^ $0 >> 9) }
+    let blocks = 1024
+    let server = try ScriptedServer { connection, _ in
+      for _ in 0..<blocks { try connection.send(block, within: Deadline(.seconds(120))) }
+    }
+    var configuration = TCPConfiguration(backend: server.port)
+    let proxy = try await RunningProxy.start(configuration)
+    let client = try RawConnection(port: try proxy.port())
+    let receiving = Task {
+      try await blocking {
+        for number in 0..<blocks where try client.receive(count: block.count, within: Deadline(.seconds(120))) != block
+        {
+          throw TestFailure("block \(number) is wrong")
+        }
+        return try client.receiveToEnd(within: Deadline(.seconds(60))).count
+      }
+    }
+    for round in 0..<5 {
+      configuration.chains[0].fields = ["idle_timeout: \(round + 1)s", "max_connect_attempts: \(round + 1)"]
+      configuration.clusters[0].fields = ["connect_timeout: \(round + 1)s"]
+      configuration.clusters.append(.init(name: "more-\(round)", endpoints: []))
+      try await proxy.reload(configuration)
+    }
+    #expect(try await receiving.value == 0)
+    #expect(server.failures.isEmpty, "\(server.failures)")
+  }
+
+  @Test("An upstream that is killed in the middle takes the client's connection with it")
+  func killedUpstream() async throws {
+    let server = try RunningProgram(
+      "/usr/bin/env",
+      [
+        "python3", "-c",
+        """
+        import socket
+        s = socket.create_server(("127.0.0.1", 0)); print("port", s.getsockname()[1], flush=True)
+        c, _ = s.accept()
+        while True: c.sendall(bytes(65536)); c.recv(0)
+        """,
+      ])
+    let backend = try await server.waitForOutput("its port") { output in
+      output.split(separator: "\n").first.flatMap { $0.hasPrefix("port ") ? UInt16($0.dropFirst(5)) : nil }
+    }
+    let proxy = try await RunningProxy.start(TCPConfiguration(backend: backend))
+    let client = try RawConnection(port: try proxy.port())
+    try await blocking {
+      // What the server has not read makes its end a reset.
+      try client.send([UInt8](repeating: 1, count: 100_000))
+      try client.discard(count: 5 << 20)
+      server.signal(9)
+      _ = try client.receiveToEnd()
+    }
+    #expect(client.receiveError == 104)
+    try await proxy.waitForStat("cluster.backend.upstream_cx_active", 0)
+  }
+
+  @Test("What an idle connection costs")
+  func idleMemory() async throws {
+    let count = 2_000
+    let server = try ScriptedServer(backlog: 4096) { connection, _ in
+      _ = try connection.receiveToEnd(within: Deadline(.seconds(120)))
+    }
+    var configuration = TCPConfiguration(backend: server.port)
+    configuration.clusters[0].fields = ["circuit_breakers: {thresholds: [{max_connections: 100000}]}"]
+    let proxy = try await RunningProxy.start(configuration)
+    let port = try proxy.port()
+    // The first ones make what is made once.
+    var clients = try (0..<200).map { _ in try RawConnection(port: port) }
+    try await proxy.waitForStat("cluster.backend.upstream_cx_active", 200, within: Deadline(.seconds(30)))
+    let before = proxy.memory.now
+    for _ in 0..<count { clients.append(try RawConnection(port: port)) }
+    try await proxy.waitForStat("cluster.backend.upstream_cx_active", 200 + count, within: Deadline(.seconds(60)))
+    let each = Double(proxy.memory.now - before) / Double(count)
+    #expect(each < 4, "\(each) KiB for each")
+    clients = []
+    try await proxy.waitForStat("cluster.backend.upstream_cx_active", 0, within: Deadline(.seconds(60)))
+  }
 }

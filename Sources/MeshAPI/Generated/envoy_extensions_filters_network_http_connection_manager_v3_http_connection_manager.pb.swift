@@ -430,6 +430,19 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
     set {_uniqueStorage()._pathWithEscapedSlashesAction = newValue}
   }
 
+  /// Whether a message by HTTP/2 that breaks the rules of HTTP ends its stream, rather than the connection, where
+  /// `http2_protocol_options.override_stream_error_on_invalid_http_message` does not say it. A connection of HTTP/1.1
+  /// always ends, as it is not known where the next request would begin.
+  /// Default: false.
+  public var streamErrorOnInvalidHTTPMessage: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_storage._streamErrorOnInvalidHTTPMessage ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_uniqueStorage()._streamErrorOnInvalidHTTPMessage = newValue}
+  }
+  /// Returns true if `streamErrorOnInvalidHTTPMessage` has been explicitly set.
+  public var hasStreamErrorOnInvalidHTTPMessage: Bool {_storage._streamErrorOnInvalidHTTPMessage != nil}
+  /// Clears the value of `streamErrorOnInvalidHTTPMessage`. Subsequent reads from it will return its default value.
+  public mutating func clearStreamErrorOnInvalidHTTPMessage() {_uniqueStorage()._streamErrorOnInvalidHTTPMessage = nil}
+
   /// Whether the port is removed from a request's host if it is the listener's own. Excludes
   /// `strip_any_host_port`.
   /// Default: false.
@@ -999,7 +1012,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.filters.networ
 
 nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".HttpConnectionManager"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}codec_type\0\u{3}stat_prefix\0\u{4}\u{2}route_config\0\u{3}http_filters\0\u{3}add_user_agent\0\u{4}\u{2}http_protocol_options\0\u{3}http2_protocol_options\0\u{3}server_name\0\u{4}\u{2}drain_timeout\0\u{3}access_log\0\u{3}use_remote_address\0\u{3}generate_request_id\0\u{3}forward_client_cert_details\0\u{3}set_current_client_cert_details\0\u{4}\u{2}xff_num_trusted_hops\0\u{4}\u{2}skip_xff_append\0\u{1}via\0\u{3}upgrade_configs\0\u{3}stream_idle_timeout\0\u{3}internal_address_config\0\u{3}delayed_close_timeout\0\u{4}\u{2}request_timeout\0\u{3}max_request_headers_kb\0\u{3}normalize_path\0\u{4}\u{2}preserve_external_request_id\0\u{3}merge_slashes\0\u{3}server_header_transformation\0\u{3}common_http_protocol_options\0\u{3}request_id_extension\0\u{3}always_set_request_id_in_response\0\u{3}local_reply_config\0\u{3}strip_matching_host_port\0\u{4}\u{2}request_headers_timeout\0\u{3}strip_any_host_port\0\u{4}\u{3}path_with_escaped_slashes_action\0\u{3}original_ip_detection_extensions\0\u{3}strip_trailing_host_dot\0\u{3}scheme_header_transformation\0\u{4}\u{3}append_x_forwarded_port\0\u{4}\u{3}access_log_flush_interval\0\u{3}flush_access_log_on_new_request\0\u{3}access_log_options\0\u{4}\u{2}http1_safe_max_connection_duration\0\u{3}stream_flush_timeout\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}codec_type\0\u{3}stat_prefix\0\u{4}\u{2}route_config\0\u{3}http_filters\0\u{3}add_user_agent\0\u{4}\u{2}http_protocol_options\0\u{3}http2_protocol_options\0\u{3}server_name\0\u{4}\u{2}drain_timeout\0\u{3}access_log\0\u{3}use_remote_address\0\u{3}generate_request_id\0\u{3}forward_client_cert_details\0\u{3}set_current_client_cert_details\0\u{4}\u{2}xff_num_trusted_hops\0\u{4}\u{2}skip_xff_append\0\u{1}via\0\u{3}upgrade_configs\0\u{3}stream_idle_timeout\0\u{3}internal_address_config\0\u{3}delayed_close_timeout\0\u{4}\u{2}request_timeout\0\u{3}max_request_headers_kb\0\u{3}normalize_path\0\u{4}\u{2}preserve_external_request_id\0\u{3}merge_slashes\0\u{3}server_header_transformation\0\u{3}common_http_protocol_options\0\u{3}request_id_extension\0\u{3}always_set_request_id_in_response\0\u{3}local_reply_config\0\u{3}strip_matching_host_port\0\u{3}stream_error_on_invalid_http_message\0\u{3}request_headers_timeout\0\u{3}strip_any_host_port\0\u{4}\u{3}path_with_escaped_slashes_action\0\u{3}original_ip_detection_extensions\0\u{3}strip_trailing_host_dot\0\u{3}scheme_header_transformation\0\u{4}\u{3}append_x_forwarded_port\0\u{4}\u{3}access_log_flush_interval\0\u{3}flush_access_log_on_new_request\0\u{3}access_log_options\0\u{4}\u{2}http1_safe_max_connection_duration\0\u{3}stream_flush_timeout\0")
 
   fileprivate class _StorageClass {
     var _codecType: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.CodecType = .auto
@@ -1042,6 +1055,7 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
     var _normalizePath: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
     var _mergeSlashes: Bool = false
     var _pathWithEscapedSlashesAction: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.PathWithEscapedSlashesAction = .implementationSpecificDefault
+    var _streamErrorOnInvalidHTTPMessage: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
     var _stripMatchingHostPort: Bool = false
     var _stripPortMode: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.OneOf_StripPortMode?
     var _stripTrailingHostDot: Bool = false
@@ -1096,6 +1110,7 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
       _normalizePath = source._normalizePath
       _mergeSlashes = source._mergeSlashes
       _pathWithEscapedSlashesAction = source._pathWithEscapedSlashesAction
+      _streamErrorOnInvalidHTTPMessage = source._streamErrorOnInvalidHTTPMessage
       _stripMatchingHostPort = source._stripMatchingHostPort
       _stripPortMode = source._stripPortMode
       _stripTrailingHostDot = source._stripTrailingHostDot
@@ -1162,6 +1177,7 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
         case 37: try { try decoder.decodeSingularBoolField(value: &_storage._alwaysSetRequestIDInResponse) }()
         case 38: try { try decoder.decodeSingularMessageField(value: &_storage._localReplyConfig) }()
         case 39: try { try decoder.decodeSingularBoolField(value: &_storage._stripMatchingHostPort) }()
+        case 40: try { try decoder.decodeSingularMessageField(value: &_storage._streamErrorOnInvalidHTTPMessage) }()
         case 41: try { try decoder.decodeSingularMessageField(value: &_storage._requestHeadersTimeout) }()
         case 42: try {
           var v: Bool?
@@ -1289,6 +1305,9 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
       if _storage._stripMatchingHostPort != false {
         try visitor.visitSingularBoolField(value: _storage._stripMatchingHostPort, fieldNumber: 39)
       }
+      try { if let v = _storage._streamErrorOnInvalidHTTPMessage {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 40)
+      } }()
       try { if let v = _storage._requestHeadersTimeout {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 41)
       } }()
@@ -1374,6 +1393,7 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
         if _storage._normalizePath != rhs_storage._normalizePath {return false}
         if _storage._mergeSlashes != rhs_storage._mergeSlashes {return false}
         if _storage._pathWithEscapedSlashesAction != rhs_storage._pathWithEscapedSlashesAction {return false}
+        if _storage._streamErrorOnInvalidHTTPMessage != rhs_storage._streamErrorOnInvalidHTTPMessage {return false}
         if _storage._stripMatchingHostPort != rhs_storage._stripMatchingHostPort {return false}
         if _storage._stripPortMode != rhs_storage._stripPortMode {return false}
         if _storage._stripTrailingHostDot != rhs_storage._stripTrailingHostDot {return false}

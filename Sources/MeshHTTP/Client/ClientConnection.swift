@@ -23,8 +23,6 @@ public struct ClientConnectionSettings: Sendable {
   /// The spelling of a response's field names is kept for the client; nil: not.
   public var spelling: HeaderSpelling.Rules?
   public var http2 = HTTP2Options()
-  /// Connections are protected: what a request's scheme is on HTTP/2 if nothing else says it.
-  public var isSecure = false
 
   public init() {}
 }
@@ -42,11 +40,14 @@ public protocol ClientConnectionOwner: AnyObject {
   func connectionTransferred(received: Int, sent: Int)
   /// Something happened on a connection of HTTP/2.
   func count(_ event: HTTP2Event, _ amount: Int)
+  /// A request by HTTP/2 has ended before its response was complete, `localReset` where it was given up.
+  func requestReset(_ reason: StreamResetReason)
   /// A stream of HTTP/2 has begun, or has ended.
   func streamsChanged(by change: Int)
 }
 
 extension ClientConnectionOwner {
+  public func requestReset(_ reason: StreamResetReason) {}
   public func count(_ event: HTTP2Event, _ amount: Int) {}
   public func streamsChanged(by change: Int) {}
 }

@@ -35,6 +35,8 @@ public final class HTTP2ClientConnection: ClientConnection, IOHandler, Flushable
   /// Bytes framed, and bytes of these that the kernel has taken.
   private(set) var framedBytes: UInt64 = 0
   private(set) var sentBytes: UInt64 = 0
+  /// Bytes that wait to be framed, as last told.
+  private var reportedWaiting = 0
 
   /// - Parameter transport: an established connection; from `start` on its events come here.
   public init(
@@ -91,7 +93,7 @@ public final class HTTP2ClientConnection: ClientConnection, IOHandler, Flushable
     owner.streamsChanged(by: 1)
     let before = session.output.count
     let isSent = session.send(
-      request: headers, of: stream, scheme: settings.isSecure ? "https" : "http", endStream: endStream)
+      request: headers, of: stream, scheme: info.tls != nil ? "https" : "http", endStream: endStream)
     framedBytes &+= UInt64(max(0, session.output.count - before))
     // A stream that could not be opened ends like any other, but not below the one who asked for it.
     if !isSent { loop.defer { [self] in lose(stream) } }
@@ -169,6 +171,7 @@ public final class HTTP2ClientConnection: ClientConnection, IOHandler, Flushable
   }
 
   private func writeOut() {
+    defer { notePending() }
     var turns = 0
     while !isClosed {
       if !transport.isFlushed {
@@ -198,6 +201,13 @@ public final class HTTP2ClientConnection: ClientConnection, IOHandler, Flushable
       turns += 1
       if turns >= HTTP1ServerConnection.readsPerTurn { return loop.defer { [self] in flush() } }
     }
+  }
+
+  private func notePending() {
+    let waiting = session.waitingOutput
+    guard waiting != reportedWaiting else { return }
+    owner.count(.pendingBytes, waiting - reportedWaiting)
+    reportedWaiting = waiting
   }
 
   /// The kernel refused our bytes: the upstream is gone, yet its answers may already be here. Let the read find out.
@@ -275,8 +285,12 @@ public final class HTTP2ClientConnection: ClientConnection, IOHandler, Flushable
     // The owner first: whoever hears of a lost stream may want another connection.
     owner.connectionClosed(self, reason)
     session.endAll()
+    notePending()
     freeStreams.removeAll()
   }
+
+  /// A request has ended before its response was complete.
+  func streamReset(_ reason: StreamResetReason) { owner.requestReset(reason) }
 
   /// What a stream that has ended before its time is told.
   func resetReason(_ code: HTTP2ErrorCode, isRemote: Bool) -> StreamResetReason {

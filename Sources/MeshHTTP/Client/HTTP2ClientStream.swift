@@ -89,6 +89,7 @@ final class HTTP2ClientStream: HTTP2Stream, RequestSender {
     let receiver = receiver
     self.receiver = nil
     session.reset(self, .cancel)
+    owner?.streamReset(.protocolError)
     receiver?.responseReset(.protocolError, detail: details)
   }
 
@@ -96,6 +97,7 @@ final class HTTP2ClientStream: HTTP2Stream, RequestSender {
     guard let receiver else { return }
     self.receiver = nil
     let reason = owner?.resetReason(code, isRemote: isRemote) ?? .connectionTermination
+    owner?.streamReset(reason)
     receiver.responseReset(reason, detail: reason == .protocolError ? owner?.failureDetail ?? "" : "")
   }
 
@@ -124,7 +126,8 @@ final class HTTP2ClientStream: HTTP2Stream, RequestSender {
 
   func cancel() {
     receiver = nil
-    guard !isClosed, identifier != 0, !(receivedEnd && sentEnd) else { return }
+    guard !isClosed, !isReset, identifier != 0, !(receivedEnd && sentEnd) else { return }
+    owner?.streamReset(.localReset)
     session.reset(self, .cancel)
   }
 

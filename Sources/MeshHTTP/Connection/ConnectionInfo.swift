@@ -61,7 +61,7 @@ public final class ConnectionInfo: Sendable {
       findings: findings)
   }
 
-  /// The name that the client asked for in its TLS hello; empty if there is none.
+  /// The name that the client asked for in its TLS hello (SNI), whoever has read that; empty if there is none.
   public var requestedServerName: String { findings?.serverName ?? tls?.serverName ?? "" }
 }
 

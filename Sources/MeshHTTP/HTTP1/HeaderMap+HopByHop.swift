@@ -92,7 +92,8 @@ extension HeaderMap {
   /// removed like any other, `content-length` excepted: framing is not the server's to hide.
   ///
   /// Trailer is an end-to-end field (RFC 9110 §6.6.2) and stays. So does Upgrade where Connection names it: whoever reads
-  /// the message decides whether it may. An upgrade to `h2c`, which servers may ignore and RFC 9113 has withdrawn, is none.
+  /// the message decides whether it may. `te: trailers` of a request stays for an upstream of HTTP/2 (RFC 9113 §8.2.2), for
+  /// which it is no field of a connection; by HTTP/1.1 it is not sent. An upgrade to `h2c`, which servers may ignore and RFC 9113 has withdrawn, is none.
   func takeConnection(_ direction: HTTP1Direction) throws(HTTP1Error) -> ConnectionOptions {
     var options = ConnectionOptions()
     if let value = value(.connection) {
@@ -115,9 +116,15 @@ extension HeaderMap {
     }
     remove(.keepAlive)
     remove(.proxyConnection)
-    remove(.te)
+    if direction == .request, takesTrailers { holdBack(.te) } else { remove(.te) }
     remove(.http2Settings)
     return options
+  }
+
+  /// TE says `trailers` and nothing else.
+  private var takesTrailers: Bool {
+    guard let value = value(.te), !isRepeated(.te) else { return false }
+    return ByteScan.equalsFolded(value, "trailers")
   }
 
   private func readConnection(_ direction: HTTP1Direction, _ options: inout ConnectionOptions) throws(HTTP1Error) {
@@ -155,7 +162,7 @@ extension HeaderMap {
     }
     let id = HeaderID.identify(option)
     switch id {
-    case .connection, .transferEncoding: return
+    case .connection, .transferEncoding, .te: return
     case .contentLength where direction == .response: return
     default: break
     }

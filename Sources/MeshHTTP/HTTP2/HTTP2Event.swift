@@ -6,7 +6,7 @@ public enum HTTP2Event: UInt8, CaseIterable, Sendable {
   case sentGoAway
   /// A header block over its limits.
   case headerOverflow
-  /// Trailers, each way.
+  /// Trailers of a request.
   case trailers
   /// A message that breaks HTTP's rules, or a frame that breaks those of HTTP/2.
   case receivedMessagingError
@@ -18,4 +18,6 @@ public enum HTTP2Event: UInt8, CaseIterable, Sendable {
   case keepAliveTimeout
   /// More glitches than a connection may have.
   case tooManyGlitches
+  /// Bytes of bodies that wait to be framed have become more, or fewer.
+  case pendingBytes
 }

@@ -144,8 +144,10 @@ struct HTTP2HeadReader {
       id = .path
       if value.count > Int(maximumPath) {
         error = .pathTooLong
-      } else if value.count == 0 || !ByteScan.isTarget(value) || (value[0] != 0x2f && !value.equals("*")) {
+      } else if value.count == 0 || !ByteScan.isTarget(value) {
         error = .invalidPath
+      } else if value[0] != 0x2f, !value.equals("*") {
+        error = .relativePath
       }
     case 7 where name.equals(":method"):
       id = .method
@@ -211,7 +213,7 @@ struct HTTP2HeadReader {
     } else {
       if !hasPath || !map.has(.scheme) { return fail(.missingPseudoHeader) }
       if method != .connect, map.has(.protocol) { return fail(.missingPseudoHeader) }
-      if method != .options, let path = map.value(.path), path[0] != 0x2f { return fail(.invalidPath) }
+      if method != .options, let path = map.value(.path), path[0] != 0x2f { return fail(.relativePath) }
     }
     guard let host = map.value(.host) else { return fail(.missingHost) }
     // Sixteen bytes beyond are the arena's.

@@ -25,8 +25,10 @@ public enum HTTP2MessageError: UInt8, Error, CaseIterable, Sendable {
   case missingPseudoHeader
   /// `:method` is no token.
   case invalidMethod
-  /// `:path` is empty, does not begin with `/`, or holds what no target may hold (§8.3.1).
+  /// `:path` is empty, or holds what no target may hold (§8.3.1).
   case invalidPath
+  /// `:path` does not begin with `/` (§8.3.1).
+  case relativePath
   /// `:scheme` is neither `http` nor `https`.
   case invalidScheme
   /// `:authority` or Host is no `uri-host [":" port]`, or holds user information (§8.3.1).
@@ -83,7 +85,7 @@ public enum HTTP2MessageError: UInt8, Error, CaseIterable, Sendable {
       .latePseudoHeader, .duplicatePseudoHeader, .invalidMethod, .invalidPath, .invalidScheme, .invalidAuthority,
       .invalidStatus:
       "http2.invalid.header.field"
-    case .missingPseudoHeader, .differentAuthorities, .contentLengthMismatch, .invalidSequence:
+    case .missingPseudoHeader, .relativePath, .differentAuthorities, .contentLengthMismatch, .invalidSequence:
       "http2.violation.of.messaging.rule"
     case .headTooLarge: "http2.headers_too_large"
     case .tooManyFields: "http2.too_many_headers"

@@ -251,7 +251,8 @@ final class HTTP2Session {
     case .trailers:
       guard let map else { return }
       guard !stream.isReset else { return headerMaps.recycle(map) }
-      owner?.count(.trailers, 1)
+      // As in Envoy: those of requests.
+      if isServer { owner?.count(.trailers, 1) }
       stream.receive(trailers: map)
     case .data:
       if stream.isReset {
@@ -340,9 +341,9 @@ final class HTTP2Session {
 
   /// A message broke a rule after its head was passed on, or without one that could be answered.
   func fail(_ stream: HTTP2Stream, _ error: HTTP2MessageError) {
-    owner?.count(.receivedMessagingError, 1)
     streamFailure = error.details
     // A body of another length concerns nobody else, as in Envoy.
+    if error != .contentLengthMismatch { owner?.count(.receivedMessagingError, 1) }
     if !options.endsStreamOnly, error != .contentLengthMismatch {
       isPeerAtFault = true
       terminate(.protocolError, error.details)

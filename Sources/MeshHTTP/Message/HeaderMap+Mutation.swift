@@ -177,6 +177,12 @@ extension HeaderMap {
     entries[index].kind = .removed
   }
 
+  /// Keeps a field, of which there is one, out of heads of HTTP/1.1.
+  func holdBack(_ id: HeaderID) {
+    guard has(id), !isRepeated(id) else { return }
+    entries[Int(first[Int(id.rawValue)])].kind = .unsent
+  }
+
   // MARK: Writing a value in place
 
   /// Room for a value of up to `size` bytes, for a writer that would otherwise format it elsewhere first. Call

@@ -26,7 +26,7 @@ public final class HeaderMap {
       case removed
       /// A line of a head.
       case line
-      /// A pseudo header or Transfer-Encoding: never a line, whatever the message.
+      /// A pseudo header, Transfer-Encoding, or a field that is held back: never a line, whatever the message.
       case unsent
     }
 

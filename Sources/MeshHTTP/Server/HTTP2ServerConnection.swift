@@ -49,6 +49,9 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
   private var isOld = false
   var pings: HTTP2PingClock
 
+  /// Bytes that wait to be framed, as last told.
+  private var reportedWaiting = 0
+
   // MARK: Resets
 
   private var endedStreams: UInt64 = 0
@@ -155,6 +158,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
   }
 
   private static let framesPerSend = 1000
+  static let bytesPerSend = EventLoop.receiveBufferSize
 
   private func receive(_ bytes: Bytes) {
     pings.heard(loop.now)
@@ -175,7 +179,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
         guard sound else { return close(.remote) }
         guard transport.isFlushed else { return waitForRoom() }
       }
-      session.pull(upTo: EventLoop.receiveBufferSize)
+      session.pull(upTo: Self.bytesPerSend)
       // GOAWAY has gone out for an error, or both sides have said it and nothing is left to do.
       if phase == .open, !session.wantsRead { end() }
       guard phase != .closed, !session.output.isEmpty else {
@@ -193,7 +197,15 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
         return
       }
     }
+    notePending()
     if phase == .ending, transport.isFlushed { endConnection() }
+  }
+
+  private func notePending() {
+    let waiting = session.waitingOutput
+    guard waiting != reportedWaiting else { return }
+    handler.count(.pendingBytes, waiting - reportedWaiting)
+    reportedWaiting = waiting
   }
 
   private func noteSent(_ count: Int) {
@@ -204,6 +216,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
 
   /// The kernel takes no more: for a bounded time only.
   private func waitForRoom() {
+    notePending()
     session.outputBlocked()
     if session.failure != nil, phase == .open { return end() }
     if settings.flushTimeout != nil { rearm() }
@@ -335,6 +348,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
     timer.disarm()
     transport.close(loop, reset: reset)
     session.endAll()
+    notePending()
     session.output.clear(loop.bufferPool)
     freeStreams.removeAll()
     handler.connectionClosed(self, closeReason == .remote ? reason : closeReason)

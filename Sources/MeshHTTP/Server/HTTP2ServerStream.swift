@@ -60,8 +60,15 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   }
 
   override func refuse(_ map: HeaderMap, _ error: HTTP2MessageError) {
-    guard let connection, let status = error.status else {
-      session.headerMaps.recycle(map)
+    guard let connection else { return session.headerMaps.recycle(map) }
+    guard let status = error.status else {
+      if receiver == nil, phase == .none {
+        phase = .done
+        connection.handler.fail(self, connection.info, map, error.details)
+        receiver = nil
+      } else {
+        session.headerMaps.recycle(map)
+      }
       return session.fail(self, error)
     }
     if let receiver {
@@ -126,7 +133,10 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   func resetStream() {
     receiver = nil
     phase = .done
-    if !isClosed { session.reset(self, .internalError) }
+    guard !isClosed else { return }
+    // What the client may have of it, it gets.
+    if !output.isEmpty { session.pull(upTo: HTTP2ServerConnection.bytesPerSend) }
+    session.reset(self, .internalError)
   }
 
   func pauseRequest(_ pause: Bool) { self.pause(pause) }

@@ -83,6 +83,10 @@ public protocol ServerConnectionHandler: AnyObject {
   func refuse(
     _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, status: Int,
     _ details: StaticString)
+  /// What came by HTTP/2 is malformed: its stream ends, perhaps the connection, and nothing is answered. The map now belongs
+  /// to the handler. `details` says which rule was broken.
+  func fail(
+    _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ details: StaticString)
   /// The head did not arrive within `request_headers_timeout`. Answers as `refuse` does.
   func headersTimedOut(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap)
   /// The connection is gone. The last call.

@@ -63,10 +63,14 @@ extension PeerVerification {
     if !names.isEmpty || !expected.isEmpty {
       let found = SubjectAltNames(certificate)
       if !expected.isEmpty, !expected.contains(where: { found.contain(host: $0) }) {
-        return (.nameMismatch, "verify cert failed: verify SAN list, \(found.text)")
+        return (
+          .nameMismatch,
+          "verify cert failed: verify SAN list, expected SANs: [\(expected.joined(separator: ", "))], "
+            + "certificate SANs: [\(found.text)]"
+        )
       }
       if !names.isEmpty, !names.contains(where: { $0.matches(found) }) {
-        return (.nameMismatch, "verify cert failed: SAN matcher, \(found.text)")
+        return (.nameMismatch, "verify cert failed: SAN matcher, certificate SANs are [\(found.text)]")
       }
     }
     if hasPins, !isPinned(certificate) { return (.pinMismatch, "verify cert failed: cert hash and spki") }
@@ -92,5 +96,5 @@ extension PeerVerification {
 
 extension SubjectAltNames {
   /// For whoever wonders why none was right.
-  fileprivate var text: String { "certificate SANs are [\(names.prefix(100).map(\.text).joined(separator: ", "))]" }
+  fileprivate var text: String { names.prefix(100).map(\.text).joined(separator: ", ") }
 }

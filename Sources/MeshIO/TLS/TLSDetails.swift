@@ -28,6 +28,8 @@ public final class TLSDetails: Sendable {
   public let peer: CertificateFacts?
   /// Whether the peer's certificate was verified, and found good.
   public let isPeerValidated: Bool
+  /// What is wrong with the peer's certificate, though it was accepted; nil if nothing.
+  public let tolerated: TLSFailure.Kind?
   /// What this end showed; nil if nothing.
   public let own: CertificateFacts?
 
@@ -65,6 +67,7 @@ public final class TLSDetails: Sendable {
     let verification = session.context.verification
     let isVerified = verification.map { $0.trustedCA != nil || $0.hasPins } ?? false
     isPeerValidated = peer != nil && isVerified && SSL_get_verify_result(ssl) == Int(X509_V_OK)
+    tolerated = session.rejection?.kind
     own = session.ownCertificate?.facts
   }
 

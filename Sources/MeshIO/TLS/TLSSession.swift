@@ -252,7 +252,8 @@ public final class TLSSession {
       return true
     }
     rejection = wrong
-    X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
+    // The peer is told certificate_unknown, as by BoringSSL: OpenSSL has no alert of its own for this error.
+    X509_STORE_CTX_set_error(store, X509_V_ERR_PERMITTED_VIOLATION)
     return verification.acceptsUntrusted
   }
 }

@@ -71,6 +71,10 @@ final class AdminConnection: ServerConnectionHandler, TimerTarget {
     refuse(sender, status: status)
   }
 
+  func fail(
+    _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ details: StaticString
+  ) { server.headerMaps.recycle(headers) }
+
   func headersTimedOut(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap) {
     server.headerMaps.recycle(headers)
     refuse(sender, status: 408)

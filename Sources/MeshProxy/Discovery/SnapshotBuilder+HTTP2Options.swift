@@ -16,6 +16,9 @@ extension SnapshotBuilder {
       }
     let optionsPath = "\(path).http2_protocol_options"
     settings.http2 = http2Options(manager.http2ProtocolOptions, optionsPath)
+    if !manager.http2ProtocolOptions.hasOverrideStreamErrorOnInvalidHTTPMessage {
+      settings.http2.endsStreamOnly = manager.streamErrorOnInvalidHTTPMessage.value
+    }
     let keepAlive = manager.http2ProtocolOptions.connectionKeepalive
     if keepAlive.hasConnectionIdleInterval {
       report(

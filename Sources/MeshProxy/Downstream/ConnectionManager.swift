@@ -96,18 +96,28 @@ final class ConnectionManager {
 
   /// Bytes that are no request: answered, counted and logged like one.
   func refuse(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ reply: LocalReply) {
+    stats.add(.responseBeforeRequestComplete)
+    beginRefused(sender, connection, headers).sendLocalReply(reply)
+  }
+
+  /// What is no message at all, by HTTP/2: counted and logged like a request, and not answered.
+  func fail(
+    _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ details: StaticString
+  ) { beginRefused(sender, connection, headers).requestMalformed(details) }
+
+  private func beginRefused(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap) -> Stream
+  {
     // What was read of it is not to be trusted, not even by the log.
     headers.removeAll()
     stats.add(.requestTotal)
     stats.add(sender.protocolVersion == .http2 ? .requestHTTP2Total : .requestHTTP1Total)
     stats.add(.requestActive)
-    stats.add(.responseBeforeRequestComplete)
     let stream = worker.takeStream()
     sender.attach(stream)
     var start = RequestStart(method: .other, expectsContinue: false, endStream: true)
     start.version = sender.protocolVersion
     stream.begin(self, sender, connection, headers, start)
-    stream.sendLocalReply(reply)
+    return stream
   }
 
   /// The stream is over. Its information is complete.

@@ -124,6 +124,10 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
     manager.refuse(sender, connection, headers, .codecError(status: status, details))
   }
 
+  func fail(
+    _ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap, _ details: StaticString
+  ) { manager.fail(sender, connection, headers, details) }
+
   func headersTimedOut(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap) {
     manager.stats.add(.requestHeaderTimeout)
     manager.refuse(sender, connection, headers, .headersTimeout)

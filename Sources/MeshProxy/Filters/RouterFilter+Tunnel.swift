@@ -53,7 +53,8 @@ extension RouterFilter {
     guard isProof(headers) else {
       stream.worker.headerMaps.recycle(headers)
       abandon()
-      return fail(stream, .upstreamReset(.protocolError, "websocket_handshake_unsuccessful"))
+      // Counted as the 101 that it was.
+      return stream.sendLocalReply(.upstreamReset(.protocolError, "websocket_handshake_unsuccessful"))
     }
     if tunnel.lacksProof { WebSocketHandshake.complete(headers, to: stream.requestHeaders) }
     tunnel.isHeldBack = false

@@ -396,11 +396,12 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if mayReplay(lost, reason, stream.start.method), admitRetry(cluster) {
       retried = true
       cluster.stats.add(.requestRetry)
-      return attempt(stream, cluster, fresh: true)
+      // A connection that refuses one stream is as good as any for another.
+      return attempt(stream, cluster, fresh: reason != .remoteRefusedStream)
     }
     if responseBegan {
       stream.count(.routerResetAfterResponseStarted)
-      stream.info.flags.insert(reason == .protocolError ? .upstreamProtocolError : .upstreamConnectionTermination)
+      stream.info.flags.formUnion(reason.upstreamFlags)
       stream.info.details = .init("upstream_reset_after_response_started", reason.detail, detail)
       stream.reset()
     } else {

@@ -97,7 +97,7 @@ public enum HTTP2Stat: Int, StatSet {
   case rejectedUnderscores, droppedUnderscores
   case outboundFlood, outboundControlFlood, emptyFramesFlood, priorityFlood, windowUpdateFlood, continuationFlood
   case keepAliveTimeout, tooManyGlitches
-  case streamsActive
+  case streamsActive, pendingBytes
 
   init(_ event: HTTP2Event) {
     switch event {
@@ -117,6 +117,7 @@ public enum HTTP2Stat: Int, StatSet {
     case .continuationFlood: self = .continuationFlood
     case .keepAliveTimeout: self = .keepAliveTimeout
     case .tooManyGlitches: self = .tooManyGlitches
+    case .pendingBytes: self = .pendingBytes
     }
   }
 
@@ -139,6 +140,7 @@ public enum HTTP2Stat: Int, StatSet {
     case .keepAliveTimeout: .counter("keepalive_timeout")
     case .tooManyGlitches: .counter("too_many_glitches")
     case .streamsActive: .init(name: "streams_active", kind: .gauge)
+    case .pendingBytes: .init(name: "pending_send_bytes", kind: .gauge)
     }
   }
 }
@@ -231,7 +233,7 @@ public enum ClusterStat: Int, StatSet {
   case connectionNoneHealthy, connectionReceivedBytes, connectionSentBytes
   case requestTotal, requestActive, requestCompleted, requestCancelled
   case requestPendingTotal, requestPendingActive, requestPendingOverflow, requestPendingFailureEject
-  case requestActiveOverflow, requestTimeout
+  case requestActiveOverflow, requestTimeout, requestReceivedReset, requestSentReset
   case requestRetry, requestRetrySuccess, requestRetryOverflow, retryOrShadowAbandoned
   case requestMaximumDurationReached
   case flowControlPaused, flowControlResumed, flowControlBackedUp, flowControlDrained
@@ -280,6 +282,8 @@ public enum ClusterStat: Int, StatSet {
     case .requestPendingFailureEject: .init(name: "upstream_rq_pending_failure_eject", kind: .counter)
     case .requestActiveOverflow: .init(name: "upstream_rq_active_overflow", kind: .counter)
     case .requestTimeout: .init(name: "upstream_rq_timeout", kind: .counter)
+    case .requestReceivedReset: .init(name: "upstream_rq_rx_reset", kind: .counter)
+    case .requestSentReset: .init(name: "upstream_rq_tx_reset", kind: .counter)
     case .requestRetry: .init(name: "upstream_rq_retry", kind: .counter)
     case .requestRetrySuccess: .init(name: "upstream_rq_retry_success", kind: .counter)
     case .requestRetryOverflow: .init(name: "upstream_rq_retry_overflow", kind: .counter)

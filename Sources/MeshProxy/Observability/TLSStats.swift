@@ -115,6 +115,7 @@ final class TLSStats: Sendable {
     stats.add(.handshake)
     if details.isResumed { stats.add(.sessionReused) }
     if details.peer == nil { stats.add(.noCertificate) }
+    if let tolerated = details.tolerated { count(tolerated, stats) }
     count("versions", details.version == .v13 ? "TLSv1.3" : "TLSv1.2", lane)
     count("ciphers", TLSNames.cipher(details.cipher), lane)
     if !details.group.isEmpty { count("curves", TLSNames.group(details.group), lane) }
@@ -125,8 +126,11 @@ final class TLSStats: Sendable {
 
   /// A handshake has failed.
   func count(_ failure: TLSFailure, lane: Int) {
-    let stats = block.lane(lane)
-    switch failure.kind {
+    count(failure.kind, block.lane(lane))
+  }
+
+  private func count(_ failure: TLSFailure.Kind, _ stats: StatLane<TLSStat>) {
+    switch failure {
     case .protocolError, .resources: stats.add(.connectionError)
     case .certificateMissing: stats.add(.failVerifyNoCertificate)
     case .certificateInvalid: stats.add(.failVerifyError)

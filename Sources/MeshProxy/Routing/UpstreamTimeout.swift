@@ -30,17 +30,18 @@ struct UpstreamTimeout {
   init(_ action: ForwardAction, _ headers: HeaderMap, respectsExpected: Bool) {
     // A route with a bound for the whole stream has no other, as in Envoy.
     response = action.boundsStream ? .zero : action.timeout
-    if let limit = action.callTimeout, limit.kind == .response { bound(limit, headers) }
+    if let limit = action.callTimeout { bound(limit, headers) }
     if headers.hasAny(Self.fields) || respectsExpected { read(headers, respectsExpected) }
   }
 
-  /// A call's own timeout takes the place of the route's (`max_grpc_timeout`).
+  /// A call's own timeout takes the place of the route's (`max_grpc_timeout`); the upstream hears what is left of it.
   @inline(never)
   private mutating func bound(_ limit: CallTimeout, _ headers: HeaderMap) {
     guard GRPCStatus.isCall(headers) else { return }
-    response = limit.limit(headers.grpcTimeout) ?? .zero
+    call = limit.limit(headers.grpcTimeout)
+    guard limit.kind == .response else { return }
+    response = call ?? .zero
     isFromHeader = true
-    call = response
   }
 
   @inline(never)

@@ -93,18 +93,9 @@ extension LocalReply {
     var reply = LocalReply(
       status: 503, body: body,
       details: .init("upstream_reset_before_response_started", reason.detail, detail))
-    switch reason {
-    case .connectionTermination: reply.flags = .upstreamConnectionTermination
-    case .remoteConnectionFailure, .localConnectionFailure, .connectionTimeout: reply.flags = .upstreamConnectionFailure
-    case .overflow:
-      reply.flags = .upstreamOverflow
-      reply.headers = [(.xEnvoyOverloaded, "true")]
-    case .protocolError:
-      reply.status = 502
-      reply.flags = .upstreamProtocolError
-    case .localReset: reply.flags = .localReset
-    case .remoteReset, .remoteRefusedStream: reply.flags = .upstreamRemoteReset
-    }
+    reply.flags = reason.upstreamFlags
+    if reason == .overflow { reply.headers = [(.xEnvoyOverloaded, "true")] }
+    if reason == .protocolError { reply.status = 502 }
     return reply
   }
 

@@ -1,3 +1,5 @@
+import MeshHTTP
+
 /// Why a response is what it is: Envoy's response flags (`%RESPONSE_FLAGS%`). Several may hold.
 public struct ResponseFlags: OptionSet, Hashable, Sendable {
   public let rawValue: UInt32
@@ -74,4 +76,18 @@ public struct ResponseFlags: OptionSet, Hashable, Sendable {
     (.downstreamRemoteReset, "DR", "DownstreamRemoteReset"),
     (.unconditionalDropOverload, "UDO", "UnconditionalDropOverload"),
   ]
+}
+
+extension StreamResetReason {
+  /// What a response is that an upstream ended for this reason.
+  var upstreamFlags: ResponseFlags {
+    switch self {
+    case .connectionTermination: .upstreamConnectionTermination
+    case .remoteConnectionFailure, .localConnectionFailure, .connectionTimeout: .upstreamConnectionFailure
+    case .overflow: .upstreamOverflow
+    case .protocolError: .upstreamProtocolError
+    case .localReset: .localReset
+    case .remoteReset, .remoteRefusedStream: .upstreamRemoteReset
+    }
+  }
 }

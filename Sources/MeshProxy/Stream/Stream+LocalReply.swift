@@ -12,7 +12,7 @@ extension Stream {
       headers.set(.contentLength, number: UInt64(body.count))
       if !headers.has(.contentType) { headers.set(.contentType, "text/plain") }
     }
-    guard GRPCStatus.isCall(requestHeaders) else { return body }
+    guard GRPCStatus.isCall(requestHeaders), !info.isCallOfFilter else { return body }
     describeToCaller(body, status, headers)
     return []
   }

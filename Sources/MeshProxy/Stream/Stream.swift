@@ -180,12 +180,17 @@ public final class Stream: RequestReceiver, TimerTarget {
     if isResponseEnded { finish() }
   }
 
-  public func requestReset(_ reason: StreamResetReason) {
+  public func requestReset(_ reason: StreamResetReason) { requestFailed(reason, "http2.violation.of.messaging.rule") }
+
+  /// The request is no message of HTTP/2, for a rule that `details` names, and is not answered.
+  func requestMalformed(_ details: StaticString) { requestFailed(.protocolError, details) }
+
+  private func requestFailed(_ reason: StreamResetReason, _ rule: StaticString) {
     guard !isOver else { return }
     switch reason {
     case .protocolError:
       info.flags.insert(.downstreamProtocolError)
-      info.details = .init("http2.violation.of.messaging.rule")
+      info.details = .init(rule)
     case .remoteReset:
       info.flags.insert(.downstreamRemoteReset)
       info.details = .init("http2.remote_reset")

@@ -52,6 +52,8 @@ public struct StreamInfo {
   public var attempts: UInt32 = 0
   /// The client is one of our own (`internal_address_config`): it may instruct the proxy by `x-envoy-…` headers.
   public var isInternalRequest = false
+  /// A filter has made a call of gRPC of the request: answers of the proxy itself are not for it to read.
+  var isCallOfFilter = false
   /// How the request came.
   public var version = HTTPVersion.http11
   public var route: RouteEntry?

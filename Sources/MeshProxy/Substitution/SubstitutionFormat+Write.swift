@@ -214,10 +214,11 @@ extension SubstitutionFormat {
     case .requestScheme:
       guard let value = source.requestHeaders.value(.scheme) else {
         guard source.requestHeaders.has(.method) else { return false }
-        output.append("http")
+        output.append(source.info.connection?.tls == nil ? "http" : "https")
         break
       }
       output.appendEscaped(shortened(value, step))
+    case .requestedServerName: return writeName(source.info.connection?.requestedServerName, &output)
     case .downstreamTLS: return writeTLS(source.info.connection?.tls, step, program, &output)
     case .upstreamTLS: return writeTLS(source.info.upstreamConnection?.tls, step, program, &output)
     case .downstreamCloseType: output.append(source.downstreamCloseType)

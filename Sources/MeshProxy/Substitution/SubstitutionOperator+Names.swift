@@ -50,7 +50,7 @@ extension SubstitutionName {
     .init("PATH", .requestHeader, .path, takesLength: true),
     .init("QUERY_PARAM", .queryParameter, .queryParameter, takesLength: true),
     .init("QUERY_PARAMS", .query, .query, takesLength: true),
-    .init("REQUESTED_SERVER_NAME", .downstreamTLS, .serverName),
+    .init("REQUESTED_SERVER_NAME", .requestedServerName, .serverName),
     .init("RESPONSE_CODE", .responseCode),
     .init("RESPONSE_CODE_DETAILS", .responseCodeDetails, .details),
     .init("RESPONSE_FLAGS", .responseFlags),

@@ -141,6 +141,8 @@ enum SubstitutionOperator: UInt8, CaseIterable, Sendable {
 
   /// The first of several operators that has a value.
   case coalesce
+  /// The name that the client asked for (SNI), whoever has read it.
+  case requestedServerName
   /// How the client's connection ended: `Normal` for a stream, which ends before its connection does.
   case downstreamCloseType
   /// Why this side closed a client's connection.

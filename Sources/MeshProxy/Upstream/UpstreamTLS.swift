@@ -41,7 +41,8 @@ struct UpstreamTLS: Sendable {
     var target = TLSClientTarget(serverName: serverName)
     if asksForHostname, !endpoint.hostname.isEmpty { target.serverName = endpoint.hostname }
     if asksForRequestHost, !host.isEmpty { target.serverName = host }
-    if verifiesRequestHost, !host.isEmpty { target.expectedNames = [host] }
+    // A request without a host reaches nobody: an empty name is in no certificate.
+    if verifiesRequestHost, codec != .tcp { target.expectedNames = [host] }
     // What is spoken is offered, unless `alpn_protocols` say otherwise.
     target.applicationProtocols =
       switch codec {

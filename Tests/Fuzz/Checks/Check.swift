@@ -53,7 +53,12 @@ extension HeaderMap {
       if let first = field.value.first, first == 0x20 || first == 0x09 { return "a value begins with white space" }
       if let last = field.value.last, last == 0x20 || last == 0x09 { return "a value ends with white space" }
     }
-    for id in [HeaderID.connection, .keepAlive, .proxyConnection, .transferEncoding, .te, .upgrade, .http2Settings]
+    // `te: trailers` stays for HTTP/2.
+    if fields.contains(where: { $0.id == .te && String(decoding: $0.value, as: UTF8.self).lowercased() != "trailers" })
+    {
+      return "te was not removed"
+    }
+    for id in [HeaderID.connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade, .http2Settings]
     where (has(id) || fields.contains(where: { $0.id == id })) && !(id == .upgrade && mayUpgrade) {
       return "\(id) was not removed"
     }

@@ -25,7 +25,11 @@ private func parse(
   var parser = HTTP1RequestParser(limits: tightLimits)
   let whole = parse(bytes, &parser, map)
   if case .complete(let head, let fields) = whole {
-    if let violation = map.violation(mayUpgrade: head.tunnel == .upgrade) ?? checkAccepted(head, fields, map, bytes.count) { return violation }
+    if let violation = map.violation(mayUpgrade: head.tunnel == .upgrade)
+      ?? checkAccepted(head, fields, map, bytes.count)
+    {
+      return violation
+    }
     if parse(bytes[..<head.headLength], &parser, map) != whole { return "what follows the head matters" }
     if case .complete = parse(bytes[..<(head.headLength - 1)], &parser, map) { return "complete without its end" }
     parser.reset()
@@ -94,7 +98,7 @@ private func checkAccepted(
   if nextHead.framing != framing { return "framing \(nextHead.framing) from \(head.framing)" }
   if nextHead.tunnel != head.tunnel { return "\(nextHead.tunnel) from \(head.tunnel)" }
   if nextHead.method != head.method { return "method \(nextHead.method) from \(head.method)" }
-  let kept = fields.filter { $0.id != .contentLength && $0.id != .scheme }
+  let kept = fields.filter { $0.id != .contentLength && $0.id != .scheme && $0.id != .te }
   if nextFields.filter({ $0.id != .contentLength }) != kept { return "other fields are sent on" }
   return nil
 }

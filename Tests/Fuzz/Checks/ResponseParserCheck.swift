@@ -27,7 +27,10 @@ private func parse(
   var parser = HTTP1ResponseParser(limits: tightLimits)
   let whole = parse(bytes, method, &parser, map)
   if case .complete(let head, let fields) = whole {
-    if let violation = map.violation(mayUpgrade: head.upgrade) ?? checkAccepted(head, fields, map, method, bytes.count) { return violation }
+    if let violation = map.violation(mayUpgrade: head.upgrade) ?? checkAccepted(head, fields, map, method, bytes.count)
+    {
+      return violation
+    }
     if parse(bytes[..<head.headLength], method, &parser, map) != whole { return "what follows the head matters" }
     parser.reset()
   }

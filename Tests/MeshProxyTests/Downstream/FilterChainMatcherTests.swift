@@ -84,13 +84,15 @@ struct FilterChainMatcherTests {
     #expect(matcher.match(try facts(protocols: ["x"])) == nil)
   }
 
-  @Test("A client on this machine has the address that it connects to, or a loopback address")
+  @Test("A client on this machine has the address that it connects to, or the loopback address")
   func sourceType() throws {
     let matcher = try FilterChainMatcher([
       rule { $0.sourceType = .thisMachine }, rule { $0.sourceType = .external },
     ])
     #expect(matcher.match(try facts(from: "10.0.0.1:5")) == 0)
-    #expect(matcher.match(try facts(from: "127.3.4.5:5")) == 0)
+    #expect(matcher.match(try facts(from: "127.0.0.1:5")) == 0)
+    #expect(matcher.match(try facts(from: "[::1]:5")) == 0)
+    #expect(matcher.match(try facts(from: "127.0.0.2:5")) == 1)
     #expect(matcher.match(try facts(from: "10.0.0.2:5")) == 1)
   }
 

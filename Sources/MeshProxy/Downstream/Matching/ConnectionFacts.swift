@@ -33,8 +33,10 @@ struct ConnectionFacts {
       destination: info.localAddress, source: info.remoteAddress, directSource: info.directRemoteAddress)
   }
 
-  /// The connection comes from this machine: from the address that it was made to, or from a loopback address.
+  /// The connection comes from this machine: from the address that it was made to, from 127.0.0.1 or from ::1. Other
+  /// loopback addresses are not meant, as in Envoy.
   var isFromThisMachine: Bool {
-    source.isUnix || source.ip.isLoopback || (!destination.isUnix && source.ip.unmapped == destination.ip.unmapped)
+    source.isUnix || source.ip.unmapped == .loopbackV4 || source.ip == .loopbackV6
+      || (!destination.isUnix && source.ip.unmapped == destination.ip.unmapped)
   }
 }

@@ -89,7 +89,6 @@ final class GRPCBridgeFilter: StreamFilter {
       isBridging = false
       return .proceed
     }
-    if isFraming { headers.set(.contentType, "application/x-protobuf") }
     guard !endStream else { return .proceed }
     headers.remove(.contentLength)
     responseHeaders = headers

@@ -70,6 +70,8 @@ final class GRPCStatsFilter: StreamFilter {
   private var statistics: GRPCMethodStatistics?
   private var request = GRPCFrameScanner()
   private var response = GRPCFrameScanner()
+  /// The response has messages.
+  private var isResponse = false
 
   private init(_ callbacks: StreamFilterCallbacks, _ configuration: Configuration, lane: Int) {
     self.callbacks = callbacks
@@ -90,13 +92,14 @@ final class GRPCStatsFilter: StreamFilter {
   }
 
   func responseHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) -> FilterStatus {
+    isResponse = GRPCStatus.isCall(headers)
     noteStatus(headers)
     if endStream { noteTime() }
     return .proceed
   }
 
   func responseData(_ bytes: Bytes, endStream: Bool) -> FilterDataStatus {
-    count(.responseMessages, bytes, &response)
+    if isResponse { count(.responseMessages, bytes, &response) }
     return .proceed
   }
 

@@ -12,6 +12,8 @@ final class GRPCWebFilter: StreamFilter {
 
   /// Marks the frame of trailers among those of messages.
   private static let trailersFlag: UInt8 = 0x80
+  /// Bytes of a page that become a message.
+  private static let maximumMessage = 8192
   private static let accept = HeaderName("accept")
   private static let acceptEncoding = HeaderName("grpc-accept-encoding")
 
@@ -22,6 +24,9 @@ final class GRPCWebFilter: StreamFilter {
   private var decoder = Base64Stream.Decoder()
   private var encoder = Base64Stream.Encoder()
   private var frames = GRPCFrameScanner()
+  /// The response is none of gRPC: its headers wait for its body, which becomes the message of a status.
+  private var foreignHeaders: HeaderMap?
+  private var foreignBody: [UInt8] = []
 
   private init(_ callbacks: StreamFilterCallbacks) { self.callbacks = callbacks }
 
@@ -43,7 +48,9 @@ final class GRPCWebFilter: StreamFilter {
     headers.remove(.contentLength)
     headers.set(.contentType, "application/grpc")
     headers.set(.te, "trailers")
-    headers.set(Self.acceptEncoding, Bytes("identity,deflate,gzip"))
+    headers.set(Self.acceptEncoding, Bytes("identity"))
+    // The client wants an answer of HTTP that this filter has seen, not one of gRPC.
+    callbacks.updateInfo { $0.isCallOfFilter = true }
     return .proceed
   }
 
@@ -54,7 +61,7 @@ final class GRPCWebFilter: StreamFilter {
       callbacks.sendLocalReply(
         LocalReply(
           status: 400, text: "Bad gRPC-web request, invalid base64 data.",
-          details: .init("grpc_base_64_decode_failed")))
+          details: .init("grpc_base_64_decode_failed"), closesConnection: true))
       return .stopAndDrop
     }
     if !decoded.isEmpty || endStream {
@@ -66,18 +73,39 @@ final class GRPCWebFilter: StreamFilter {
   // MARK: The response
 
   func responseHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) -> FilterStatus {
-    // An answer that is no gRPC stays what it is: a page that says what is wrong.
-    guard isWeb, GRPCStatus.isCall(headers) else {
-      isWeb = false
-      return .proceed
-    }
+    guard isWeb else { return .proceed }
+    let isCall = GRPCStatus.isCall(headers) || endStream
     headers.set(
       .contentType, isTextResponse ? "application/grpc-web-text+proto" : "application/grpc-web+proto")
-    headers.remove(.contentLength)
-    return .proceed
+    if isCall {
+      headers.remove(.contentLength)
+      return .proceed
+    }
+    foreignHeaders = headers
+    return .stop
+  }
+
+  /// A page that says what is wrong becomes what clients of gRPC look at.
+  private func answerForeign() {
+    guard let headers = foreignHeaders else { return }
+    foreignHeaders = nil
+    if headers.value(GRPCStatus.name) == nil {
+      Array("\(GRPCStatus(http: callbacks.info.responseCode).code)".utf8).withUnsafeBufferPointer {
+        headers.set(GRPCStatus.name, $0)
+      }
+    }
+    GRPCStatus.encodedMessage(foreignBody).withUnsafeBufferPointer { headers.set(GRPCStatus.messageName, $0) }
+    headers.set(.contentLength, number: 0)
+    foreignBody = []
+    callbacks.passResponseData(Bytes(start: nil, count: 0), endStream: true)
   }
 
   func responseData(_ bytes: Bytes, endStream: Bool) -> FilterDataStatus {
+    if foreignHeaders != nil {
+      foreignBody += bytes.prefix(max(0, Self.maximumMessage - foreignBody.count))
+      if endStream { answerForeign() }
+      return .stopAndDrop
+    }
     guard isWeb, isTextResponse else { return .proceed }
     var text: [UInt8] = []
     var rest = bytes
@@ -95,6 +123,10 @@ final class GRPCWebFilter: StreamFilter {
   }
 
   func responseTrailers(_ trailers: HeaderMap) -> FilterStatus {
+    if foreignHeaders != nil {
+      answerForeign()
+      return .proceed
+    }
     guard isWeb else { return .proceed }
     var fields: [UInt8] = []
     trailers.forEach { _, name, value in
@@ -114,4 +146,6 @@ final class GRPCWebFilter: StreamFilter {
     body.withUnsafeBufferPointer { callbacks.passResponseData($0, endStream: true) }
     return .proceed
   }
+
+  func destroy() { foreignHeaders = nil }
 }

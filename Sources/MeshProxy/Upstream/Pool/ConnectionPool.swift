@@ -388,6 +388,15 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
 
   func count(_ event: HTTP2Event, _ amount: Int) { cluster.http2.add(HTTP2Stat(event), Int64(amount)) }
 
+  func requestReset(_ reason: StreamResetReason) {
+    switch reason {
+    case .connectionTermination: stats.add(.requestPendingFailureEject)
+    case .localReset, .protocolError: stats.add(.requestSentReset)
+    case .remoteReset: stats.add(.requestReceivedReset)
+    default: break
+    }
+  }
+
   func streamsChanged(by change: Int) { cluster.http2.add(.streamsActive, Int64(change)) }
 
   func connectionTransferred(received: Int, sent: Int) {
