@@ -53,7 +53,10 @@ extension Proxy: AdminContext {
   public var listeners: [AdminListener] {
     (snapshot?.listeners ?? []).compactMap { entry in
       sockets[ListenerKey(entry.configuration)].map {
-        AdminListener(name: entry.configuration.name, addresses: $0.addresses)
+        // One that does not bind to its port has the address that it is found by.
+        AdminListener(
+          name: entry.configuration.name,
+          addresses: $0.addresses.isEmpty ? entry.configuration.addresses.map(\.address) : $0.addresses)
       }
     }
   }

@@ -96,7 +96,8 @@ import Testing
     }
     let supported =
       "envoy.extensions.filters.http.router.v3.Router, envoy.extensions.filters.http.buffer.v3.Buffer,"
-      + " envoy.extensions.filters.http.fault.v3.HTTPFault"
+      + " envoy.extensions.filters.http.fault.v3.HTTPFault, envoy.extensions.filters.http.grpc_http1_bridge.v3.Config,"
+      + " envoy.extensions.filters.http.grpc_stats.v3.FilterConfig, envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"
     #expect(
       filter("{\"@type\": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, foo: 1}") == [
         "x.yaml:2:25: typed_config.@type: Envoy has envoy.extensions.filters.http.lua.v3.Lua,"

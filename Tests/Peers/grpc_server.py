@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """A gRPC server with methods of all four kinds, without generated code: messages are bytes.
 
-Prints `PORT n` when it serves, and `CANCELLED` for each call whose client has gone away.
+`grpc_server.py [PORT]` prints `PORT n` when it serves, and `CANCELLED` for each call whose client has gone away.
 """
 
 import concurrent.futures
+import sys
 import time
 
 import grpc
@@ -59,7 +60,7 @@ def main():
         "ClientStream": grpc.stream_unary_rpc_method_handler(client_stream),
         "Both": grpc.stream_stream_rpc_method_handler(both),
     }),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{(sys.argv + ['0'])[1]}")
     server.start()
     print("PORT", port, flush=True)
     server.wait_for_termination()

@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""A WebSocket server (RFC 6455): sends every message back; `bye` ends the connection. Prints `PORT n` when it serves."""
+"""A WebSocket server (RFC 6455): sends every message back; `bye` ends the connection.
+
+`websocket_server.py [PORT]` prints `PORT n` when it serves.
+"""
 
 import asyncio
+import sys
 
 import websockets.asyncio.server
 
@@ -19,7 +23,7 @@ def choose(_, subprotocols):
 
 async def main():
     async with websockets.asyncio.server.serve(
-            echo, "127.0.0.1", 0, max_size=None, subprotocols=["chat"], select_subprotocol=choose) as server:
+            echo, "127.0.0.1", int((sys.argv + ["0"])[1]), max_size=None, subprotocols=["chat"], select_subprotocol=choose) as server:
         print("PORT", server.sockets[0].getsockname()[1], flush=True)
         await server.serve_forever()
 

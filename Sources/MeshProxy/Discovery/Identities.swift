@@ -92,9 +92,7 @@ final class Identities {
   }
 
   /// Connections now open to clients, of all listeners.
-  var activeConnections: Int64 {
-    managers.values.reduce(0) { $0 + ($1.object?.stats.total(.connectionActive) ?? 0) }
-  }
+  var activeConnections: Int64 { Int64(connectionLimit.current) }
 
   /// An endpoint as it is known now; its statistics are those it had before.
   /// - Parameter isLogical: its address may change, and it stays the same endpoint (`LOGICAL_DNS`).

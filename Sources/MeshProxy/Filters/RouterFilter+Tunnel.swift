@@ -54,7 +54,7 @@ extension RouterFilter {
       stream.worker.headerMaps.recycle(headers)
       abandon()
       // Counted as the 101 that it was.
-      return stream.sendLocalReply(.upstreamReset(.protocolError, "websocket_handshake_unsuccessful"))
+      return stream.sendLocalReply(.upstreamReset(.protocolError, WebSocketHandshake.detail))
     }
     if tunnel.lacksProof { WebSocketHandshake.complete(headers, to: stream.requestHeaders) }
     tunnel.isHeldBack = false

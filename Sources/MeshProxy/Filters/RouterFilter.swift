@@ -199,7 +199,10 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   private func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
-    guard let endpoint = cluster.pickEndpoint(for: stream.info.connection, stream.requestHeaders) else {
+    let picked =
+      cluster.originalDestinations == nil
+      ? cluster.pickEndpoint() : cluster.pickEndpoint(for: stream.info.connection, stream.requestHeaders)
+    guard let endpoint = picked else {
       cluster.stats.add(.connectionNoneHealthy)
       return fail(stream, .noHealthyUpstream)
     }

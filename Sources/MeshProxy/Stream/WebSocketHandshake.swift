@@ -9,6 +9,9 @@ enum WebSocketHandshake {
   static let key = HeaderName("sec-websocket-key")
   static let accept = HeaderName("sec-websocket-accept")
 
+  /// The upstream has not proved what it grants.
+  static var detail: StaticString { "websocket_handshake_unsuccessful" }
+
   /// Whether a request for a tunnel is one for WebSocket.
   static func isAsked(_ headers: HeaderMap) -> Bool {
     headers.value(.upgrade)?.equalsIgnoringCase("websocket") == true

@@ -8,6 +8,7 @@ UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 HTTP_DATE = re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT")
 ISO_TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 CLIENT = re.compile(r"\b(127\.\d+\.\d+\.\d+):\d{4,5}\b")
+EPHEMERAL = re.compile(r" (?:3[2-9]|[4-6][0-9])[0-9]{3} ([0-9]+)$")
 # Milliseconds, whichever they are.
 DURATIONS = {"header.x-envoy-upstream-service-time", "upstream.*.header.x-envoy-upstream-service-time"}
 
@@ -71,7 +72,9 @@ class Normaliser:
         """The value of an entry of the record."""
         if any(fnmatch.fnmatchcase(key.lower(), pattern) for pattern in DURATIONS) and value.isdigit():
             return "<ms>"
-        return self.text(value)
+        text = self.text(value)
+        # In a PROXY protocol header the port stands apart from the client's address.
+        return EPHEMERAL.sub(r" <port> \1", text) if key.endswith(".proxied") else text
 
 
 def volatile(statistic):
