@@ -52,7 +52,7 @@ let package = Package(
     .testTarget(name: "MeshConfigTests", dependencies: ["MeshConfig", "MeshTesting"], swiftSettings: strict),
     .testTarget(name: "MeshIOTests", dependencies: ["MeshIO", "MeshTesting"], swiftSettings: strict),
     .target(
-      name: "FuzzChecks", dependencies: ["MeshHTTP", "MeshPrimitives"], path: "Tests/Fuzz/Checks",
+      name: "FuzzChecks", dependencies: ["MeshHTTP", "MeshIO", "MeshPrimitives"], path: "Tests/Fuzz/Checks",
       swiftSettings: strict),
     .testTarget(
       name: "MeshHTTPTests", dependencies: ["MeshHTTP", "FuzzChecks", "MeshTesting"], swiftSettings: strict),
@@ -74,7 +74,7 @@ if Context.environment["MARTLET_FUZZ"] != nil {
     let sanitizers = target.name == "FuzzChecks" ? "address" : "fuzzer,address"
     target.swiftSettings = strict + [.unsafeFlags(["-O", "-sanitize=\(sanitizers)", "-parse-as-library"])]
   }
-  for name in ["fuzz-request-parser", "fuzz-response-parser", "fuzz-body-decoder"] {
+  for name in ["fuzz-request-parser", "fuzz-response-parser", "fuzz-body-decoder", "fuzz-http2-server"] {
     package.targets.append(
       .executableTarget(
         name: name, dependencies: ["FuzzChecks"], path: "Tests/Fuzz/Fuzzers/\(name)",

@@ -188,9 +188,12 @@ struct ShutdownTests {
     ]
     try directory.write("proxy.yaml", configuration.yaml)
     let names = try NameServer { _ in .silence }
+    let began = ContinuousClock.now
     let proxy = try RunningProxy(directory, wrapper: names.wrapper)
     try await proxy.waitForLog("admin interface on")
-    #expect(try await proxy.admin("/ready").status == 503)
+    let status = try await proxy.admin("/ready").status
+    // After five seconds it serves without the name, and a busy machine may need these to ask.
+    #expect(status == 503 || ContinuousClock.now - began > .seconds(5))
     proxy.program.signal(signal)
     #expect(try await proxy.program.waitForEnd() == .exited(0))
   }

@@ -70,9 +70,9 @@ import Testing
         "--config-yaml:1:49: static_resources.clusters[3].name: \"a\" is the name of clusters[2] already"
           + " (names must be unique)",
         "--config-yaml:1:58: static_resources.clusters[3].type: EDS is not supported yet"
-          + " (supported: STATIC, STRICT_DNS, LOGICAL_DNS)",
+          + " (supported: STATIC, STRICT_DNS, LOGICAL_DNS, ORIGINAL_DST)",
         "--config-yaml:1:65: static_resources.x: there is no such field in Bootstrap.StaticResources"
-          + " (allowed: listeners, clusters)",
+          + " (allowed: listeners, clusters, secrets)",
       ])
   }
 

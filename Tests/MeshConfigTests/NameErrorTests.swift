@@ -38,8 +38,9 @@ import Testing
 
   @Test func fieldThatIsNotSupported() {
     #expect(
-      problems(Bootstrap.StaticResources.self, "secrets: []\n") == [
-        "x.yaml:1:1: secrets: Envoy has this field, but it is not supported yet (supported: listeners, clusters)"
+      problems(Secret.self, "name: a\ngeneric_secret: {}\n") == [
+        "x.yaml:2:1: generic_secret: Envoy has this field, but it is not supported yet"
+          + " (supported: name, tls_certificate, session_ticket_keys, validation_context)"
       ])
     // Too many fields to list.
     #expect(
@@ -96,7 +97,8 @@ import Testing
     }
     let supported =
       "envoy.extensions.filters.http.router.v3.Router, envoy.extensions.filters.http.buffer.v3.Buffer,"
-      + " envoy.extensions.filters.http.fault.v3.HTTPFault, envoy.extensions.filters.http.grpc_http1_bridge.v3.Config,"
+      + " envoy.extensions.filters.http.fault.v3.HTTPFault, envoy.extensions.filters.http.cors.v3.Cors,"
+      + " envoy.extensions.filters.http.grpc_http1_bridge.v3.Config,"
       + " envoy.extensions.filters.http.grpc_stats.v3.FilterConfig, envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"
     #expect(
       filter("{\"@type\": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, foo: 1}") == [

@@ -96,12 +96,12 @@ import Testing
     #expect(
       problems(Cluster.self, "name: a\nlb_policy: MAGLEV\n") == [
         "x.yaml:2:12: lb_policy: MAGLEV is not supported yet"
-          + " (supported: ROUND_ROBIN, LEAST_REQUEST, RANDOM, LOAD_BALANCING_POLICY_CONFIG)"
+          + " (supported: ROUND_ROBIN, LEAST_REQUEST, RANDOM, CLUSTER_PROVIDED, LOAD_BALANCING_POLICY_CONFIG)"
       ])
     #expect(
       problems(Cluster.self, "name: a\nlb_policy: 5\n") == [
         "x.yaml:2:12: lb_policy: MAGLEV is not supported yet"
-          + " (supported: ROUND_ROBIN, LEAST_REQUEST, RANDOM, LOAD_BALANCING_POLICY_CONFIG)"
+          + " (supported: ROUND_ROBIN, LEAST_REQUEST, RANDOM, CLUSTER_PROVIDED, LOAD_BALANCING_POLICY_CONFIG)"
       ])
   }
 
@@ -172,13 +172,13 @@ import Testing
     #expect(
       problems(Bootstrap.self, yaml) == [
         "x.yaml:6:21: static_resources.listeners[0].address.socket_address.port_value: must be at most 65535, not 80000",
-        "x.yaml:12:23: \(managerPath).codec_type: HTTP3 is not supported yet (supported: AUTO, HTTP1)",
+        "x.yaml:12:23: \(managerPath).codec_type: HTTP3 is not supported yet (supported: AUTO, HTTP1, HTTP2)",
         "x.yaml:13:35: \(managerPath).max_request_headers_kb: must be 1 to 8192, not 0",
         "x.yaml:23:19: \(managerPath).route_config.virtual_hosts[0].routes[0].match.prefx:"
           + " there is no such field in RouteMatch (did you mean \"prefix\"?)",
         "x.yaml:31:5: static_resources.clusters[0].nme: there is no such field in Cluster (did you mean \"name\"?)",
-        "x.yaml:32:11: static_resources.clusters[0].type: must be one of STATIC, STRICT_DNS, LOGICAL_DNS, not \"STRICT_DSN\""
-          + " (did you mean STRICT_DNS?)",
+        "x.yaml:32:11: static_resources.clusters[0].type: must be one of STATIC, STRICT_DNS, LOGICAL_DNS, ORIGINAL_DST,"
+          + " not \"STRICT_DSN\" (did you mean STRICT_DNS?)",
         "x.yaml:33:22: static_resources.clusters[0].connect_timeout: must be more than 0s, not 0s",
       ])
   }

@@ -60,6 +60,7 @@ TITLES = [
             "envoy.extensions.filters.http.router.v3",
             "envoy.extensions.filters.http.buffer.v3",
             "envoy.extensions.filters.http.fault.v3",
+            "envoy.extensions.filters.http.cors.v3",
             "envoy.extensions.filters.http.grpc_stats.v3",
             "envoy.extensions.filters.http.grpc_http1_bridge.v3",
             "envoy.extensions.filters.http.grpc_web.v3",

@@ -103,7 +103,8 @@ public nonisolated struct Envoy_Config_Route_V3_RouteConfiguration: Sendable {
   /// Configuration of HTTP filters for every route, by the name of the filter. A virtual host's, a
   /// route's or a weighted cluster's configuration of the same filter takes its place:
   /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`,
-  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`, `envoy.config.route.v3.FilterConfig`.
+  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`,
+  /// `envoy.extensions.filters.http.cors.v3.CorsPolicy`, `envoy.config.route.v3.FilterConfig`.
   /// Default: none.
   public var typedPerFilterConfig: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> = [:]
 

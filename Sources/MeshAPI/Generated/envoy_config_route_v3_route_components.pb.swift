@@ -75,7 +75,8 @@ public nonisolated struct Envoy_Config_Route_V3_VirtualHost: Sendable {
   /// Configuration of HTTP filters for the routes of this virtual host, by the name of the filter. A
   /// route's or a weighted cluster's configuration of the same filter takes its place:
   /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`,
-  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`, `envoy.config.route.v3.FilterConfig`.
+  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`,
+  /// `envoy.extensions.filters.http.cors.v3.CorsPolicy`, `envoy.config.route.v3.FilterConfig`.
   /// Default: none.
   public var typedPerFilterConfig: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> = [:]
 
@@ -271,7 +272,8 @@ public nonisolated struct Envoy_Config_Route_V3_Route: @unchecked Sendable {
   /// Configuration of HTTP filters for this route, by the name of the filter. A weighted cluster's
   /// configuration of the same filter takes its place:
   /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`,
-  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`, `envoy.config.route.v3.FilterConfig`.
+  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`,
+  /// `envoy.extensions.filters.http.cors.v3.CorsPolicy`, `envoy.config.route.v3.FilterConfig`.
   /// Default: none.
   public var typedPerFilterConfig: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> {
     get {_storage._typedPerFilterConfig}
@@ -1376,7 +1378,8 @@ public nonisolated struct Envoy_Config_Route_V3_WeightedCluster: Sendable {
 
     /// Configuration of HTTP filters for requests to this cluster, by the name of the filter:
     /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`,
-    /// `envoy.extensions.filters.http.fault.v3.HTTPFault`, `envoy.config.route.v3.FilterConfig`.
+    /// `envoy.extensions.filters.http.fault.v3.HTTPFault`,
+    /// `envoy.extensions.filters.http.cors.v3.CorsPolicy`, `envoy.config.route.v3.FilterConfig`.
     /// Default: none.
     public var typedPerFilterConfig: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> = [:]
 
@@ -1648,7 +1651,8 @@ public nonisolated struct Envoy_Config_Route_V3_FilterConfig: Sendable {
 
   /// The configuration, of a type that the filter takes from routes:
   /// `envoy.extensions.filters.http.buffer.v3.BufferPerRoute`,
-  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`. Required unless `disabled` is true.
+  /// `envoy.extensions.filters.http.fault.v3.HTTPFault`,
+  /// `envoy.extensions.filters.http.cors.v3.CorsPolicy`. Required unless `disabled` is true.
   /// Default: none.
   public var config: SwiftProtobuf.Google_Protobuf_Any {
     get {_config ?? SwiftProtobuf.Google_Protobuf_Any()}

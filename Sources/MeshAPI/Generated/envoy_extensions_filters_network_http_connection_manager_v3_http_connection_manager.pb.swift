@@ -968,6 +968,7 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
   /// The filter: `envoy.extensions.filters.http.router.v3.Router`,
   /// `envoy.extensions.filters.http.buffer.v3.Buffer`,
   /// `envoy.extensions.filters.http.fault.v3.HTTPFault`,
+  /// `envoy.extensions.filters.http.cors.v3.Cors`,
   /// `envoy.extensions.filters.http.grpc_http1_bridge.v3.Config`,
   /// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig` or
   /// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`.
@@ -995,6 +996,7 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
     /// The filter: `envoy.extensions.filters.http.router.v3.Router`,
     /// `envoy.extensions.filters.http.buffer.v3.Buffer`,
     /// `envoy.extensions.filters.http.fault.v3.HTTPFault`,
+    /// `envoy.extensions.filters.http.cors.v3.Cors`,
     /// `envoy.extensions.filters.http.grpc_http1_bridge.v3.Config`,
     /// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig` or
     /// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`.

@@ -355,7 +355,7 @@ public nonisolated struct Envoy_Extensions_TransportSockets_Tls_V3_CertificateVa
   /// Default: none.
   public var matchTypedSubjectAltNames: [Envoy_Extensions_TransportSockets_Tls_V3_SubjectAltNameMatcher] = []
 
-  /// How many certificates there may be between the peer's and a trusted one, 0 to 100.
+  /// How many certificates there may be above the peer's own, the trusted one among them. Range: 0 to 100.
   /// Default: 100.
   public var maxVerifyDepth: SwiftProtobuf.Google_Protobuf_UInt32Value {
     get {_maxVerifyDepth ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}

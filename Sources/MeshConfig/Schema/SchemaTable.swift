@@ -466,7 +466,7 @@ message envoy.config.route.v3.DirectResponseAction
 2 body message:envoy.config.core.v3.DataSource
 3 body_format message:envoy.config.core.v3.SubstitutionFormatString
 message envoy.config.route.v3.FilterConfig
-1 config message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault
+1 config message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy
 2 is_optional bool
 3 disabled bool
 message envoy.config.route.v3.HeaderMatcher
@@ -512,7 +512,7 @@ oneof action required
 18 non_forwarding_action message:envoy.config.route.v3.NonForwardingAction oneof=action
 4 metadata message:envoy.config.core.v3.Metadata
 5 decorator message:envoy.config.route.v3.Decorator
-13 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.config.route.v3.FilterConfig
+13 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.config.route.v3.FilterConfig
 9 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 12 request_headers_to_remove repeated:string min_len=1 header_name
 10 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
@@ -575,7 +575,7 @@ message envoy.config.route.v3.RouteConfiguration
 11 max_direct_response_body_size_bytes message:google.protobuf.UInt32Value
 14 ignore_port_in_host_matching bool
 15 ignore_path_parameters_in_path_matching bool
-16 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.config.route.v3.FilterConfig
+16 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.config.route.v3.FilterConfig
 others 9:vhds 12:cluster_specifier_plugins 18:vhost_header 17:metadata
 message envoy.config.route.v3.RouteMatch
 oneof path_specifier required
@@ -611,7 +611,7 @@ message envoy.config.route.v3.VirtualHost
 13 request_headers_to_remove repeated:string min_len=1 header_name
 10 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 11 response_headers_to_remove repeated:string min_len=1 header_name
-15 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.config.route.v3.FilterConfig
+15 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.config.route.v3.FilterConfig
 14 include_request_attempt_count bool
 19 include_attempt_count_in_response bool
 24 metadata message:envoy.config.core.v3.Metadata
@@ -632,7 +632,7 @@ oneof host_rewrite_specifier
 9 request_headers_to_remove repeated:string header_name
 5 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 6 response_headers_to_remove repeated:string header_name
-10 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.config.route.v3.FilterConfig
+10 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.config.route.v3.FilterConfig
 11 host_rewrite_literal string oneof=host_rewrite_specifier header_value
 others 3:metadata_match
 message envoy.extensions.access_loggers.file.v3.FileAccessLog
@@ -669,6 +669,18 @@ message envoy.extensions.filters.http.buffer.v3.BufferPerRoute
 oneof override required
 1 disabled bool oneof=override const=true
 2 buffer message:envoy.extensions.filters.http.buffer.v3.Buffer oneof=override
+message envoy.extensions.filters.http.cors.v3.Cors
+message envoy.extensions.filters.http.cors.v3.CorsPolicy
+1 allow_origin_string_match repeated:message:envoy.type.matcher.v3.StringMatcher
+2 allow_methods string
+3 allow_headers string
+4 expose_headers string
+5 max_age string
+6 allow_credentials message:google.protobuf.BoolValue
+7 filter_enabled message:envoy.config.core.v3.RuntimeFractionalPercent
+8 shadow_enabled message:envoy.config.core.v3.RuntimeFractionalPercent
+9 allow_private_network_access message:google.protobuf.BoolValue
+10 forward_not_matching_preflights message:google.protobuf.BoolValue
 message envoy.extensions.filters.http.fault.v3.FaultAbort
 oneof error_type required
 2 http_status uint32 oneof=error_type lt=600 gte=200
@@ -793,7 +805,7 @@ message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnecti
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
 oneof config_type
 1 name string required min_len=1
-4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.http.router.v3.Router,envoy.extensions.filters.http.buffer.v3.Buffer,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.grpc_http1_bridge.v3.Config,envoy.extensions.filters.http.grpc_stats.v3.FilterConfig,envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
+4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.http.router.v3.Router,envoy.extensions.filters.http.buffer.v3.Buffer,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.Cors,envoy.extensions.filters.http.grpc_http1_bridge.v3.Config,envoy.extensions.filters.http.grpc_stats.v3.FilterConfig,envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
 6 is_optional bool
 7 disabled bool
 others 5:config_discovery

@@ -88,8 +88,6 @@ envoy.extensions.filters.http.compressor.v3.CompressorOverrides
 envoy.extensions.filters.http.compressor.v3.CompressorPerRoute
 envoy.extensions.filters.http.compressor.v3.ResponseDirectionOverrides
 envoy.extensions.filters.http.connect_grpc_bridge.v3.FilterConfig
-envoy.extensions.filters.http.cors.v3.Cors
-envoy.extensions.filters.http.cors.v3.CorsPolicy
 envoy.extensions.filters.http.credential_injector.v3.CredentialInjector
 envoy.extensions.filters.http.csrf.v3.CsrfPolicy
 envoy.extensions.filters.http.custom_response.v3.CustomResponse

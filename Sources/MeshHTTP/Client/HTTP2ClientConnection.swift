@@ -335,10 +335,8 @@ extension HTTP2ClientConnection: HTTP2SessionOwner {
   func receivedGoAway(lastStream: Int32, _ code: HTTP2ErrorCode) { retire(.announced) }
 
   func receivedSettings() {
-    if capacity > 0 {
-      wasFull = false
-      owner.connectionHasRoom(self)
-    }
+    wasFull = capacity == 0
+    if !wasFull { owner.connectionHasRoom(self) }
   }
 
   func receivedPong() {

@@ -117,8 +117,21 @@ extension HTTP2Session {
       nghttp2_session_consume(handle, identifier, data.count)
       return 0
     }
-    stream._withUnsafeGuaranteedRef { noteData($0, data) }
+    stream._withUnsafeGuaranteedRef {
+      if !isServer, !$0.receivedHead { noteEarlyBody($0) }
+      noteData($0, data)
+    }
     return 0
+  }
+
+  /// DATA before the head of a response: nothing of the stream is passed on.
+  @inline(never)
+  private func noteEarlyBody(_ stream: HTTP2Stream) {
+    stream.receivedHead = true
+    var event = Event(kind: .refused, stream: Unmanaged.passUnretained(stream))
+    event.code = UInt32(HTTP2MessageError.invalidSequence.rawValue)
+    event.map = Unmanaged.passRetained(headerMaps.take())
+    note(event)
   }
 
   private func frameReceived(_ frame: Frame) -> Int32 {
@@ -129,6 +142,7 @@ extension HTTP2Session {
       stream._withUnsafeGuaranteedRef {
         $0.wire.received &+= UInt64(header.length &+ 9)
         if header.flags & FrameFlag.endStream != 0 {
+          if !isServer, !$0.receivedHead { noteEarlyBody($0) }
           $0.receivedEnd = true
           noteEnd($0)
         }

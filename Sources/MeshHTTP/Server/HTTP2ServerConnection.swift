@@ -358,7 +358,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
 
   func take(_ headers: HeaderMap, _ start: RequestStart, _ stream: HTTP2ServerStream) {
     // What came behind the bytes for which the connection ends is not begun.
-    guard phase == .open else {
+    guard phase == .open, session.failure == nil else {
       headerMaps.recycle(headers)
       return session.reset(stream, .refusedStream)
     }

@@ -105,7 +105,7 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   }
 
   func sendHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
-    guard phase == .none, !isReset, !isClosed else { return }
+    guard phase == .none, !isReset, !isClosed else { return writeNothing(endStream: endStream) }
     phase = .body
     isTunnelOpen = tunnel.isGranted(by: status)
     // No body, whatever comes of one; a Content-Length here describes the body a GET would have got.
@@ -118,16 +118,21 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   }
 
   func sendData(_ bytes: Bytes, endStream: Bool) {
-    guard phase == .body, !isReset, !isClosed else { return }
+    guard phase == .body, !isReset, !isClosed else { return writeNothing(endStream: endStream) }
     let isBlocked = write(bytes, endStream: endStream)
     if endStream { return responseComplete() }
     if isBlocked { receiver?.responseBlocked() }
   }
 
   func sendTrailers(_ trailers: HeaderMap) {
-    guard phase == .body, !isReset, !isClosed else { return }
+    guard phase == .body, !isReset, !isClosed else { return writeNothing(endStream: true) }
     write(trailers: trailers)
     responseComplete()
+  }
+
+  /// The stream is over for the client already. Whoever has said its last hears nothing more, and may be another's next.
+  private func writeNothing(endStream: Bool) {
+    if endStream, !isTunnelOpen || requestEnded { receiver = nil }
   }
 
   func resetStream() {

@@ -246,6 +246,13 @@ public final class TLSSession {
       )
       return verification.acceptsUntrusted
     }
+    if let limit = verification.maximumDepth, let chain = X509_STORE_CTX_get0_chain(store),
+      copenssl_certificate_count(chain) - 1 > limit
+    {
+      rejection = (.certificateInvalid, "verify cert failed: certificate chain too long")
+      X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_CHAIN_TOO_LONG)
+      return verification.acceptsUntrusted
+    }
     guard let certificate = X509_STORE_CTX_get0_cert(store) else { return false }
     guard let wrong = verification.judge(certificate, expected: expectedNames) else {
       X509_STORE_CTX_set_error(store, X509_V_OK)

@@ -67,7 +67,7 @@ public struct PeerVerification: Sendable {
   /// A certificate whose chain cannot be verified is taken all the same; what it says is then not to be believed
   /// (`trust_chain_verification: ACCEPT_UNTRUSTED`).
   public var acceptsUntrusted = false
-  /// How many certificates there may be between the peer's and a trusted one; nil: 100.
+  /// How many certificates there may be above the peer's own, the trusted one among them; nil: 100.
   public var maximumDepth: Int?
 
   public init() {}

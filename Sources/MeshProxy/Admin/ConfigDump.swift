@@ -389,7 +389,7 @@ struct ConfigDump: AdminReport {
       HttpConnectionManager.self, TcpProxy.self, TlsInspector.self, HttpInspector.self, ProxyProtocol.self,
       OriginalDst.self,
       ProxyProtocolUpstreamTransport.self, Router.self, MeshAPI.Buffer.self, BufferPerRoute.self, HTTPFault.self,
-      GrpcStatsConfig.self, GrpcBridgeConfig.self, GrpcWebConfig.self,
+      Cors.self, CorsPolicy.self, GrpcStatsConfig.self, GrpcBridgeConfig.self, GrpcWebConfig.self,
       FileAccessLog.self, StdoutAccessLog.self, StderrAccessLog.self, UpstreamHttpProtocolOptions.self,
       RouteFilterConfig.self, DownstreamConnectionsConfig.self, PreserveCaseFormatterConfig.self,
       CustomHeaderConfig.self, XffConfig.self, UuidRequestIdConfig.self, CaresDnsResolverConfig.self, DnsCluster.self,

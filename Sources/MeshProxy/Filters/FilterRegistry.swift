@@ -33,38 +33,53 @@ struct FilterProblem: Error {
 /// Every HTTP filter there is, in the order in which `docs/` lists them. The router is not among them: it ends every
 /// chain and belongs to the stream.
 enum FilterRegistry {
-  static let all: [FilterRegistration] =
-    [
-      FilterRegistration(
-        name: FaultFilter.name, typeName: HTTPFault.protoMessageName,
-        make: { config, context throws(FilterProblem) in
-          let settings = try FaultSettings(unpack(config), context.runtime)
-          let scope = "http.\(context.statPrefix).fault"
-          let stats: StatBlock<FaultStat> = context.store.scope(
-            scope,
-            prometheus: PrometheusScope(
-              "envoy_http_fault", labels: [("envoy_http_conn_manager_prefix", context.statPrefix)]))
-          return FaultFilter.Configuration(settings: settings, stats: stats, lease: context.store.lease(scope))
-        },
-        makeForRoute: { config, context throws(FilterProblem) in
-          FaultFilter.RouteConfiguration(settings: try FaultSettings(unpack(config), context.runtime))
-        }),
-      FilterRegistration(
-        name: BufferFilter.name, typeName: Buffer.protoMessageName,
-        make: { config, _ throws(FilterProblem) in
-          let message: Buffer = try unpack(config)
-          return BufferFilter.Configuration(maximumRequest: Int(message.maxRequestBytes.value))
-        },
-        makeForRoute: { config, _ throws(FilterProblem) in
-          let message: BufferPerRoute = try unpack(config)
-          switch message.override {
-          case .disabled: return BufferFilter.RouteConfiguration.disabled
-          case .buffer(let buffer):
-            return BufferFilter.RouteConfiguration.maximumRequest(Int(buffer.maxRequestBytes.value))
-          case nil: throw FilterProblem(message: "needs disabled or buffer")
-          }
-        }),
-    ] + grpc
+  static let all = general + grpc
+
+  private static let general: [FilterRegistration] = [
+    FilterRegistration(
+      name: FaultFilter.name, typeName: HTTPFault.protoMessageName,
+      make: { config, context throws(FilterProblem) in
+        let settings = try FaultSettings(unpack(config), context.runtime)
+        let scope = "http.\(context.statPrefix).fault"
+        let stats: StatBlock<FaultStat> = context.store.scope(
+          scope,
+          prometheus: PrometheusScope(
+            "envoy_http_fault", labels: [("envoy_http_conn_manager_prefix", context.statPrefix)]))
+        return FaultFilter.Configuration(settings: settings, stats: stats, lease: context.store.lease(scope))
+      },
+      makeForRoute: { config, context throws(FilterProblem) in
+        FaultFilter.RouteConfiguration(settings: try FaultSettings(unpack(config), context.runtime))
+      }),
+    FilterRegistration(
+      name: CorsFilter.name, typeName: Cors.protoMessageName,
+      make: { config, context throws(FilterProblem) in
+        let _: Cors = try unpack(config)
+        let scope = "http.\(context.statPrefix).cors"
+        let stats: StatBlock<CorsStat> = context.store.scope(
+          scope,
+          prometheus: PrometheusScope(
+            "envoy_http_cors", labels: [("envoy_http_conn_manager_prefix", context.statPrefix)]))
+        return CorsFilter.Configuration(stats: stats, lease: context.store.lease(scope))
+      },
+      makeForRoute: { config, context throws(FilterProblem) in
+        try CorsFilter.Policy(unpack(config), context.runtime)
+      }),
+    FilterRegistration(
+      name: BufferFilter.name, typeName: Buffer.protoMessageName,
+      make: { config, _ throws(FilterProblem) in
+        let message: Buffer = try unpack(config)
+        return BufferFilter.Configuration(maximumRequest: Int(message.maxRequestBytes.value))
+      },
+      makeForRoute: { config, _ throws(FilterProblem) in
+        let message: BufferPerRoute = try unpack(config)
+        switch message.override {
+        case .disabled: return BufferFilter.RouteConfiguration.disabled
+        case .buffer(let buffer):
+          return BufferFilter.RouteConfiguration.maximumRequest(Int(buffer.maxRequestBytes.value))
+        case nil: throw FilterProblem(message: "needs disabled or buffer")
+        }
+      }),
+  ]
 
   static func registration(forType typeName: String) -> FilterRegistration? { all.first { $0.typeName == typeName } }
 

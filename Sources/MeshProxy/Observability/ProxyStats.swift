@@ -354,6 +354,18 @@ public enum EndpointStat: Int, StatSet {
   }
 }
 
+/// `http.<stat_prefix>.cors.…`
+public enum CorsStat: Int, StatSet {
+  case originValid, originInvalid
+
+  public var definition: StatDefinition {
+    switch self {
+    case .originValid: .counter("origin_valid")
+    case .originInvalid: .counter("origin_invalid")
+    }
+  }
+}
+
 /// `cluster.<name>.grpc.…`
 public enum GRPCStat: Int, StatSet {
   case total, success, failure, requestMessages, responseMessages

@@ -161,7 +161,6 @@ extension SubstitutionCompiler {
     guard parts.count <= 2 else { throw tooManyParts(parts[2], name) }
     let order = try choice(parts.first, ["SNI_ONLY", "SNI_FIRST", "HOST_FIRST"], name) ?? 0
     let origin = parts.count > 1 ? parts[1] : nil
-    step.alternativeIndex = SubstitutionTLSField.serverName.rawValue
     guard order > 0 else {
       _ = try choice(origin, ["ORIG_OR_HOST", "ORIG", "HOST"], name)
       return

@@ -184,6 +184,7 @@ class Backend:
             certificate = tls.getpeercert(True)
             arrival.tls = {"version": tls.version(), "sni": getattr(tls, "asked", None) or "none",
                            "alpn": tls.selected_alpn_protocol() or "none",
+                           "resumed": "yes" if tls.session_reused else "no",
                            "certificate": self.certificates.by_content.get(certificate, "none")}
         selected = arrival.tls.get("alpn", "none")
         try:
@@ -228,7 +229,7 @@ class Backend:
                 if not await self.answer(arrival, script, reader, writer):
                     return
         except wire.Malformed as error:
-            self.arrived(arrival, wire.Message(f"malformed: {error}", [], "", "none"))
+            self.arrived(arrival, wire.Message("malformed" if "\\x" in str(error) else f"malformed: {error}", [], "", "none"))
 
     async def answer(self, arrival, script, reader, writer):
         """Whether the connection goes on."""

@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAY = datetime.timedelta(days=1)
+PASSWORD = b"secret"
+USER = "1.3.6.1.4.1.311.20.2.3"
 # name: (alternative names, how it is special)
 CERTIFICATES = {
     "server": (["host.example", "*.wild.example", "spiffe://mesh.example/server", "127.0.0.1"], ""),
@@ -22,7 +24,11 @@ CERTIFICATES = {
     "client-second": (["second-client.example"], ""),
     "client-expired": (["client.example"], "expired"),
     "client-foreign": (["client.example"], "other"),
+    "locked": (["host.example"], "locked"),  # its key is encrypted
     "client-revoked": (["client.example"], "revoked"),
+    "client-rsa": (["client.example"], "rsa"),
+    "client-deep": (["client.example"], "below"),  # of the authority below the other one
+    "client-named": (["user@mesh.example"], "named"),  # has no name but one of the Microsoft kind
 }
 
 
@@ -31,6 +37,9 @@ def name(text):
 
 
 def alternative(text):
+    if "@" in text:
+        # A user's name as Microsoft's directory has it: an OTHER_NAME, a UTF8String.
+        return x509.OtherName(x509.ObjectIdentifier(USER), b"\x0c" + bytes([len(text)]) + text.encode())
     if "://" in text:
         return x509.UniformResourceIdentifier(text)
     try:
@@ -49,20 +58,25 @@ class Certificates:
         self.places = {}
         self.by_content = {}
         authorities = {label: self.authority(label) for label in ("ca", "other")}
+        authorities["below"] = self.authority("below", authorities["ca"])
         revoked = []
         for label, (names, special) in CERTIFICATES.items():
-            issuer, issuer_key = authorities["other" if special == "other" else "ca"]
+            issuer, issuer_key = authorities[special if special in authorities else "ca"]
             certificate = self.certificate(label, names, special, issuer, issuer_key)
             if special == "revoked":
                 revoked.append(certificate.serial_number)
-        self.revocations(*authorities["ca"], revoked)
+            if special == "below":
+                with open(self.places[f"cert.{label}"], "ab") as file:
+                    file.write(issuer.public_bytes(serialization.Encoding.PEM))
+        self.revocations("crl", *authorities["ca"], revoked)
+        self.revocations("crl.below", *authorities["below"], [])
 
-    def write(self, label, certificate, key):
+    def write(self, label, certificate, key, encryption=serialization.NoEncryption()):
         path = self.folder / f"{label}.pem"
         path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         key_path = self.folder / f"{label}.key"
         key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                               serialization.NoEncryption()))
+                                               encryption))
         der = certificate.public_bytes(serialization.Encoding.DER)
         self.by_content[der] = label
         spki = certificate.public_key().public_bytes(serialization.Encoding.DER,
@@ -70,17 +84,18 @@ class Certificates:
         self.places.update({f"cert.{label}": str(path), f"key.{label}": str(key_path),
                             f"hash.{label}": digest(der).hex(), f"spki.{label}": b64encode(digest(spki)).decode()})
 
-    def authority(self, label):
+    def authority(self, label, issuer=None):
         key = ec.generate_private_key(ec.SECP256R1())
         subject = name(f"Authority {label}")
+        above, above_key = (issuer[0].subject, issuer[1]) if issuer else (subject, key)
         certificate = (
-            x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+            x509.CertificateBuilder().subject_name(subject).issuer_name(above).public_key(key.public_key())
             .serial_number(x509.random_serial_number()).not_valid_before(self.now - DAY)
             .not_valid_after(self.now + 30 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True)
-            .sign(key, hashes.SHA256()))
+            .sign(above_key, hashes.SHA256()))
         self.write(label, certificate, key)
         self.places[label] = str(self.folder / f"{label}.pem")
         return certificate, key
@@ -98,18 +113,19 @@ class Certificates:
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
                            critical=False)
             .sign(issuer_key, hashes.SHA256()))
-        self.write(label, certificate, key)
+        self.write(label, certificate, key, serialization.BestAvailableEncryption(PASSWORD) if special == "locked"
+                   else serialization.NoEncryption())
         return certificate
 
-    def revocations(self, issuer, key, serials):
+    def revocations(self, label, issuer, key, serials):
         builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.subject).last_update(
             self.now - DAY).next_update(self.now + 30 * DAY)
         for serial in serials:
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(self.now - DAY).build())
-        path = self.folder / "crl.pem"
+        path = self.folder / f"{label}.pem"
         path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        self.places["crl"] = str(path)
+        self.places[label] = str(path)
 
 
 def digest(data):

@@ -14,9 +14,19 @@ VERSIONS = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1, "1.2": s
             "1.3": ssl.TLSVersion.TLSv1_3}
 
 
+class Resuming(ssl.SSLContext):
+    """A context whose connections resume the session of the last one."""
+
+    last = None
+
+    def wrap_bio(self, *arguments, **options):
+        return super().wrap_bio(*arguments, **options, session=self.last)
+
+
 @dataclass
 class Kind:
-    """`h1`, `h2` or `tcp`, and `tls` with `sni=`, `alpn=`, `certificate=`, `versions=1.2..1.3`, `ciphers=`, `resume=NAME`."""
+    """`h1`, `h2` or `tcp`, and `tls` with `sni=`, `alpn=`, `certificate=`, `versions=1.2..1.3`, `ciphers=`, 
+    `resume=NAME`, `no-tickets=yes`."""
 
     speaks: str = "h1"
     tls: bool = False
@@ -35,14 +45,23 @@ class Kind:
                 kind.speaks = word
         return kind
 
-    def context(self, certificates):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    def context(self, certificates, kept):
+        """How to speak TLS. `kept` has those of the case that resume sessions."""
+        name = self.options.get("resume")
+        if name not in kept:
+            kept[name] = self.new_context(certificates)
+        return kept[name] if name else kept.pop(None)
+
+    def new_context(self, certificates):
+        context = (Resuming if "resume" in self.options else ssl.SSLContext)(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # which certificate it is is noted
         least, _, most = self.options.get("versions", "1.2..1.3").partition("..")
         context.minimum_version, context.maximum_version = VERSIONS[least], VERSIONS[most or least]
         if context.minimum_version < ssl.TLSVersion.TLSv1_2:
             context.set_ciphers("ALL:@SECLEVEL=0")
+        if "no-tickets" in self.options:
+            context.options |= ssl.OP_NO_TICKET
         if "ciphers" in self.options:
             context.set_ciphers(self.options["ciphers"])
         alpn = self.options.get("alpn", "h2" if self.speaks == "h2" else "")
@@ -65,7 +84,7 @@ class Connection:
         self.received = b""
 
     @classmethod
-    async def open(cls, address, source, kind=None, header="", certificates=None):
+    async def open(cls, address, source, kind=None, header="", certificates=None, contexts=None):
         kind = kind or Kind()
         loop = asyncio.get_running_loop()
         sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
@@ -80,7 +99,7 @@ class Connection:
             protocol = asyncio.StreamReaderProtocol(reader)
             options = {}
             if kind.tls:
-                options = {"ssl": kind.context(certificates), "server_hostname": kind.options.get("sni", "")}
+                options = {"ssl": kind.context(certificates, {} if contexts is None else contexts), "server_hostname": kind.options.get("sni", "")}
             transport, _ = await loop.create_connection(lambda: protocol, sock=sock, **options)
         except (ssl.SSLError, OSError) as error:
             sock.close()
@@ -104,6 +123,8 @@ class Connection:
             "alpn": tls.selected_alpn_protocol() or "none",
             "certificate": certificates.by_content.get(tls.getpeercert(True), "unknown"),
         }
+        if "resume" in self.kind.options:
+            self.tls["resumed"] = "yes" if tls.session_reused else "no"
 
     # HTTP/1.1 and raw bytes
 
@@ -201,6 +222,9 @@ class Connection:
         return session.response(stream)
 
     def close(self):
+        tls = self.writer.get_extra_info("ssl_object") if self.writer else None
+        if tls and isinstance(tls.context, Resuming):
+            tls.context.last = tls.session  # tickets come behind the handshake
         if self.session:
             self.session.close()
         elif self.writer:

@@ -38,6 +38,7 @@ class Play:
         self.record = {}  # key: value; the order is that of the exchanges
         self.problems = []  # explicit expectations that did not hold: (key, text)
         self.connections = {}
+        self.contexts = {}  # of TLS, by the name under which clients resume sessions
         self.running = {}  # by name
         self.log_read = 0
         self.unread = []  # lines of the log that belong to no exchange yet
@@ -133,7 +134,7 @@ class Play:
         async with asyncio.timeout(DEADLINE):
             connection = await Connection.open(
                 address, exchange.options.get("from", CLIENT), self.kind(exchange),
-                self.names.fill(unescape(exchange.options.get("proxy", ""))), self.names.certificates)
+                self.names.fill(unescape(exchange.options.get("proxy", ""))), self.names.certificates, self.contexts)
         if name:
             self.connections[name] = connection
         return connection, not name
@@ -186,7 +187,8 @@ class Play:
                 if "ends" not in exchange.options:
                     connection.half_close()
                 self.note("end", "closed" if await connection.until_closed(DEADLINE) else "open")
-            self.note("body", connection.received.decode("latin-1"))
+            if exchange.options.get("compare") != "none":
+                self.note("body", connection.received.decode("latin-1"))
         if connection.failure and not connection.tls:
             self.note("failure", connection.failure)
         if once:
@@ -209,6 +211,9 @@ class Play:
             for key, value in sorted(connection.tls.items()):
                 self.note(f"tls.{key}", value)
             await self.response(exchange, response, connection)
+            if exchange.options.get("compare") == "settings":
+                for identifier, value in sorted(connection.session.settings.items()):
+                    self.note(f"settings.{identifier}", str(value))
             if arrivals is None:
                 arrivals = await self.arrivals(exchange, before)
             self.note_arrivals(arrivals)

@@ -29,21 +29,29 @@ class Case:
     alone: bool  # whether no other case may run beside it
     process: bool  # whether it looks at the process of the server
     site: dict = field(default_factory=dict)  # options of a listener of its own
+    upstream: bool = False  # whether its requests go to an HTTP/2 upstream of its own
+
+    @property
+    def token(self):
+        """What its requests' paths begin with."""
+        return self.id.replace("/", "-")
 
 
-def case(rfc, says, started=True, portable=False, alone=False, process=False, **site):
+def case(rfc, says, started=True, portable=False, alone=False, process=False, upstream=False, **site):
     """Registers a function as a case. Its name is the end of the id; it gets a connection."""
     def register(function):
-        add(function.__name__, function.__module__, rfc, says, function, started, portable, alone, process, site)
+        add(function.__name__, function.__module__, rfc, says, function, started, portable, alone, process, site,
+            upstream)
         return function
 
     return register
 
 
-def add(name, module, rfc, says, play, started=True, portable=False, alone=False, process=False, site=None):
+def add(name, module, rfc, says, play, started=True, portable=False, alone=False, process=False, site=None,
+        upstream=False):
     theme = module.rpartition(".")[2].replace("_", "-")
     CASES.append(Case(f"{theme}/{name.replace('_', '-').strip('-')}", theme, rfc, says, play, started, portable, alone,
-                      process, site or {}))
+                      process, site or {}, upstream))
 
 
 def read_all():
@@ -66,7 +74,8 @@ class Test:
         self.address = address
         self.deadline = deadline
         self.backend = server.backend
-        self.token = case.id.replace("/", "-")
+        self.token = case.token
+        self.upstream = server.upstreams.get(case.id)
         self.connections = []
 
     @property

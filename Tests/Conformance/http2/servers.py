@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from .backend import Backend
+from .upstream import Upstream
 
 TYPES = "type.googleapis.com/envoy.extensions"
 START_DEADLINE = 30.0
@@ -55,6 +56,7 @@ class Server:
 
     started = True
     backend = None
+    upstreams = {}
     ended = None
 
     def __init__(self, address, tls):
@@ -94,8 +96,12 @@ class Proxy(Server):
         for case in cases:
             if case.site not in self.sites:
                 self.sites.append(case.site)
-        self.admin, *ports = [(self.host, port) for port in free_ports(self.host, len(self.sites) + 1)]
+        served = [case for case in cases if case.upstream]
+        self.admin, *ports = [(self.host, port)
+                              for port in free_ports(self.host, len(self.sites) + len(served) + 1)]
         self.ports = dict(zip(map(str, self.sites), ports))
+        self.upstreams = {case.id: Upstream(*port) for case, port in zip(served, ports[len(self.sites):])}
+        self.tokens = {case.id: case.token for case in served}
         self.path = self.folder / "configuration.yaml"  # Envoy looks at the end of the name
         if tls:
             self.certificate, self.key = certificate(self.folder)
@@ -112,6 +118,8 @@ class Proxy(Server):
     async def start(self):
         self.path.write_text(self.configuration())
         await self.backend.start()
+        for upstream in self.upstreams.values():
+            await upstream.start()
         with open(self.folder / "log", "wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *self.command(), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -155,6 +163,8 @@ class Proxy(Server):
                     pass
         if self.process:
             await self.backend.stop()
+            for upstream in self.upstreams.values():
+                await upstream.stop()
 
     def resident(self):
         """Bytes of memory that the process has."""
@@ -222,9 +232,30 @@ class MeshProxy(Proxy):
                         "max_connections", "max_pending_requests", "max_requests")}]},
                     "load_assignment": {"cluster_name": "backend", "endpoints": [{"lb_endpoints": [
                         {"endpoint": {"address": address_of(self.backend.address)}}]}]},
-                }],
+                }] + [self.cluster(self.tokens[name], each) for name, each in self.upstreams.items()],
             },
         }, indent=1)
+
+    def cluster(self, name, upstream):
+        """One of HTTP/2, for one case."""
+        options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        return {
+            "name": name,
+            "type": "STATIC",
+            "connect_timeout": "5s",
+            "per_connection_buffer_limit_bytes": 32768,
+            "typed_extension_protocol_options": {options: {
+                "@type": f"type.googleapis.com/{options}",
+                "explicit_http_config": {"http2_protocol_options": {
+                    "initial_stream_window_size": 65536, "initial_connection_window_size": 1048576}}}},
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
+                {"endpoint": {"address": address_of(upstream.address)}}]}]},
+        }
+
+    def routes(self):
+        return [{"match": {"prefix": f"/{token}/"}, "route": {"cluster": token, "timeout": "2s"}}
+                for token in self.tokens.values()] + [
+                    {"match": {"prefix": "/"}, "route": {"cluster": "backend", "timeout": "0s"}}]
 
     def listener(self, number, site):
         manager = typed(
@@ -242,8 +273,8 @@ class MeshProxy(Proxy):
                 "initial_connection_window_size": 1048576,
             },
             **{name: site[name] for name in ("request_headers_timeout", "stream_idle_timeout") if name in site},
-            route_config={"name": f"site{number}", "virtual_hosts": [{"name": "any", "domains": ["*"], "routes": [
-                {"match": {"prefix": "/"}, "route": {"cluster": "backend", "timeout": "0s"}}]}]},
+            route_config={"name": f"site{number}", "virtual_hosts": [
+                {"name": "any", "domains": ["*"], "routes": self.routes()}]},
             http_filters=[typed("envoy.filters.http.router", "filters.http.router.v3.Router")],
         )
         chain = {"filters": [manager]}

@@ -15,6 +15,7 @@ public struct Check: Sendable {
     Check(name: "request-parser", run: checkRequestParser),
     Check(name: "response-parser", run: checkResponseParser),
     Check(name: "body-decoder", run: checkBodyDecoder),
+    Check(name: "http2-server", run: checkHTTP2Server),
   ]
 }
 

@@ -18,3 +18,8 @@ public func fuzzResponseParser(_ start: UnsafePointer<UInt8>?, _ count: Int) -> 
 public func fuzzBodyDecoder(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
   run(checkBodyDecoder, start, count)
 }
+
+@_cdecl("martlet_fuzz_http2_server")
+public func fuzzHTTP2Server(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
+  run(checkHTTP2Server, start, count)
+}

@@ -15,6 +15,7 @@ final class ExampleSource: SubstitutionSource {
   var downstreamWire = WireBytes()
   var downstreamRoundTrip: Nanoseconds?
   var localReplyBody: [UInt8] = []
+  var localCloseReason: StaticString?
   var listenerName = ""
   var filterChainName = ""
   var virtualClusterName = ""

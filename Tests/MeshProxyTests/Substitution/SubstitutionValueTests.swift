@@ -209,6 +209,7 @@ import Testing
     Case(#"COALESCE({"operators":["DURATION","ROUTE_NAME"]})"#, "418", isNumber: true),
     Case("DOWNSTREAM_DETECTED_CLOSE_TYPE", "Normal", unknown: "Normal"),
     Case("UPSTREAM_DETECTED_CLOSE_TYPE", "Normal"),
+    Case("DOWNSTREAM_LOCAL_CLOSE_REASON", "tcp_session_idle_timeout"),
     Case("UPSTREAM_TRANSPORT_FAILURE_REASON", "connect_error"),
     Case("REQ(:scheme)", "http"),
     Case("CUSTOM_FLAGS", "", unknown: ""),
@@ -289,6 +290,7 @@ import Testing
     source.downstreamWire = WireBytes(received: 1001, sent: 1002, headerReceived: 1003, headerSent: 1004)
     source.downstreamRoundTrip = Nanoseconds(rawValue: 2_999_999)
     source.localReplyBody = Array("the body".utf8)
+    source.localCloseReason = "tcp_session_idle_timeout"
     source.listenerName = "edge"
     source.filterChainName = "plain"
     source.virtualClusterName = "virtual"

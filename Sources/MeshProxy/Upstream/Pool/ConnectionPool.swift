@@ -79,7 +79,11 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
   @inline(__always)
   func acquire(_ client: any PoolClient, fresh: Bool = false) -> Ticket? {
     if !fresh, !available.isEmpty {
-      if multiplexes { beginShared(client) } else { client.poolReady(available.removeLast()) }
+      if multiplexes {
+        guard beginShared(client) else { return wait(client) }
+      } else {
+        client.poolReady(available.removeLast())
+      }
       if connectsAhead { connectAhead() }
       return nil
     }
@@ -87,11 +91,17 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
   }
 
   @inline(never)
-  private func beginShared(_ client: any PoolClient) {
-    guard let connection = available.last else { return }
-    // Taken out of the list before the request is begun: what the request does to the connection comes later.
-    if connection.capacity == 1 { available.removeLast() }
-    client.poolReady(connection)
+  private func beginShared(_ client: any PoolClient) -> Bool {
+    while let connection = available.last {
+      let capacity = connection.capacity
+      // Taken out of the list before the request is begun: what the request does to the connection comes later.
+      if capacity <= 1 { available.removeLast() }
+      // An endpoint may take fewer at once than it did.
+      if capacity == 0 { continue }
+      client.poolReady(connection)
+      return true
+    }
+    return false
   }
 
   @inline(never)
