@@ -255,6 +255,13 @@ int64_t clinux_send2(int fd, const void *first, size_t first_count, const void *
   struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
   RETURN(sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
+int clinux_pipe(int ends[2], int size) {
+  if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0) return -errno;
+  RETURN(fcntl(ends[1], F_SETPIPE_SZ, size));
+}
+int64_t clinux_splice(int from, int to, size_t count) {
+  RETURN(splice(from, NULL, to, NULL, count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+}
 int clinux_shutdown_write(int fd) { RETURN(shutdown(fd, SHUT_WR)); }
 int clinux_close(int fd) { RETURN(close(fd)); }
 

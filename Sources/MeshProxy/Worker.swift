@@ -28,6 +28,8 @@ public final class Worker {
   /// Listeners that accept no more and whose connections are ending.
   private var endingListeners: [ObjectIdentifier: ActiveListener] = [:]
   private(set) var clusters: [String: ActiveCluster] = [:]
+  /// For TCP sessions that move much.
+  let splicePipes = SplicePipePool(limit: 64)
   private var freeStreams: [Stream] = []
   private var connectionCounter: UInt64 = 0
   private var dateSecond: UInt64 = 0

@@ -105,6 +105,16 @@ import Testing
       ])
   }
 
+  @Test func hexadecimal() throws {
+    #expect(try load(SocketAddress.self, "address: a\nport_value: 0x1F90\n").portValue == 8080)
+    for text in ["0x", "0x+1", "0x-1", "0xg", "0X10", "-0x1", "0x0000000000000000a", "0x1.0"] {
+      #expect(
+        problems(SocketAddress.self, "address: a\nport_value: \(text)\n") == [
+          "x.yaml:2:13: port_value: must be a whole number, not \"\(text)\""
+        ])
+    }
+  }
+
   @Test func kinds() {
     #expect(problems(Cluster.self, "name: [a]\n") == ["x.yaml:1:7: name: must be text, not a list"])
     #expect(problems(Cluster.self, "- name: a\n") == ["x.yaml:1:1: must be a mapping of fields, not a list"])

@@ -79,6 +79,10 @@ int64_t clinux_peek(int fd, void *_Nonnull bytes, size_t count);
 int64_t clinux_send(int fd, const void *_Nonnull bytes, size_t count);
 int64_t clinux_send2(int fd, const void *_Nullable first, size_t first_count, const void *_Nullable second,
                      size_t second_count);
+// Both ends of a pipe of about that size, reading end first (also when the size is refused); the size it has.
+int clinux_pipe(int ends[_Nonnull 2], int size);
+// Moves bytes to or from a pipe without copying them.
+int64_t clinux_splice(int from, int to, size_t count);
 int clinux_shutdown_write(int fd);
 int clinux_close(int fd);
 int clinux_socket_error(int fd);

@@ -51,7 +51,9 @@ extension Transcoder {
 
   private mutating func integer(_ node: NodeID, _ number: Int, _ lower: Int64, _ upper: Int64) -> Bool {
     let text = document.text(node)
-    guard let literal = NumberLiteral(text), literal.isWhole else { return notWhole(node, text) }
+    guard let literal = NumberLiteral(hexadecimal: text) ?? NumberLiteral(text), literal.isWhole else {
+      return notWhole(node, text)
+    }
     guard let value = literal.int64, value >= lower, value <= upper else {
       report(node, "must be \(lower) to \(upper), not \(text)")
       return false
@@ -62,7 +64,9 @@ extension Transcoder {
 
   private mutating func unsigned(_ node: NodeID, _ number: Int) -> Bool {
     let text = document.text(node)
-    guard let literal = NumberLiteral(text), literal.isWhole else { return notWhole(node, text) }
+    guard let literal = NumberLiteral(hexadecimal: text) ?? NumberLiteral(text), literal.isWhole else {
+      return notWhole(node, text)
+    }
     guard let value = literal.uint64 else {
       report(node, "must be 0 to \(UInt64.max), not \(text)")
       return false
@@ -108,9 +112,18 @@ extension Schema.EnumSchema {
   }
 }
 
-/// A number as JSON and YAML 1.2 write it: sign, digits, fraction, exponent. No hexadecimal, no octal, no `.inf`.
+/// A number as JSON and YAML 1.2 write it: sign, digits, fraction, exponent. No octal, no `.inf`.
 struct NumberLiteral {
   private let text: String
+
+  /// `0x` and digits, as YAML 1.2 §10.3.2 has them, for fields that are whole numbers: types of the PROXY protocol's
+  /// values are known by them.
+  init?(hexadecimal text: String) {
+    guard text.hasPrefix("0x"), text.utf8.count <= 18, text.utf8.dropFirst(2).first != UInt8(ascii: "+"),
+      let value = UInt64(text.dropFirst(2), radix: 16)
+    else { return nil }
+    self.text = String(value)
+  }
 
   init?(_ text: String) {
     var rest = Substring(text)

@@ -42,6 +42,8 @@ extension HTTP1ClientConnection {
     // Without a grant the end of our bytes would be the end of the connection; whoever waits for the answer gives up.
     guard isTunnelOpen else { return }
     halfClosesAfterFlush = true
+    // Both directions have ended: whoever had them may be someone else's by the time the last bytes have left.
+    if responseDone { receiver = nil }
     scheduleFlush()
   }
 

@@ -8,6 +8,7 @@ final class HTTP2ClientStream: HTTP2Stream, RequestSender {
   let connection: UpstreamConnectionInfo
   private var informational = 0
   private var tunnel = TunnelKind.none
+  private var isResponseComplete = false
   /// The protocol that a tunnel is asked for.
   private var protocolName: [UInt8] = []
   private(set) var isOnReusedConnection = false
@@ -30,6 +31,7 @@ final class HTTP2ClientStream: HTTP2Stream, RequestSender {
     firstByte = owner.framedBytes
     isClosed = false
     tunnel = method == .connect ? .connect : .none
+    isResponseComplete = false
     if !protocolName.isEmpty { protocolName = [] }
     if let name = headers.value(.upgrade) {
       tunnel = .upgrade
@@ -104,8 +106,9 @@ final class HTTP2ClientStream: HTTP2Stream, RequestSender {
   override func outputDrained() { receiver?.requestUnblocked() }
 
   private func responseComplete() {
+    isResponseComplete = true
     // A tunnel's other direction may go on.
-    if tunnel == .none { receiver = nil }
+    if tunnel == .none || outputEnds { receiver = nil }
   }
 
   override func outputComplete() {}
@@ -115,11 +118,14 @@ final class HTTP2ClientStream: HTTP2Stream, RequestSender {
   func sendData(_ bytes: Bytes, endStream: Bool) {
     guard !isReset, !isClosed, identifier != 0 else { return }
     if write(bytes, endStream: endStream) { receiver?.requestBlocked() }
+    // Both directions of a tunnel have ended: whoever had it may be someone else's by now.
+    if endStream, isResponseComplete { receiver = nil }
   }
 
   func sendTrailers(_ trailers: HeaderMap) {
     guard !isReset, !isClosed, identifier != 0 else { return }
     write(trailers: trailers)
+    if isResponseComplete { receiver = nil }
   }
 
   func pauseResponse(_ pause: Bool) { self.pause(pause) }

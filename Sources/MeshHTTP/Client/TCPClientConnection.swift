@@ -119,6 +119,8 @@ public final class TCPClientConnection: ClientConnection, RequestSender, IOHandl
   private func finishRequest() {
     requestDone = true
     halfClosesAfterFlush = true
+    // Both directions have ended: whoever had them may be someone else's by the time the last bytes have left.
+    if responseDone { receiver = nil }
   }
 
   private func write(_ bytes: Bytes) {

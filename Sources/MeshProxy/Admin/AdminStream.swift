@@ -32,7 +32,7 @@ final class AdminStream: RequestReceiver {
       record = AdminStreamRecord(server, connection, headers)
     }
     self.request = request
-    guard !start.endStream else { return answer(request) }
+    guard !start.endStream, start.tunnel == .none else { return answer(request) }
     bodyDeadline = server.loop.now + server.limits.bodyTime
     if start.expectsContinue {
       let headers = server.headerMaps.take()

@@ -451,7 +451,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     stream.info.upstreamTiming.responseCompleteAt = now
     stream.info.endExchange(upstream)
     // A response that came before the request was complete leaves the connection in the middle of a body.
-    if !requestEnded { upstream.cancel() }
+    if !requestEnded || tunnel.isHeldBack { upstream.cancel() }
   }
 
   func responseTimedOut() {

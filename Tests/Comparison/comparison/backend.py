@@ -229,7 +229,7 @@ class Backend:
                 if not await self.answer(arrival, script, reader, writer):
                     return
         except wire.Malformed as error:
-            self.arrived(arrival, wire.Message("malformed" if "\\x" in str(error) else f"malformed: {error}", [], "", "none"))
+            self.arrived(arrival, wire.Message(f"malformed: {error}", [], "", "none"))
 
     async def answer(self, arrival, script, reader, writer):
         """Whether the connection goes on."""

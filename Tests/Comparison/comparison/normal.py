@@ -7,6 +7,7 @@ import socket
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 HTTP_DATE = re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT")
 ISO_TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+PROXIED = re.compile(r"(v[12] (?:TCP4 )?127\.\S+ \S+) \d+ ")
 CLIENT = re.compile(r"\b(127\.\d+\.\d+\.\d+):\d{4,5}\b")
 EPHEMERAL = re.compile(r" (?:3[2-9]|[4-6][0-9])[0-9]{3} ([0-9]+)$")
 # Milliseconds, whichever they are.
@@ -72,6 +73,11 @@ class Normaliser:
         """The value of an entry of the record."""
         if any(fnmatch.fnmatchcase(key.lower(), pattern) for pattern in DURATIONS) and value.isdigit():
             return "<ms>"
+        if key.endswith(".proxied"):
+            value = PROXIED.sub(r"\1 <port> ", value)
+        # A hello of TLS, most of which is random.
+        if value.startswith("\x16\x03"):
+            return "<TLS>"
         text = self.text(value)
         # In a PROXY protocol header the port stands apart from the client's address.
         return EPHEMERAL.sub(r" <port> \1", text) if key.endswith(".proxied") else text

@@ -193,8 +193,8 @@ final class TCPSession: IOHandler, TimerTarget {
     let sent = request.bytes
     let received = response.bytes
     let hadEnded = response.hasEnded
-    let forth = request.move(from: &downstream, to: &upstream, loop, limit: limit)
-    let back = response.move(from: &upstream, to: &downstream, loop, limit: limit)
+    let forth = request.move(from: &downstream, to: &upstream, worker, limit: limit)
+    let back = response.move(from: &upstream, to: &downstream, worker, limit: limit)
     if request.bytes &+ response.bytes != before {
       count(sent: request.bytes &- sent, received: response.bytes &- received)
       noteMovement()
@@ -322,6 +322,8 @@ final class TCPSession: IOHandler, TimerTarget {
     durationTimer = nil
     logTimer = nil
     early.clear(loop.bufferPool)
+    request.end(worker)
+    response.end(worker)
     upstream.close(loop, reset: resets)
     downstream.close(loop, reset: resets)
     upstreamSide = nil
