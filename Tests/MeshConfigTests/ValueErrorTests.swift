@@ -60,7 +60,7 @@ import Testing
   @Test(arguments: [
     ("abc", "must be a whole number, not \"abc\""),
     ("1.5", "must be a whole number, not \"1.5\""),
-    ("0x10", "must be a whole number, not \"0x10\""),
+    ("0xg", "must be a whole number, not \"0xg\""),
     ("1_000", "must be a whole number, not \"1_000\""),
     ("010", "must be a whole number in decimal without a leading 0, not 010"),
     ("-1", "must be 0 to 4294967295, not -1"),

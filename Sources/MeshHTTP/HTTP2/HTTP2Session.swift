@@ -79,6 +79,8 @@ final class HTTP2Session {
   private var isOver = false
   /// Why the connection has to end, if it has.
   private(set) var failure: StaticString?
+  /// It has to end for something that was noted: what was noted behind that does not count.
+  private(set) var failedInDelivery = false
   /// The rule that a message broke last.
   private(set) var streamFailure: StaticString = ""
   /// Whether a rule of the protocol was broken, by the peer.
@@ -362,6 +364,7 @@ final class HTTP2Session {
   func terminate(_ code: HTTP2ErrorCode, _ details: StaticString) {
     guard failure == nil, !isOver else { return }
     failure = details
+    failedInDelivery = isDelivering
     nghttp2_session_terminate_session(session, code.rawValue)
     owner?.sessionWantsFlush()
   }
@@ -471,6 +474,18 @@ final class HTTP2Session {
     let streams = resumed
     resumed.removeAll(keepingCapacity: true)
     for stream in streams where !stream.isClosed { stream.resumeInput() }
+  }
+
+  /// More than this is more than one frame.
+  static var frameSize: Int { 16 * 1024 }
+
+  /// A response is large: it and others take turns, a frame at a time. nghttp2 would send one to its end before it begins
+  /// the next (RFC 9218 §4.2), which is good for what can only be used as a whole.
+  func takeTurns(_ stream: HTTP2Stream) {
+    stream.takesTurns = true
+    guard isServer, !isOver else { return }
+    var priority = nghttp2_extpri(urgency: UInt32(NGHTTP2_EXTPRI_DEFAULT_URGENCY), inc: 1)
+    nghttp2_session_change_extpri_stream_priority(session, stream.identifier, &priority, 1)
   }
 
   /// A stream has more to send.

@@ -24,6 +24,8 @@ public class HTTP2Stream {
   final var isOutputBlocked = false
   /// END_STREAM is on its way.
   final var sentEnd = false
+  /// It takes turns with the others.
+  final var takesTurns = false
 
   // MARK: Receiving
 
@@ -65,6 +67,7 @@ public class HTTP2Stream {
     isDeferred = false
     isOutputBlocked = false
     sentEnd = false
+    takesTurns = false
     inputEnds = false
     inputTrailers = nil
     isOverForPeer = false
@@ -197,6 +200,7 @@ public class HTTP2Stream {
     wire.sent &+= UInt64(bytes.count &+ 9)
     session.waitingOutput += bytes.count
     if endStream { outputEnds = true }
+    if !takesTurns, output.count > HTTP2Session.frameSize { session.takeTurns(self) }
     session.wake(self)
     guard !isOutputBlocked, output.count > session.streamWatermark else { return false }
     isOutputBlocked = true

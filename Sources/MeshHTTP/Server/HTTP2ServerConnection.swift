@@ -164,9 +164,11 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
     pings.heard(loop.now)
     if !session.receive(bytes) {
       if phase == .open { end() }
-    } else if !isFlushScheduled, session.wantsWrite {
-      scheduleFlush()
+      return
     }
+    // A head has begun and is not complete.
+    if headSince != .never { rearm() }
+    if !isFlushScheduled, session.wantsWrite { scheduleFlush() }
   }
 
   private func writeOut() {
@@ -358,7 +360,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
 
   func take(_ headers: HeaderMap, _ start: RequestStart, _ stream: HTTP2ServerStream) {
     // What came behind the bytes for which the connection ends is not begun.
-    guard phase == .open, session.failure == nil else {
+    guard phase == .open, !session.failedInDelivery else {
       headerMaps.recycle(headers)
       return session.reset(stream, .refusedStream)
     }

@@ -60,7 +60,7 @@ public struct TLSFailure: Error, Equatable, Sendable {
       case SSL_R_NO_SHARED_CIPHER: 184
       case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS: 253
       case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: 192
-      case SSL_R_UNEXPECTED_MESSAGE: 225
+      case SSL_R_UNEXPECTED_MESSAGE: 223
       case SSL_R_UNSUPPORTED_PROTOCOL: 240
       case SSL_R_WRONG_VERSION_NUMBER: 247
       default: entry.reasonNumber

@@ -177,9 +177,10 @@ private final class FuzzedRequest: RequestReceiver {
   private var isPaused = false
   private var isBlocked = false
   private var hasHead = false
+  private var isTunnel = false
 
   /// Nothing more may be heard.
-  var isOver: Bool { isReset || isAnswered || site.answer == .never }
+  var isOver: Bool { isReset || (isAnswered && (isEnded || !isTunnel)) || site.answer == .never }
 
   init(_ site: FuzzedSite, _ sender: any ResponseSender) {
     self.site = site
@@ -188,6 +189,7 @@ private final class FuzzedRequest: RequestReceiver {
 
   func begin(_ start: RequestStart) {
     if start.endStream { isEnded = true }
+    isTunnel = start.tunnel == .connect
     switch site.answer {
     case .atOnce: respond(Array(repeating: 0x61, count: 3000))
     case .empty: respond([])
@@ -271,7 +273,8 @@ private final class FuzzedRequest: RequestReceiver {
 
   func requestReset(_ reason: StreamResetReason) {
     if isReset { site.fail("two resets") }
-    if isAnswered { site.fail("a reset after the answer") }
+    // A tunnel's other direction may go on.
+    if isAnswered, isEnded || !isTunnel { site.fail("a reset after the answer") }
     isReset = true
   }
 

@@ -167,7 +167,7 @@ struct AcceptedRequest: Sendable, CustomTestStringConvertible {
       [(":method", "GET"), (":path", "/"), ("host", "a"), ("h", "8")]),
     .init(
       "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: te, transfer-encoding, connection\r\n\r\n",
-      [(":method", "GET"), (":path", "/"), ("host", "a")]),
+      [(":method", "GET"), (":path", "/"), ("host", "a"), ("te", "trailers")]),
     .init(
       "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n",
       [(":method", "GET"), (":path", "/"), ("host", "a")]),

@@ -217,7 +217,6 @@ import Testing
     Case("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", "", unknown: ""),
     Case("UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", "", unknown: ""),
     Case("CONNECTION_TERMINATION_DETAILS", "-").unknown,
-    Case("DOWNSTREAM_LOCAL_CLOSE_REASON", "-").unknown,
     Case("FILTER_STATE(key:PLAIN):5", "-").unknown,
     Case("DOWNSTREAM_PEER_CERT_V_START(%s)", "-").unknown,
   ]

@@ -3,8 +3,7 @@
 from .. import frames, hpack
 from ..case import add, case, expect
 from ..frames import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE,
-                      MAX_CONCURRENT_STREAMS, MAX_WINDOW, PING, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS,
-                      WINDOW_UPDATE, frame)
+                      MAX_CONCURRENT_STREAMS, MAX_WINDOW, PING, PUSH_PROMISE, RST_STREAM, SETTINGS, frame)
 
 GROWTH = 32 << 20  # bytes that the process may grow by
 OK = hpack.block([(":status", "200")])
