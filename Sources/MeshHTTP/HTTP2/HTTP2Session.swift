@@ -130,9 +130,9 @@ final class HTTP2Session {
     output.clear(pool)
   }
 
-  /// Unsent bytes at which a stream's writer is told to stop: less when the connection has much to send already, so that
-  /// many streams together cannot hold many times what one may.
-  var streamWatermark: Int { waitingOutput > watermark ? min(watermark, BufferPool.blockSize) : watermark }
+  /// Unsent bytes at which a stream's writer is told to stop: an equal share of what a connection may hold, so that many
+  /// streams together cannot hold many times what one may, and none gets ahead because it came first.
+  var streamWatermark: Int { min(watermark, max(BufferPool.blockSize, watermark / max(1, streams.count))) }
 
   // MARK: Bytes
 
