@@ -10,7 +10,7 @@ struct AdminTests {
   @Test func listenersAreDrained() async throws {
     let backend = try EchoBackend()
     var configuration = ProxyConfiguration(backend: backend.port)
-    configuration.listeners[0].port = try ListenSocket().port
+    configuration.listeners[0].port = try ListenSocket.freePort()
     let proxy = try await RunningProxy.start(configuration)
     let port = try proxy.port()
     let established = try RawConnection(port: port)

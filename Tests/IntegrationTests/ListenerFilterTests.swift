@@ -22,7 +22,7 @@ struct ListenerFilterTests {
     try #require(access(openssl, X_OK) == 0, "openssl is not installed")
     let directory = try TemporaryDirectory()
     let servers = try ["server-rsa", "server-ecdsa"].map { name -> (RunningProgram, UInt16) in
-      let port = try ListenSocket().port
+      let port = try ListenSocket.freePort()
       let program = try RunningProgram(
         openssl,
         [

@@ -97,7 +97,7 @@ struct ReloadTests {
   }
 
   /// A port at which nobody listens now.
-  private func freePort() throws -> UInt16 { try ListenSocket().port }
+  private func freePort() throws -> UInt16 { try ListenSocket.freePort() }
 
   /// A listener that goes away answers every connection that it has taken; after that there is nobody.
   @Test func aListenerThatGoesEmptiesItsQueue() async throws {

@@ -151,7 +151,7 @@ struct ShutdownTests {
   @Test func itStartsAgainAfterBeingKilled() async throws {
     let backend = try EchoBackend()
     var configuration = ProxyConfiguration(backend: backend.port)
-    configuration.listeners[0].port = try ListenSocket().port
+    configuration.listeners[0].port = try ListenSocket.freePort()
     for _ in 0..<5 {
       let proxy = try await RunningProxy.start(configuration)
       let client = try RawConnection(port: proxy.port())

@@ -94,7 +94,7 @@ struct StatisticsTests {
 
   /// What is answered in an upstream's place is counted as its answer, as in Envoy.
   @Test func failuresAreCounted() async throws {
-    let closed = try ListenSocket().port
+    let closed = try ListenSocket.freePort()
     var configuration = ProxyConfiguration(backend: closed)
     configuration.listeners[0].routes = ["{match: {prefix: /}, stat_prefix: r, route: {cluster: backend}}"]
     let proxy = try await RunningProxy.start(configuration)

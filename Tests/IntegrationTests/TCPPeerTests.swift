@@ -11,7 +11,7 @@ struct TCPPeerTests {
     "psql asks PostgreSQL", .enabled(if: isInstalled("/usr/local/bin/postgres"), "PostgreSQL is not installed"))
   func postgres() async throws {
     let directory = try TemporaryDirectory()
-    let port = try ListenSocket().port
+    let port = try ListenSocket.freePort()
     // The server refuses to run as root.
     let server = try RunningProgram(
       "/bin/sh",
@@ -43,7 +43,7 @@ struct TCPPeerTests {
     let directory = try TemporaryDirectory()
     let server = try ScriptedServer { connection, _ in try connection.send("bye") }
     for (send, accept, version) in [("send-proxy", "V2", "v1"), ("send-proxy-v2", "V1", "v2")] {
-      let ports = try (0..<2).map { _ in try ListenSocket().port }
+      let ports = try (0..<2).map { _ in try ListenSocket.freePort() }
       var configuration = TCPConfiguration(backend: ports[1])
       let header = ProxyConfiguration.typed("proxy_protocol", "filters.listener.proxy_protocol.v3.ProxyProtocol")
       configuration.listenerFields = ["listener_filters: [\(header)]"]

@@ -195,7 +195,7 @@ struct TCPProxyTests {
       try connection.send("here")
       try gate.wait()
     }
-    let closed = try ListenSocket().port
+    let closed = try ListenSocket.freePort()
     var configuration = TCPConfiguration(backend: server.port)
     configuration.log = "%RESPONSE_FLAGS% %UPSTREAM_CLUSTER% %UPSTREAM_REQUEST_ATTEMPT_COUNT%"
     configuration.clusters += [

@@ -228,6 +228,11 @@ class Backend:
                 self.arrived(arrival, message)
                 if not await self.answer(arrival, script, reader, writer):
                     return
+                if not message.start.endswith(("HTTP/1.1", "HTTP/1.0")):
+                    # Something else is spoken; how much of it comes before the other end notices is chance.
+                    while await reader.read(65536):
+                        pass
+                    return
         except wire.Malformed as error:
             self.arrived(arrival, wire.Message(f"malformed: {error}", [], "", "none"))
 
@@ -341,30 +346,36 @@ class Backend:
         """Sends back what comes, until the other side has ended it; or as the case says."""
         script = self.script
         verb, _, argument = script.behaviour.partition(" ")
-        self.arrived(arrival, wire.Message("connection", [], "", "bytes"))
-        arrival.message.cut = True
-        if script.body is not None:
-            writer.write(script.body.encode("latin-1"))
-            await writer.drain()
-        if verb == "close":
-            return
-        if verb == "reset":
-            linger_not(writer)
-            return
-        if verb == "half" and writer.can_write_eof():
-            writer.write_eof()
+        message = wire.Message("connection", [], "", "bytes")
+        message.cut, message.done = True, False
+        self.arrived(arrival, message)
         try:
+            if script.body is not None:
+                writer.write(script.body.encode("latin-1"))
+                await writer.drain()
+            if verb in ("close", "reset"):
+                # When the first bytes come would be chance, and an end before they are read a reset.
+                try:
+                    async with asyncio.timeout(0.3):
+                        message.body = (await reader.read(65536)).decode("latin-1")
+                except TimeoutError:
+                    pass
+                if verb == "reset":
+                    linger_not(writer)
+                return
+            if verb == "half" and writer.can_write_eof():
+                writer.write_eof()
             while data := await reader.read(65536):
-                arrival.message.body += data.decode("latin-1")
+                message.body += data.decode("latin-1")
                 self.announce()
                 if verb not in ("half", "sink"):
                     writer.write(data)
                     await writer.drain()
-            arrival.message.cut = False
+            message.cut = False
         except OSError:
-            arrival.message.reset = "TCP"
+            message.reset = "TCP"
         finally:
-            arrival.message.done = True
+            message.done = True
             self.announce()
 
     async def until(self, holds, deadline):
