@@ -49,7 +49,7 @@ def listener(case, address):
     manager = typed(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
-        codec_type="AUTO",
+        codec_type=options.get("codec_type", "AUTO"),
         stat_prefix=case.id,
         use_remote_address=True,
         drain_timeout="0.1s",
