@@ -22,7 +22,12 @@ public struct ClientConnectionSettings: Sendable {
   public var style = HTTP1HeadStyle()
   /// The spelling of a response's field names is kept for the client; nil: not.
   public var spelling: HeaderSpelling.Rules?
-  public var http2 = HTTP2Options()
+  public var http2: HTTP2Options {
+    get { http2Box.options }
+    set { http2Box = HTTP2Options.Box(newValue) }
+  }
+  /// Out of line: every connection of HTTP/1.1 has a copy of these settings, too.
+  private var http2Box = HTTP2Options.Box(HTTP2Options())
 
   public init() {}
 }

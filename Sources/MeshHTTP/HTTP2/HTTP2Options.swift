@@ -51,3 +51,12 @@ public struct HTTP2Options: Sendable, Equatable {
 
   public init() {}
 }
+
+extension HTTP2Options {
+  /// Options where only their place is copied. Immutable.
+  final class Box: Sendable {
+    let options: HTTP2Options
+
+    init(_ options: HTTP2Options) { self.options = options }
+  }
+}

@@ -44,7 +44,12 @@ public struct ServerConnectionSettings: Sendable {
   }
   /// `codec_type`.
   public var codec = Codec.automatic
-  public var http2 = HTTP2Options()
+  public var http2: HTTP2Options {
+    get { http2Box.options }
+    set { http2Box = HTTP2Options.Box(newValue) }
+  }
+  /// Out of line: every connection of HTTP/1.1 has a copy of these settings, too.
+  private var http2Box = HTTP2Options.Box(HTTP2Options())
   /// How many requests a client may give up that it has only just begun.
   public var resets = PrematureResets()
 
