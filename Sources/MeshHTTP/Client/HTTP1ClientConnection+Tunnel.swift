@@ -60,6 +60,6 @@ extension HTTP1ClientConnection {
     receiver?.receiveData(Bytes(start: nil, count: 0), endStream: true)
     guard phase == .busy, requestDone else { return }
     receiver = nil
-    if transport.output.isEmpty { close(.remote) }
+    if transport.isFlushed { close(.remote) }
   }
 }

@@ -263,7 +263,7 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
       isBlocked = false
       receiver?.requestUnblocked()
     }
-    if halfClosesAfterFlush, transport.output.isEmpty { tunnelFlushed() }
+    if halfClosesAfterFlush, transport.isFlushed { tunnelFlushed() }
   }
 
   /// Reads at the top of an event only: the receive buffer is shared by the whole loop.

@@ -181,8 +181,8 @@ public final class TCPClientConnection: ClientConnection, RequestSender, IOHandl
   public func timerFired(_ tag: UInt8) { if phase == .idle { close(.idleTimeout) } }
 
   private func writeOut() {
-    let waiting = transport.output.count
-    if waiting > 0 {
+    if !transport.isFlushed {
+      let waiting = transport.output.count
       let sound = transport.flush(loop.bufferPool)
       noteSent(waiting - transport.output.count)
       if !sound { noteBroken() }
@@ -191,7 +191,7 @@ public final class TCPClientConnection: ClientConnection, RequestSender, IOHandl
       isBlocked = false
       receiver?.requestUnblocked()
     }
-    guard halfClosesAfterFlush, phase == .busy, transport.output.isEmpty, !isBroken else { return }
+    guard halfClosesAfterFlush, phase == .busy, transport.isFlushed, !isBroken else { return }
     halfClosesAfterFlush = false
     if responseDone { close(.remote) } else { transport.shutdownWrite() }
   }
@@ -230,7 +230,7 @@ public final class TCPClientConnection: ClientConnection, RequestSender, IOHandl
     receiver?.receiveData(Bytes(start: nil, count: 0), endStream: true)
     guard phase == .busy, requestDone else { return }
     receiver = nil
-    if transport.output.isEmpty { close(.remote) }
+    if transport.isFlushed { close(.remote) }
   }
 
   private func close(_ reason: ClientCloseReason) {
