@@ -50,8 +50,8 @@ struct ListenerFilterTests {
         "/bin/sh",
         [
           "-c",
-          "(echo hello; sleep 1) | exec \(openssl) s_client -connect 127.0.0.1:\(try proxy.port()) -servername \(name) "
-            + arguments.joined(separator: " ") + " -showcerts | \(openssl) x509 -noout -text",
+          "\(openssl) s_client -connect 127.0.0.1:\(try proxy.port()) -servername \(name) "
+            + arguments.joined(separator: " ") + " -showcerts </dev/null | \(openssl) x509 -noout -text",
         ])
       try await client.waitForOutput("Public Key Algorithm: \(key)", within: Deadline(.seconds(20)))
     }

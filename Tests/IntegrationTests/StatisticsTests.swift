@@ -81,8 +81,10 @@ struct StatisticsTests {
         try connection.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
       }
     }
-    let proxy = try await RunningProxy.start(
-      ProxyConfiguration(backend: backend.port), arguments: ["--concurrency", "1"])
+    var configuration = ProxyConfiguration(backend: backend.port)
+    // However long the second request takes to come, it finds the first one's connection.
+    configuration.clusters[0].fields = ["common_http_protocol_options: {idle_timeout: 300s}"]
+    let proxy = try await RunningProxy.start(configuration, arguments: ["--concurrency", "1"])
     for _ in 0..<2 { #expect(try await proxy.get().status == 200) }
     try await eventually("the connection has ended") {
       try await proxy.admin("/stats?filter=upstream_rq_per_cx&histogram_buckets=detailed").text
