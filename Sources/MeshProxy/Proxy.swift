@@ -216,6 +216,9 @@ public final class Proxy {
     discovery.onChange = { [unowned self] cluster, endpoints in
       for worker in workers { worker.mailbox.post { $0.update(endpoints: endpoints, of: cluster) } }
     }
+    discovery.onHealthChange = { [unowned self] cluster in
+      for worker in workers { worker.mailbox.post { $0.clusters[cluster]?.healthChanged() } }
+    }
     loop.run()
     for worker in workers { worker.mailbox.post { $0.stop() } }
     for worker in workers { worker.thread.join() }

@@ -357,7 +357,7 @@ struct ConfigDump: AdminReport {
       var endpoint = LbEndpoint()
       endpoint.endpoint.address = Address(weighted.endpoint.address)
       endpoint.endpoint.hostname = weighted.endpoint.hostname
-      endpoint.healthStatus = weighted.isHealthy ? .healthy : .unhealthy
+      endpoint.healthStatus = weighted.health.receivesRequests ? .healthy : .unhealthy
       endpoint.loadBalancingWeight.value = weighted.weight
       let position =
         positions[weighted.locality]

@@ -9,6 +9,8 @@ final class EndpointDiscovery: TimerTarget {
 
   /// A cluster's endpoints changed after its configuration was put in place.
   var onChange: (String, [WeightedEndpoint]) -> Void = { _, _ in }
+  /// Endpoints of a cluster have become healthy, or no longer are.
+  var onHealthChange: (String) -> Void = { _ in }
   /// The endpoints known now, by cluster.
   private(set) var all: [String: [WeightedEndpoint]] = [:]
 
@@ -63,7 +65,7 @@ final class EndpointDiscovery: TimerTarget {
   /// Forgets the identities of endpoints that no cluster has any more.
   func forgetOldEndpoints() {
     var kept: Set<ObjectIdentifier> = []
-    for endpoints in all.values { for item in endpoints { kept.insert(ObjectIdentifier(item.endpoint.stats)) } }
+    for endpoints in all.values { for item in endpoints { kept.insert(ObjectIdentifier(item.endpoint.identity)) } }
     let inUse = clusters.mapValues(\.configuration.statName)
     identities.retain(clusters: inUse, endpoints: kept)
   }
@@ -91,15 +93,26 @@ final class EndpointDiscovery: TimerTarget {
   /// Takes a cluster's endpoints. - Returns: whether they are others than before.
   private func publish(_ endpoints: [WeightedEndpoint], of cluster: String, _ stats: StatLane<ClusterStat>) -> Bool {
     let old = all.updateValue(endpoints, forKey: cluster)
-    stats.set(.membershipTotal, Int64(endpoints.count))
-    stats.set(.membershipHealthy, Int64(endpoints.count { [.unknown, .healthy].contains($0.health) }))
-    stats.set(.membershipDegraded, Int64(endpoints.count { $0.health == .degraded }))
-    stats.set(.membershipExcluded, Int64(endpoints.count { $0.health == .draining }))
-    let before = Set((old ?? []).map { ObjectIdentifier($0.endpoint.stats) })
-    if Set(endpoints.map { ObjectIdentifier($0.endpoint.stats) }) != before { stats.add(.membershipChange) }
+    publishMembership(endpoints, stats)
+    let before = Set((old ?? []).map { ObjectIdentifier($0.endpoint.identity) })
+    if Set(endpoints.map { ObjectIdentifier($0.endpoint.identity) }) != before { stats.add(.membershipChange) }
     if old == endpoints { return false }
     onChange(cluster, endpoints)
     return true
+  }
+
+  private func publishMembership(_ endpoints: [WeightedEndpoint], _ stats: StatLane<ClusterStat>) {
+    stats.set(.membershipTotal, Int64(endpoints.count))
+    stats.set(.membershipHealthy, Int64(endpoints.count { $0.availability == .healthy }))
+    stats.set(.membershipDegraded, Int64(endpoints.count { $0.availability == .degraded }))
+    stats.set(.membershipExcluded, Int64(endpoints.count { $0.health == .draining }))
+  }
+
+  /// What has been found out about the health of some of a cluster's endpoints is news.
+  func healthChanged(_ cluster: String) {
+    guard let endpoints = all[cluster], let stats = clusters[cluster]?.stats else { return }
+    publishMembership(endpoints, stats)
+    onHealthChange(cluster)
   }
 
   /// The endpoints of one cluster.
@@ -108,7 +121,7 @@ final class EndpointDiscovery: TimerTarget {
     private unowned let discovery: EndpointDiscovery
     /// Keeps the lane below alive.
     private let identity: ClusterIdentity
-    private let stats: StatLane<ClusterStat>
+    fileprivate let stats: StatLane<ClusterStat>
     private var watch: NameWatch?
 
     init(

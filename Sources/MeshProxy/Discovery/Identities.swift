@@ -94,7 +94,7 @@ final class Identities {
   /// Connections now open to clients, of all listeners.
   var activeConnections: Int64 { Int64(connectionLimit.current) }
 
-  /// An endpoint as it is known now; its statistics are those it had before.
+  /// An endpoint as it is known now; its identity is the one it had before.
   /// - Parameter isLogical: its address may change, and it stays the same endpoint (`LOGICAL_DNS`).
   func endpoint(
     _ address: MeshPrimitives.SocketAddress, hostname: String, cluster: String, isLogical: Bool = false,
@@ -108,7 +108,7 @@ final class Identities {
     }
     let endpoint = Endpoint(
       address: address, hostname: hostname, metadata: metadata, localityMetadata: localityMetadata,
-      stats: known?.stats ?? StatBlock(lanes: store.lanes))
+      identity: known?.identity ?? EndpointIdentity(lanes: store.lanes))
     endpoints[key] = endpoint
     return endpoint
   }
@@ -117,13 +117,13 @@ final class Identities {
   /// is done.
   /// - Parameters:
   ///   - inUse: the clusters that stay, each with the name of its statistics.
-  ///   - kept: the statistics of the endpoints that stay.
+  ///   - kept: the identities of the endpoints that stay.
   func retain(clusters inUse: [String: String], endpoints kept: Set<ObjectIdentifier>) {
     clusters = clusters.filter { inUse[$0.key.name] == $0.key.statName }
     managers = managers.filter { $0.value.object != nil }
     tcpProxies = tcpProxies.filter { $0.value.object != nil }
     listenerLimits = listenerLimits.filter { $0.value.object != nil }
-    endpoints = endpoints.filter { kept.contains(ObjectIdentifier($0.value.stats)) }
+    endpoints = endpoints.filter { kept.contains(ObjectIdentifier($0.value.identity)) }
   }
 }
 

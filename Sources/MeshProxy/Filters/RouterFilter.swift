@@ -200,8 +200,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   private func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
     let picked =
-      cluster.originalDestinations == nil
-      ? cluster.pickEndpoint() : cluster.pickEndpoint(for: stream.info.connection, stream.requestHeaders)
+      cluster.picksPlainly
+      ? cluster.pickEndpoint()
+      : cluster.pickEndpoint(EndpointChoice(connection: stream.info.connection, headers: stream.requestHeaders))
     guard let endpoint = picked else {
       cluster.stats.add(.connectionNoneHealthy)
       return fail(stream, .noHealthyUpstream)
@@ -234,6 +235,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     ticket = nil
     cluster?.stats.add(.requestTotal)
     endpoint?.stats.add(.requestTotal)
+    endpoint?.note(.connected)
     if let scopes { scopes.add(.requestTotal, lane: stream.worker.index) }
     let now = stream.worker.loop.now
     stream.info.beginExchange(connection.info, now)
@@ -271,6 +273,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   func poolFailed(_ reason: StreamResetReason, _ detail: StaticString, _ transport: TransportFailure?) {
     ticket = nil
     endpoint?.stats.add(.requestError)
+    endpoint?.note(.failed(reason))
     releaseEndpoint()
     guard let stream else { return }
     stream.info.upstreamFailure = detail
@@ -365,6 +368,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     count(status, stream, cluster)
     if headers.has(.xEnvoyUpstreamCanary) { countCanary(status, headers, stream, cluster) }
     endpoint.stats.add(status >= 500 ? .requestError : .requestSuccess)
+    endpoint.note(.status(status))
     if retried, status < 500 { cluster.stats.add(.requestRetrySuccess) }
     let isTunnel = stream.start.tunnel != .none
     if !configuration.suppressesEnvoyHeaders, !isTunnel, let began = stream.info.upstreamRequestStartedAt {
@@ -395,6 +399,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     upstream = nil
     stream.info.endExchange(lost)
     endpoint?.stats.add(.requestError)
+    endpoint?.note(.failed(reason))
     releaseEndpoint()
     if mayReplay(lost, reason, stream.start.method), admitRetry(cluster) {
       retried = true
@@ -424,7 +429,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard let endpoint = endpoint?.endpoint, endpoint.address != connection.address else { return }
     stream.info.endpoint = Endpoint(
       address: connection.address, hostname: endpoint.hostname, metadata: endpoint.metadata,
-      localityMetadata: endpoint.localityMetadata, stats: endpoint.stats)
+      localityMetadata: endpoint.localityMetadata, identity: endpoint.identity)
   }
 
   private func mayReplay(_ lost: any RequestSender, _ reason: StreamResetReason, _ method: HTTPMethod) -> Bool {
@@ -459,6 +464,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if stream.worker.loop.now >= attemptDeadline { return attemptTimedOut(stream) }
     cluster?.stats.add(.requestTimeout)
     endpoint?.stats.add(.requestTimeout)
+    endpoint?.note(.timedOut)
     if let scopes { scopes.add(.requestTimeout, lane: stream.worker.index) }
     if responseBegan {
       stream.info.flags.insert(.upstreamRequestTimeout)

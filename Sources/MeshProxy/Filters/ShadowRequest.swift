@@ -38,7 +38,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
       cluster.stats.add(.requestActiveOverflow)
       return nil
     }
-    guard let endpoint = cluster.pickEndpoint(for: nil, headers) else {
+    guard let endpoint = cluster.pickEndpoint(EndpointChoice(headers: headers)) else {
       cluster.breakers.normal.requests.leave()
       cluster.stats.add(.connectionNoneHealthy)
       return nil

@@ -93,15 +93,21 @@ public final class ActiveCluster {
     if new == known { return }
     known = new
     var old: [ObjectIdentifier: ActiveEndpoint] = [:]
-    for endpoint in endpoints { old[ObjectIdentifier(endpoint.endpoint.stats)] = endpoint }
+    for endpoint in endpoints { old[ObjectIdentifier(endpoint.endpoint.identity)] = endpoint }
     endpoints = new.map { configured in
-      if let kept = old.removeValue(forKey: ObjectIdentifier(configured.endpoint.stats)) {
+      if let kept = old.removeValue(forKey: ObjectIdentifier(configured.endpoint.identity)) {
         kept.update(configured)
         return kept
       }
       return ActiveEndpoint(configured, cluster: self)
     }
     for gone in old.values { gone.drain() }
+    balancer.update(endpoints, configuration.balancing, &worker.random)
+  }
+
+  /// What has been found out about the health of some endpoints is news.
+  func healthChanged() {
+    for endpoint in endpoints { endpoint.healthChanged() }
     balancer.update(endpoints, configuration.balancing, &worker.random)
   }
 
@@ -134,13 +140,14 @@ public final class ActiveCluster {
   @inline(__always)
   func pickEndpoint() -> ActiveEndpoint? { balancer.pick(&worker.random) }
 
-  /// The same, for a connection or a request that came by it; nil also if nothing says where it was going.
+  /// `pickEndpoint()` is enough: nothing about a request changes the choice.
   @inline(__always)
-  func pickEndpoint(
-    for connection: @autoclosure () -> ConnectionInfo?, _ headers: @autoclosure () -> HeaderMap?
-  ) -> ActiveEndpoint? {
+  var picksPlainly: Bool { originalDestinations == nil }
+
+  /// The same, for a request or a connection; nil also if nothing says where it was going.
+  func pickEndpoint(_ choice: EndpointChoice) -> ActiveEndpoint? {
     guard let originalDestinations else { return pickEndpoint() }
-    return originalDestinations.endpoint(for: connection(), headers())
+    return originalDestinations.endpoint(for: choice.connection, choice.headers)
   }
 
   /// Takes a permit for one active request; whoever gets it owes one `leave`.

@@ -6,7 +6,8 @@ import MeshRouting
 public final class ActiveEndpoint {
   private(set) var endpoint: Endpoint
   private(set) var weight: UInt32
-  private(set) var isHealthy: Bool
+  private(set) var availability: EndpointAvailability
+  private var configured: WeightedEndpoint
   /// For requests of normal priority, by the cluster's own version of HTTP.
   let pool: ConnectionPool
   let stats: StatLane<EndpointStat>
@@ -15,9 +16,10 @@ public final class ActiveEndpoint {
   private var otherPools: [PoolKey: ConnectionPool] = [:]
 
   init(_ configured: WeightedEndpoint, cluster: ActiveCluster) {
+    self.configured = configured
     endpoint = configured.endpoint
     weight = configured.weight
-    isHealthy = configured.isHealthy
+    availability = configured.availability
     self.cluster = cluster
     pool = ConnectionPool(
       cluster: cluster, endpoint: configured.endpoint, key: PoolKey(codec: cluster.codec(for: .http11)))
@@ -26,11 +28,22 @@ public final class ActiveEndpoint {
 
   /// Takes what the configuration, or DNS, says of the same endpoint now. Connections stay.
   func update(_ configured: WeightedEndpoint) {
+    self.configured = configured
     endpoint = configured.endpoint
     weight = configured.weight
-    isHealthy = configured.isHealthy
+    availability = configured.availability
     forEachPool { $0.endpoint = configured.endpoint }
   }
+
+  /// Takes what has been found out about its health.
+  func healthChanged() { availability = configured.availability }
+
+  /// Whether it may have new requests.
+  var isHealthy: Bool { availability != .unhealthy }
+
+  /// Reports what has come of an attempt, for outlier detection.
+  @inline(__always)
+  func note(_ result: UpstreamResult) {}
 
   /// The pool for a request with these headers and this priority that came by this version of HTTP over this downstream
   /// connection.

@@ -1,9 +1,8 @@
 import MeshAPI
 import MeshPrimitives
 
-/// One address that serves a cluster, with what is known of it. Shared by all workers. Its statistics are its identity:
-/// they belong to the process and outlive configuration updates; when something else about it changes (its metadata, or
-/// the address of a `LOGICAL_DNS` cluster), there is a new object with the same statistics.
+/// One address that serves a cluster, with what is known of it. Shared by all workers. When something about it changes
+/// (its metadata, or the address of a `LOGICAL_DNS` cluster), there is a new object with the same identity.
 public final class Endpoint: Sendable {
   public let address: MeshPrimitives.SocketAddress
   /// The name it was resolved from, or the configured `hostname`; may be empty.
@@ -12,24 +11,26 @@ public final class Endpoint: Sendable {
   public let metadata: Metadata?
   /// The same of its locality (`LocalityLbEndpoints.metadata`).
   public let localityMetadata: Metadata?
+  public let identity: EndpointIdentity
+  /// The identity's.
   public let stats: StatBlock<EndpointStat>
 
   init(
     address: MeshPrimitives.SocketAddress, hostname: String, metadata: Metadata? = nil,
-    localityMetadata: Metadata? = nil,
-    stats: StatBlock<EndpointStat>
+    localityMetadata: Metadata? = nil, identity: EndpointIdentity
   ) {
     self.address = address
     self.hostname = hostname
     self.metadata = metadata
     self.localityMetadata = localityMetadata
-    self.stats = stats
+    self.identity = identity
+    stats = identity.stats
   }
 
   /// An endpoint that was not known before.
   /// - Parameter lanes: how many threads count.
   convenience init(address: MeshPrimitives.SocketAddress, hostname: String, lanes: Int) {
-    self.init(address: address, hostname: hostname, stats: StatBlock(lanes: lanes))
+    self.init(address: address, hostname: hostname, identity: EndpointIdentity(lanes: lanes))
   }
 
   /// Whether its metadata says so: `canary: true` in `envoy.lb`.
@@ -94,8 +95,12 @@ public struct WeightedEndpoint: Sendable {
     public var subZone = ""
   }
 
-  /// Whether the configuration lets it have new requests.
-  public var isHealthy: Bool { health.receivesRequests }
+  /// Whether it may have new requests, as the configuration and what has been found out about it say together.
+  public var availability: EndpointAvailability {
+    let found = endpoint.identity.health
+    if !health.receivesRequests || !found.isDisjoint(with: .unhealthy) { return .unhealthy }
+    return health == .degraded || found.contains(.degradedActiveHealthCheck) ? .degraded : .healthy
+  }
 }
 
 extension WeightedEndpoint: Equatable {

@@ -214,7 +214,7 @@ struct ClusterConfigurationTests {
     let identities = Identities(store: StatsStore(lanes: 1), accessLogFiles: AccessLogFiles(opensFiles: false))
     let endpoints = configuration.resolved([:], identities)
     #expect(endpoints.map(\.health) == [.degraded, .draining])
-    #expect(endpoints.map(\.isHealthy) == [true, false])
+    #expect(endpoints.map(\.health.receivesRequests) == [true, false])
     #expect(endpoints.map(\.endpoint.isCanary) == [true, false])
     #expect(endpoints[1].endpoint.address == SocketAddress(unixPath: "@abstract"))
     #expect(endpoints[1].endpoint.localityMetadata?.filterMetadata["zone"]?.fields["x"]?.stringValue == "y")

@@ -259,7 +259,7 @@ struct ConnectionPoolTests {
     let before = endpoint.endpoint
     // Nobody listens there.
     let moved = Endpoint(
-      address: SocketAddress(IPAddress(v4: 0x7f00_0003), port: 1), hostname: "", stats: before.stats)
+      address: SocketAddress(IPAddress(v4: 0x7f00_0003), port: 1), hostname: "", identity: before.identity)
     cluster.update(endpoints: [WeightedEndpoint(endpoint: moved, weight: 1, health: .healthy, locality: .init())])
     #expect(cluster.endpoints.first === endpoint)
     #expect(endpoint.endpoint === moved)

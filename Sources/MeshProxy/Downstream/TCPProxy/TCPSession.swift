@@ -96,7 +96,7 @@ final class TCPSession: IOHandler, TimerTarget {
   // MARK: Connecting
 
   private func connect(_ cluster: ActiveCluster) {
-    guard let endpoint = cluster.pickEndpoint(for: info.connection, nil) else {
+    guard let endpoint = cluster.pickEndpoint(EndpointChoice(connection: info.connection)) else {
       cluster.stats.add(.connectionNoneHealthy)
       info.flags.insert(.noHealthyUpstream)
       return close(.notConnected("tcp_initializion_failure:1"))
