@@ -31,7 +31,17 @@ TITLES = [
             "envoy.extensions.transport_sockets.proxy_protocol.v3",
         ],
     ),
-    ("Routes", ["envoy.config.route.v3", "envoy.type.matcher.v3"]),
+    (
+        "Routes",
+        [
+            "envoy.config.route.v3",
+            "envoy.type.matcher.v3",
+            "envoy.extensions.retry.host.previous_hosts.v3",
+            "envoy.extensions.retry.host.omit_canary_hosts.v3",
+            "envoy.extensions.retry.host.omit_host_metadata.v3",
+            "envoy.extensions.retry.priority.previous_priorities.v3",
+        ],
+    ),
     (
         "Clusters",
         [

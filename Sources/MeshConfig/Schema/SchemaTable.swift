@@ -94,16 +94,19 @@ message envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer
 2 append_service_cluster bool
 message envoy.config.cluster.v3.CircuitBreakers
 1 thresholds repeated:message:envoy.config.cluster.v3.CircuitBreakers.Thresholds
-others 2:per_host_thresholds
+2 per_host_thresholds repeated:message:envoy.config.cluster.v3.CircuitBreakers.Thresholds
 message envoy.config.cluster.v3.CircuitBreakers.Thresholds
 1 priority enum:envoy.config.core.v3.RoutingPriority
 2 max_connections message:google.protobuf.UInt32Value
 3 max_pending_requests message:google.protobuf.UInt32Value
 4 max_requests message:google.protobuf.UInt32Value
 5 max_retries message:google.protobuf.UInt32Value
+8 retry_budget message:envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget
 6 track_remaining bool
 7 max_connection_pools message:google.protobuf.UInt32Value
-others 8:retry_budget
+message envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget
+1 budget_percent message:envoy.type.v3.Percent
+2 min_retry_concurrency message:google.protobuf.UInt32Value
 message envoy.config.cluster.v3.Cluster
 oneof cluster_discovery_type
 oneof lb_config
@@ -501,6 +504,37 @@ oneof path_rewrite_specifier
 10 path_rewrite string oneof=path_rewrite_specifier
 3 response_code enum:envoy.config.route.v3.RedirectAction.RedirectResponseCode
 6 strip_query bool
+message envoy.config.route.v3.RetryPolicy
+1 retry_on string
+2 num_retries message:google.protobuf.UInt32Value
+3 per_try_timeout message:google.protobuf.Duration
+13 per_try_idle_timeout message:google.protobuf.Duration
+4 retry_priority message:envoy.config.route.v3.RetryPolicy.RetryPriority
+5 retry_host_predicate repeated:message:envoy.config.route.v3.RetryPolicy.RetryHostPredicate
+6 host_selection_retry_max_attempts int64
+7 retriable_status_codes repeated:uint32
+8 retry_back_off message:envoy.config.route.v3.RetryPolicy.RetryBackOff
+11 rate_limited_retry_back_off message:envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff
+9 retriable_headers repeated:message:envoy.config.route.v3.HeaderMatcher
+10 retriable_request_headers repeated:message:envoy.config.route.v3.HeaderMatcher
+others 12:retry_options_predicates
+message envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff
+1 reset_headers repeated:message:envoy.config.route.v3.RetryPolicy.ResetHeader required min_items=1
+2 max_interval message:google.protobuf.Duration gt=0
+message envoy.config.route.v3.RetryPolicy.ResetHeader
+1 name string required min_len=1 header_name
+2 format enum:envoy.config.route.v3.RetryPolicy.ResetHeaderFormat
+message envoy.config.route.v3.RetryPolicy.RetryBackOff
+1 base_interval message:google.protobuf.Duration required gt=0
+2 max_interval message:google.protobuf.Duration gt=0
+message envoy.config.route.v3.RetryPolicy.RetryHostPredicate
+oneof config_type
+1 name string required min_len=1
+3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate,envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate,envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig
+message envoy.config.route.v3.RetryPolicy.RetryPriority
+oneof config_type
+1 name string required min_len=1
+3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig
 message envoy.config.route.v3.Route
 oneof action required
 14 name string
@@ -517,7 +551,9 @@ oneof action required
 12 request_headers_to_remove repeated:string min_len=1 header_name
 10 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 11 response_headers_to_remove repeated:string min_len=1 header_name
-others 17:filter_action 15:tracing 16:per_request_buffer_limit_bytes 20:request_body_buffer_limit
+16 per_request_buffer_limit_bytes message:google.protobuf.UInt32Value
+20 request_body_buffer_limit message:google.protobuf.UInt64Value
+others 17:filter_action 15:tracing
 message envoy.config.route.v3.RouteAction
 oneof cluster_specifier required
 oneof host_rewrite_specifier
@@ -542,7 +578,8 @@ oneof host_rewrite_specifier
 25 upgrade_configs repeated:message:envoy.config.route.v3.RouteAction.UpgradeConfig
 11 priority enum:envoy.config.core.v3.RoutingPriority
 36 max_stream_duration message:envoy.config.route.v3.RouteAction.MaxStreamDuration
-others 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 4:metadata_match 41:path_rewrite_policy 42:flush_timeout 40:early_data_policy 9:retry_policy 33:retry_policy_typed_config 13:rate_limits 14:include_vh_rate_limits 15:hash_policy 17:cors 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
+9 retry_policy message:envoy.config.route.v3.RetryPolicy
+others 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 4:metadata_match 41:path_rewrite_policy 42:flush_timeout 40:early_data_policy 33:retry_policy_typed_config 13:rate_limits 14:include_vh_rate_limits 15:hash_policy 17:cors 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
 message envoy.config.route.v3.RouteAction.MaxStreamDuration
 1 max_stream_duration message:google.protobuf.Duration
 2 grpc_timeout_header_max message:google.protobuf.Duration
@@ -614,8 +651,12 @@ message envoy.config.route.v3.VirtualHost
 15 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.config.route.v3.FilterConfig
 14 include_request_attempt_count bool
 19 include_attempt_count_in_response bool
+23 include_is_timeout_retry_header bool
+16 retry_policy message:envoy.config.route.v3.RetryPolicy
+18 per_request_buffer_limit_bytes message:google.protobuf.UInt32Value
+25 request_body_buffer_limit message:google.protobuf.UInt64Value
 24 metadata message:envoy.config.core.v3.Metadata
-others 21:matcher 6:rate_limits 8:cors 16:retry_policy 20:retry_policy_typed_config 17:hedge_policy 23:include_is_timeout_retry_header 18:per_request_buffer_limit_bytes 25:request_body_buffer_limit
+others 21:matcher 6:rate_limits 8:cors 20:retry_policy_typed_config 17:hedge_policy
 message envoy.config.route.v3.WeightedCluster
 oneof random_value_specifier
 1 clusters repeated:message:envoy.config.route.v3.WeightedCluster.ClusterWeight required min_items=1
@@ -877,6 +918,12 @@ message envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
 2 use_request_id_for_trace_sampling message:google.protobuf.BoolValue
 message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
 1 max_active_downstream_connections int64 required gt=0
+message envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate
+message envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig
+1 metadata_match message:envoy.config.core.v3.Metadata
+message envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
+message envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig
+1 update_frequency int32 required gt=0
 message envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
 1 config message:envoy.config.core.v3.ProxyProtocolConfig
 2 transport_socket message:envoy.config.core.v3.TransportSocket required
@@ -1121,6 +1168,9 @@ enum envoy.config.route.v3.RedirectAction.RedirectResponseCode
 2 SEE_OTHER
 3 TEMPORARY_REDIRECT
 4 PERMANENT_REDIRECT
+enum envoy.config.route.v3.RetryPolicy.ResetHeaderFormat
+0 SECONDS
+1 UNIX_TIMESTAMP
 enum envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode
 0 SERVICE_UNAVAILABLE
 1 NOT_FOUND

@@ -382,10 +382,6 @@ envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig
 envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig
 envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
 envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig
-envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate
-envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig
-envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
-envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig
 envoy.extensions.router.cluster_specifiers.lua.v3.LuaConfig
 envoy.extensions.router.cluster_specifiers.matcher.v3.ClusterAction
 envoy.extensions.router.cluster_specifiers.matcher.v3.MatcherClusterSpecifier

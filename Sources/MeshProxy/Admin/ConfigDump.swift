@@ -395,6 +395,8 @@ struct ConfigDump: AdminReport {
       CustomHeaderConfig.self, XffConfig.self, UuidRequestIdConfig.self, CaresDnsResolverConfig.self, DnsCluster.self,
       RoundRobinPolicy.self, LeastRequestPolicy.self, RandomPolicy.self, DownstreamTlsContext.self,
       UpstreamTlsContext.self, RawBuffer.self, Secret.self,
+      PreviousHostsPredicate.self, OmitCanaryHostsPredicate.self, OmitHostMetadataConfig.self,
+      PreviousPrioritiesConfig.self,
     ]
     for type in types { Google_Protobuf_Any.register(messageType: type) }
   }()

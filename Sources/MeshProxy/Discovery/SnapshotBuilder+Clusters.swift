@@ -40,7 +40,7 @@ extension SnapshotBuilder {
       connection: connection, pool: pool,
       tls: tls, proxyHeader: proxyHeader,
       connectTimeout: cluster.hasConnectTimeout ? Nanoseconds(cluster.connectTimeout) : .seconds(5),
-      limits: limits(cluster),
+      limits: limits(cluster, "\(path).circuit_breakers"), retries: RetrySettings(identities.runtime),
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
       metadata: cluster.hasMetadata ? cluster.metadata : nil,
       fingerprint: ((try? cluster.serializedBytes()) ?? []) + defaults.fingerprint)
@@ -141,7 +141,7 @@ extension SnapshotBuilder {
     }
   }
 
-  private func limits(_ cluster: Cluster) -> ByPriority<CircuitBreaker.Limits> {
+  private mutating func limits(_ cluster: Cluster, _ path: String) -> ByPriority<CircuitBreaker.Limits> {
     var result = ByPriority(normal: CircuitBreaker.Limits(), high: CircuitBreaker.Limits())
     // Of several for one priority the first holds.
     for threshold in cluster.circuitBreakers.thresholds.reversed() {
@@ -150,9 +150,24 @@ extension SnapshotBuilder {
       if threshold.hasMaxPendingRequests { limits.pendingRequests = Int(threshold.maxPendingRequests.value) }
       if threshold.hasMaxRequests { limits.requests = Int(threshold.maxRequests.value) }
       if threshold.hasMaxRetries { limits.retries = Int(threshold.maxRetries.value) }
+      if threshold.hasRetryBudget {
+        let budget = threshold.retryBudget
+        limits.retryBudget = CircuitBreaker.RetryBudget(
+          percent: budget.hasBudgetPercent ? budget.budgetPercent.value : 20,
+          least: budget.hasMinRetryConcurrency ? Int(budget.minRetryConcurrency.value) : 3)
+      }
       if threshold.hasMaxConnectionPools { limits.pools = Int(threshold.maxConnectionPools.value) }
       limits.tracksRemaining = threshold.trackRemaining
       result[threshold.priority == .high ? .high : .normal] = limits
+    }
+    for (index, threshold) in cluster.circuitBreakers.perHostThresholds.enumerated().reversed() {
+      let path = "\(path).per_host_thresholds[\(index)]"
+      var others = threshold
+      others.clearMaxConnections()
+      if others != .init() { report(path, "may only have max_connections, for the priority DEFAULT") }
+      guard threshold.hasMaxConnections else { continue }
+      result.normal.connectionsPerEndpoint = Int(threshold.maxConnections.value)
+      result.high.connectionsPerEndpoint = Int(threshold.maxConnections.value)
     }
     return result
   }

@@ -235,6 +235,9 @@ public enum ClusterStat: Int, StatSet {
   case requestPendingTotal, requestPendingActive, requestPendingOverflow, requestPendingFailureEject
   case requestActiveOverflow, requestTimeout, requestReceivedReset, requestSentReset
   case requestRetry, requestRetrySuccess, requestRetryOverflow, retryOrShadowAbandoned
+  case requestRetryLimitExceeded, requestRetryNotCovered
+  case requestRetryBackoffExponential, requestRetryBackoffRateLimited
+  case requestPerTryTimeout, requestPerTryIdleTimeout
   case requestMaximumDurationReached
   case flowControlPaused, flowControlResumed, flowControlBackedUp, flowControlDrained
   case membershipTotal, membershipHealthy, membershipDegraded, membershipExcluded, membershipChange
@@ -287,6 +290,12 @@ public enum ClusterStat: Int, StatSet {
     case .requestRetry: .init(name: "upstream_rq_retry", kind: .counter)
     case .requestRetrySuccess: .init(name: "upstream_rq_retry_success", kind: .counter)
     case .requestRetryOverflow: .init(name: "upstream_rq_retry_overflow", kind: .counter)
+    case .requestRetryLimitExceeded: .init(name: "upstream_rq_retry_limit_exceeded", kind: .counter)
+    case .requestRetryNotCovered: .init(name: "upstream_rq_retry_not_covered", kind: .counter)
+    case .requestRetryBackoffExponential: .init(name: "upstream_rq_retry_backoff_exponential", kind: .counter)
+    case .requestRetryBackoffRateLimited: .init(name: "upstream_rq_retry_backoff_ratelimited", kind: .counter)
+    case .requestPerTryTimeout: .init(name: "upstream_rq_per_try_timeout", kind: .counter)
+    case .requestPerTryIdleTimeout: .init(name: "upstream_rq_per_try_idle_timeout", kind: .counter)
     case .requestMaximumDurationReached: .init(name: "upstream_rq_max_duration_reached", kind: .counter)
     case .retryOrShadowAbandoned: .init(name: "retry_or_shadow_abandoned", kind: .counter)
     case .flowControlPaused: .init(name: "upstream_flow_control_paused_reading_total", kind: .counter)
@@ -443,11 +452,16 @@ public enum RuntimeStat: Int, StatSet {
 /// `vhost.<name>.vcluster.<name>.…` and `vhost.<name>.route.<stat_prefix>.…`
 public enum RequestScopeStat: Int, StatSet {
   case requestTotal, requestTimeout
+  case requestRetry, requestRetrySuccess, requestRetryOverflow, requestRetryLimitExceeded
 
   public var definition: StatDefinition {
     switch self {
     case .requestTotal: .counter("upstream_rq_total")
     case .requestTimeout: .counter("upstream_rq_timeout")
+    case .requestRetry: .counter("upstream_rq_retry")
+    case .requestRetrySuccess: .counter("upstream_rq_retry_success")
+    case .requestRetryOverflow: .counter("upstream_rq_retry_overflow")
+    case .requestRetryLimitExceeded: .counter("upstream_rq_retry_limit_exceeded")
     }
   }
 }

@@ -37,6 +37,8 @@ struct ClusterResponseParts {
   private var `internal`: Lane?
   /// `cluster.<name>.canary`: the upstream says `x-envoy-upstream-canary: true`.
   private var canary: Lane?
+  /// `cluster.<name>.retry`: responses that were given up for another attempt.
+  private var retried: Lane?
   /// What the lanes belong to.
   private var owners: [UpstreamResponses] = []
 
@@ -61,6 +63,11 @@ struct ClusterResponseParts {
   mutating func addCanary(_ status: Int, _ cluster: ActiveCluster) {
     if canary == nil { canary = makeLane("canary", cluster) }
     canary?.codes.add(status)
+  }
+
+  mutating func addRetried(_ status: Int, _ cluster: ActiveCluster) {
+    if retried == nil { retried = makeLane("retry", cluster) }
+    retried?.codes.add(status)
   }
 
   mutating func recordCanary(_ microseconds: UInt64) { canary?.time.record(microseconds) }

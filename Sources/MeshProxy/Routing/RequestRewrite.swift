@@ -17,10 +17,10 @@ enum RequestRewrite {
     to headers: HeaderMap, of stream: Stream, route: RouteEntry, action: ForwardAction, timeout: UpstreamTimeout,
     announcesTimeout: Bool
   ) -> Bool {
-    if announcesTimeout, timeout.response != .zero {
-      if timeout.isFromHeader {
-        headers.set(.xEnvoyExpectedRequestTimeout, number: timeout.response.wholeMilliseconds)
-      } else {
+    if announcesTimeout {
+      if let announced = timeout.announced {
+        if announced != .zero { headers.set(.xEnvoyExpectedRequestTimeout, number: announced.wholeMilliseconds) }
+      } else if timeout.response != .zero {
         action.timeoutDigits.withUnsafeBufferPointer { headers.set(.xEnvoyExpectedRequestTimeout, $0) }
       }
     }

@@ -10,8 +10,10 @@ struct UpstreamTimeout {
   var attempt: Nanoseconds?
   /// The client wants 204 instead of 504 when it is over (`x-envoy-upstream-rq-timeout-alt-response`).
   var answersNoContent = false
-  /// A header said so, not the route.
-  var isFromHeader = false
+  /// What the upstream is told of it; nil: what the route says.
+  var announced: Nanoseconds?
+  /// Headers say something about retries.
+  var asksForRetries = false
   /// The call says itself how long it may take: what its upstream is told.
   var call: Nanoseconds?
 
@@ -20,7 +22,7 @@ struct UpstreamTimeout {
   @inline(__always)
   private static var fields: HeaderIDSet {
     HeaderIDSet().adding(.xEnvoyUpstreamRequestTimeout).adding(.xEnvoyUpstreamRequestTimeoutAltResponse)
-      .adding(.xEnvoyUpstreamStreamDuration)
+      .adding(.xEnvoyUpstreamStreamDuration).union(RetryState.fields)
   }
 
   /// Takes the fields out of the request and does what they say.
@@ -41,18 +43,19 @@ struct UpstreamTimeout {
     call = limit.limit(headers.grpcTimeout)
     guard limit.kind == .response else { return }
     response = call ?? .zero
-    isFromHeader = true
+    announced = response
   }
 
   @inline(never)
   private mutating func read(_ headers: HeaderMap, _ respectsExpected: Bool) {
     if respectsExpected, let time = Self.milliseconds(headers, .xEnvoyExpectedRequestTimeout) {
       response = time
-      isFromHeader = true
+      announced = time
     } else if let time = Self.milliseconds(headers, .xEnvoyUpstreamRequestTimeout) {
       response = time
-      isFromHeader = true
+      announced = time
     }
+    asksForRetries = headers.hasAny(RetryState.fields)
     headers.remove(.xEnvoyUpstreamRequestTimeout)
     attempt = Self.milliseconds(headers, .xEnvoyUpstreamStreamDuration)
     headers.remove(.xEnvoyUpstreamStreamDuration)

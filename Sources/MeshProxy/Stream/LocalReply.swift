@@ -69,6 +69,15 @@ extension LocalReply {
     status: 504, text: "upstream request timeout", flags: .upstreamRequestTimeout, details: .init("response_timeout"))
   static let upstreamTimeoutNoContent = LocalReply(
     status: 204, flags: .upstreamRequestTimeout, details: .init("response_timeout"))
+  static let tryTimeout = LocalReply(
+    status: 504, text: "upstream request timeout", flags: .upstreamRequestTimeout,
+    details: .init("upstream_per_try_timeout"))
+  static let tryIdleTimeout = LocalReply(
+    status: 504, text: "upstream request timeout", flags: .streamIdleTimeout,
+    details: .init("upstream_per_try_idle_timeout"))
+  static let tooLargeToRetry = LocalReply(
+    status: 507, text: "exceeded request buffer limit while retrying upstream",
+    details: .init("request_payload_exceeded_retry_buffer_limit"), closesConnection: true)
   static let attemptTimeout = LocalReply(
     status: 504, text: "upstream max stream duration reached", flags: .upstreamMaximumStreamDurationReached,
     details: .init("upstream_max_stream_duration_reached"))

@@ -157,6 +157,16 @@ public final class ActiveCluster {
     return breakers.high.requests.enter(limit: limits.high.requests)
   }
 
+  /// How many requests may be sent once more at the same time.
+  func retryLimit(_ priority: RoutePriority) -> Int {
+    let limits = limits[priority]
+    guard let budget = limits.retryBudget else { return limits.retries }
+    return budget.limit(active: breakers[priority].requests.current)
+  }
+
+  /// What the runtime says of retries.
+  var retrySettings: RetrySettings { configuration.retries }
+
   /// No new requests come; the connections end as they become free.
   func drain() {
     isGone = true

@@ -11,11 +11,27 @@ public final class CircuitBreaker: Sendable {
     public var requests = 1024
     /// Requests that are being sent once more.
     public var retries = 3
+    /// Takes the place of `retries`; nil: it does not.
+    public var retryBudget: RetryBudget?
+    /// Connections to one endpoint (`per_host_thresholds`).
+    public var connectionsPerEndpoint = Int.max
     /// Pools that have connections.
     public var pools = Int.max
     /// Whether statistics show what is left of them (`track_remaining`).
     public var tracksRemaining = false
     public init() {}
+  }
+
+  /// What may be sent once more, as a share of what is sent (`retry_budget`).
+  public struct RetryBudget: Sendable, Equatable {
+    /// Of the active and waiting requests, 0…100.
+    public var percent = 20.0
+    /// In any case.
+    public var least = 3
+
+    /// How many there may be.
+    /// - Parameter active: requests that are active or wait, those that are sent once more among them.
+    public func limit(active: Int) -> Int { max(least, Int(percent / 100 * Double(max(0, active)))) }
   }
 
   /// What the limits count.

@@ -36,13 +36,18 @@ extension ClusterIdentity {
     show(.breakerPoolsOpen, normal.pools, limits.normal.pools)
     show(.breakerRequestsOpen, normal.requests, limits.normal.requests)
     show(.breakerPendingOpen, normal.pendingRequests, limits.normal.pendingRequests)
-    show(.breakerRetriesOpen, normal.retries, limits.normal.retries)
+    show(.breakerRetriesOpen, normal.retries, retryLimit(limits.normal, normal))
     show(.highBreakerConnectionsOpen, high.connections, limits.high.connections)
     show(.highBreakerPoolsOpen, high.pools, limits.high.pools)
     show(.highBreakerRequestsOpen, high.requests, limits.high.requests)
     show(.highBreakerPendingOpen, high.pendingRequests, limits.high.pendingRequests)
-    show(.highBreakerRetriesOpen, high.retries, limits.high.retries)
+    show(.highBreakerRetriesOpen, high.retries, retryLimit(limits.high, high))
     if limits.normal.tracksRemaining || limits.high.tracksRemaining { publishRemainders(limits, lane) }
+  }
+
+  /// How many requests may be sent once more now.
+  private func retryLimit(_ limits: CircuitBreaker.Limits, _ breaker: CircuitBreaker) -> Int {
+    limits.retryBudget?.limit(active: breaker.requests.current) ?? limits.retries
   }
 
   private func publishRemainders(_ limits: ByPriority<CircuitBreaker.Limits>, _ lane: Int) {
@@ -56,14 +61,14 @@ extension ClusterIdentity {
       show(.pools, normal.pools, limits.normal.pools)
       show(.pending, normal.pendingRequests, limits.normal.pendingRequests)
       show(.requests, normal.requests, limits.normal.requests)
-      show(.retries, normal.retries, limits.normal.retries)
+      show(.retries, normal.retries, retryLimit(limits.normal, normal))
     }
     if limits.high.tracksRemaining {
       show(.highConnections, high.connections, limits.high.connections)
       show(.highPools, high.pools, limits.high.pools)
       show(.highPending, high.pendingRequests, limits.high.pendingRequests)
       show(.highRequests, high.requests, limits.high.requests)
-      show(.highRetries, high.retries, limits.high.retries)
+      show(.highRetries, high.retries, retryLimit(limits.high, high))
     }
   }
 }

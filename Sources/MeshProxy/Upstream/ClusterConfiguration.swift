@@ -51,6 +51,8 @@ public final class ClusterConfiguration: Sendable {
   /// From `connect` to an established connection (`connect_timeout`).
   public let connectTimeout: Nanoseconds
   public let limits: ByPriority<CircuitBreaker.Limits>
+  /// What the runtime says of retries.
+  let retries: RetrySettings
   /// How long an attempt may take, from the moment that it has a connection (`max_stream_duration`); nil: no limit.
   public let maximumStreamDuration: Nanoseconds?
   /// `Cluster.metadata`, for filters and logs; nil if there is none.
@@ -65,6 +67,7 @@ public final class ClusterConfiguration: Sendable {
     tls: UpstreamTLS? = nil, proxyHeader: UpstreamProxyHeader? = nil,
     connectTimeout: Nanoseconds = .seconds(5),
     limits: ByPriority<CircuitBreaker.Limits> = .init(normal: .init(), high: .init()),
+    retries: RetrySettings = RetrySettings(),
     maximumStreamDuration: Nanoseconds? = nil, metadata: Metadata? = nil, fingerprint: [UInt8] = []
   ) {
     self.name = name
@@ -79,6 +82,7 @@ public final class ClusterConfiguration: Sendable {
     self.proxyHeader = proxyHeader
     self.connectTimeout = connectTimeout
     self.limits = limits
+    self.retries = retries
     self.maximumStreamDuration = maximumStreamDuration
     self.metadata = metadata
     self.fingerprint = fingerprint

@@ -43,6 +43,12 @@ public final class ForwardAction: Sendable {
   public let mirrors: [RequestMirror]
   /// What is said to requests for tunnels, each type once.
   public let upgrades: [UpgradeRule]
+  /// When and how often a request is sent once more; nil: only where the client says so.
+  public let retry: RetryPolicy?
+  /// How much of a request's body is kept to be sent again; nil: as much as the connection may buffer.
+  public let replayLimit: ReplayLimit?
+  /// Attempts say whether the one before took too long (`x-envoy-is-timeout-retry`).
+  public let tellsOfTimeouts: Bool
   /// A POST is served as a CONNECT is that ends here.
   public let takesPostAsTunnel: Bool
 
@@ -61,6 +67,26 @@ public final class ForwardAction: Sendable {
     var callTimeout: CallTimeout?
     var mirrors: [RequestMirror] = []
     var upgrades: [UpgradeRule] = []
+    var retry: RetryPolicy?
+    var replayLimit: ReplayLimit?
+    var tellsOfTimeouts = false
+  }
+
+  /// How much of a request's body is kept to be sent again.
+  public enum ReplayLimit: Sendable, Equatable {
+    /// `per_request_buffer_limit_bytes`: no more than the connection may buffer.
+    case within(Int)
+    /// `request_body_buffer_limit`.
+    case exactly(Int)
+
+    /// In bytes.
+    /// - Parameter limit: of the connection.
+    public func bytes(connection limit: Int) -> Int {
+      switch self {
+      case .within(let bytes): min(bytes, limit)
+      case .exactly(let bytes): bytes
+      }
+    }
   }
 
   /// Where the name of the cluster comes from.
@@ -98,6 +124,9 @@ public final class ForwardAction: Sendable {
     callTimeout = settings.callTimeout
     mirrors = settings.mirrors
     upgrades = settings.upgrades
+    retry = settings.retry
+    replayLimit = settings.replayLimit
+    tellsOfTimeouts = settings.tellsOfTimeouts
     takesPostAsTunnel = upgrades.contains { $0.isEnabled && $0.termination?.takesPost == true }
   }
 

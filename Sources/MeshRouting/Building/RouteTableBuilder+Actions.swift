@@ -28,6 +28,10 @@ extension RouteTableBuilder {
     var settings = settings(action, path, matchedLength)
     let own = mirrors(action.requestMirrorPolicies, path + ".")
     settings.mirrors = own.isEmpty ? around.mirrors : own
+    settings.retry =
+      action.hasRetryPolicy ? retryPolicy(action.retryPolicy, path + ".retry_policy") : around.retry
+    settings.replayLimit = around.replayLimit
+    settings.tellsOfTimeouts = around.host.includeIsTimeoutRetryHeader
     switch action.clusterSpecifier {
     case nil:
       problem(path, "one of cluster, cluster_header and weighted_clusters is required")
@@ -164,7 +168,7 @@ extension RouteTableBuilder {
     return rules
   }
 
-  private mutating func time(_ duration: DurationValue, _ path: String) -> Nanoseconds {
+  mutating func time(_ duration: DurationValue, _ path: String) -> Nanoseconds {
     let nanoseconds = duration.nanoseconds
     if nanoseconds < 0 { problem(path, "must not be negative") }
     // Half of the range, so that a deadline can be computed without overflow.

@@ -13,6 +13,10 @@ extension RouteTableBuilder {
     var around = around
     around.levels.insert(own, at: 0)
     around.filters = filterSources(route.typedPerFilterConfig, under: around.filters, path + ".")
+    let limit = replayLimit(
+      route.hasRequestBodyBufferLimit ? route.requestBodyBufferLimit.value : nil,
+      route.hasPerRequestBufferLimitBytes ? route.perRequestBufferLimitBytes.value : nil)
+    if let limit { around.replayLimit = limit }
     let decorator = decorator(route, path + ".decorator")
     let drafts = drafts(route, path, around, matchedLength: match?.matchedLength ?? 0)
     guard let match, let drafts, !drafts.entries.isEmpty else { return nil }

@@ -42,6 +42,8 @@ struct RouteTableBuilder {
     var filters: [String: Int]
     let mirrors: [RequestMirror]
     var attemptCount: RouteEntry.AttemptCount
+    let retry: RetryPolicy?
+    var replayLimit: ForwardAction.ReplayLimit?
   }
 
   mutating func build(_ configuration: RouteConfiguration, prefix: String) -> RouteTable {
@@ -74,7 +76,11 @@ struct RouteTableBuilder {
       let around = Surroundings(
         host: host, hostIndex: index, levels: [own, shared],
         filters: filterSources(host.typedPerFilterConfig, under: filters, path + "."),
-        mirrors: ownMirrors.isEmpty ? sharedMirrors : ownMirrors, attemptCount: attemptCount)
+        mirrors: ownMirrors.isEmpty ? sharedMirrors : ownMirrors, attemptCount: attemptCount,
+        retry: host.hasRetryPolicy ? retryPolicy(host.retryPolicy, path + ".retry_policy") : nil,
+        replayLimit: replayLimit(
+          host.hasRequestBodyBufferLimit ? host.requestBodyBufferLimit.value : nil,
+          host.hasPerRequestBufferLimitBytes ? host.perRequestBufferLimitBytes.value : nil))
       let sources = host.routes.enumerated().compactMap { number, route in
         source(route, number, around, "\(path).routes[\(number)]")
       }

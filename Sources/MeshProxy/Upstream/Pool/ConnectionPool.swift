@@ -166,8 +166,14 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
     expectsMany ? attempts.count * cluster.configuration.connection.expectedStreams : attempts.count
   }
 
+  /// The endpoint may have one more connection.
+  private var endpointHasRoom: Bool {
+    limits.connectionsPerEndpoint == .max
+      || endpoint.stats.total(.connectionActive) < Int64(limits.connectionsPerEndpoint)
+  }
+
   private func connect() {
-    if breaker.connections.enter(limit: limits.connections) {
+    if endpointHasRoom, breaker.connections.enter(limit: limits.connections) {
       open()
     } else {
       stats.add(.connectionOverflow)

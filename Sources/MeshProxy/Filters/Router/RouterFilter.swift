@@ -23,33 +23,40 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   unowned(unsafe) var stream: Stream?
   private(set) var configuration = Configuration()
   var cluster: ActiveCluster?
-  private var endpoint: ActiveEndpoint?
+  var endpoint: ActiveEndpoint?
   /// The request on its way to the endpoint.
   var upstream: (any RequestSender)?
-  private var ticket: ConnectionPool.Ticket?
-  private var timeout = Nanoseconds.zero
+  private(set) var ticket: ConnectionPool.Ticket?
+  private(set) var timeout = Nanoseconds.zero
   /// Bounds one attempt, from its connection to the end of its response.
   private var attemptTimeout: Nanoseconds?
   var responseDeadline: MonotonicTime = .never
   var attemptDeadline: MonotonicTime = .never
-  private var answersNoContent = false
+  private(set) var answersNoContent = false
   private var isDecorated = false
   /// The request said itself what its operation is called.
   private var isNamedByCaller = false
   /// Copies of the request that still get what comes of it.
   private var shadows: [ShadowRequest] = []
   /// Body bytes that came before there was a connection.
-  private var pendingBody = ByteQueue()
+  var pendingBody = ByteQueue()
   private var pendingTrailers: HeaderMap?
   private var attemptStartedAt: MonotonicTime = .never
-  private var isRequestPaused = false
+  var isRequestPaused = false
+  /// The upstream takes no more for now.
+  var isRequestBlocked = false
   private var isResponsePaused = false
   var hasBody = false
   var requestEnded = false
-  private var responseBegan = false
-  private var retried = false
+  private(set) var responseBegan = false
+  /// The one attempt has been made that needs no policy.
+  private var isReplayed = false
+  /// Attempts after the first, if there may be any, and bounds of each; nil: neither.
+  var retry: RetryState?
+  /// For the next request that needs one.
+  var spareRetry: RetryState?
   /// Which of the cluster's circuit breakers counts this request.
-  private var priority = RoutePriority.normal
+  private(set) var priority = RoutePriority.normal
   /// The client is trusted (`x-envoy-internal`).
   var isInternal = false
   /// The upstream says that it is a new version on trial.
@@ -63,19 +70,20 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   /// A permit of the cluster's circuit breaker is held, and `upstream_rq_active` counts this request.
   private var isCounted = false
   /// A permit for a retry is held.
-  private var isRetryCounted = false
+  var isRetryCounted = false
 
   func begin(_ configuration: Configuration) {
     self.configuration = configuration
     hasBody = false
     requestEnded = false
     responseBegan = false
-    retried = false
+    isReplayed = false
     isNamedByCaller = false
     isCanary = false
     responseDeadline = .never
     attemptDeadline = .never
     isRequestPaused = false
+    isRequestBlocked = false
     isResponsePaused = false
     if tunnel.isUsed { tunnel = RouterTunnel() }
   }
@@ -133,8 +141,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if cluster.hasTLS { stream.manager?.matchScheme(headers) }
     if let idle = action.idleTimeout { stream.setIdleTimeout(idle) }
     if action.boundsStream { stream.setMaximumDuration(action, headers) }
-    let timeout = UpstreamTimeout(action, headers, respectsExpected: configuration.respectsExpectedTimeout)
+    var timeout = UpstreamTimeout(action, headers, respectsExpected: configuration.respectsExpectedTimeout)
     self.timeout = timeout.response
+    if action.retry != nil || timeout.asksForRetries { beginRetries(stream, headers, action, &timeout) }
     answersNoContent = timeout.answersNoContent
     attemptTimeout = timeout.attempt ?? cluster.maximumStreamDuration
     priority = action.priority
@@ -198,11 +207,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     }
   }
 
-  private func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
+  func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
     let picked =
-      cluster.picksPlainly
-      ? cluster.pickEndpoint()
-      : cluster.pickEndpoint(EndpointChoice(connection: stream.info.connection, headers: stream.requestHeaders))
+      cluster.picksPlainly && retry == nil ? cluster.pickEndpoint() : pickEndpoint(stream, cluster)
     guard let endpoint = picked else {
       cluster.stats.add(.connectionNoneHealthy)
       return fail(stream, .noHealthyUpstream)
@@ -240,17 +247,19 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     let now = stream.worker.loop.now
     stream.info.beginExchange(connection.info, now)
     if cluster?.isLogical == true { noteAddress(of: connection.info, stream) }
-    let endsWithHeaders = requestEnded && pendingBody.isEmpty && pendingTrailers == nil && !tunnel.isHeldBack
+    let endsWithHeaders =
+      requestEnded && pendingBody.isEmpty && pendingTrailers == nil && !tunnel.isHeldBack && retry?.hasContent != true
     if tunnel.isHeldBack { prepareTunnel(stream, connection) }
     let upstream = connection.send(
       stream.requestHeaders, method: stream.start.method, endStream: endsWithHeaders, receiver: self)
     self.upstream = upstream
     if isResponsePaused { upstream.pauseResponse(true) }
     if let attemptTimeout { startAttemptTimer(stream, attemptTimeout) }
+    if let retry { startTryTimers(stream, retry) }
     if endsWithHeaders {
       stream.info.upstreamTiming.requestSentAt = now
     } else if !tunnel.isHeldBack {
-      sendPending(stream, upstream)
+      if let retry, retry.hasContent { replay(retry, stream, upstream) } else { sendPending(stream, upstream) }
     }
   }
 
@@ -278,6 +287,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard let stream else { return }
     stream.info.upstreamFailure = detail
     stream.info.transportFailure = transport
+    if let retry, retries(retry, stream, after: reason, hasStarted: false) { return }
     fail(stream, .upstreamReset(reason, detail))
   }
 
@@ -295,17 +305,23 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if tunnel.isHeldBack { return holdBack(bytes, stream) }
     hasBody = true
     if !shadows.isEmpty { for shadow in shadows { shadow.data(bytes, endStream: endStream) } }
+    var isKept = false
+    if let retry, retry.isBuffering || retry.isWaiting {
+      isKept = keep(bytes, for: retry, stream)
+      if stream.isOver { return }
+    }
     if let upstream {
       upstream.sendData(bytes, endStream: endStream)
       if endStream { stream.info.upstreamTiming.requestSentAt = stream.worker.loop.now }
-    } else if ticket != nil {
+      if let retry, retry.attemptIdleTimeout != .zero { touchTry(retry, stream) }
+    } else if ticket != nil, !isKept {
       holdBack(bytes, stream)
     }
     if endStream { requestComplete(stream) }
   }
 
   /// Keeps what the upstream is to get later.
-  private func holdBack(_ bytes: Bytes, _ stream: Stream) {
+  func holdBack(_ bytes: Bytes, _ stream: Stream) {
     pendingBody.append(bytes, stream.worker.loop.bufferPool)
     if !isRequestPaused, pendingBody.count > stream.requestPath.limit {
       isRequestPaused = true
@@ -315,6 +331,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   @inline(__always)
   private func requestComplete(_ stream: Stream) {
+    if let retry, upstream != nil { startTryTimers(stream, retry) }
     // The time that a tunnel may take to be granted runs already, or is over.
     if stream.start.tunnel == .none { return startResponseTimer(stream) }
     if tunnel.isResponseEnded { exchangeEnded(stream, stream.worker.loop.now) }
@@ -324,7 +341,10 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard let stream else { return }
     requestEnded = true
     for shadow in shadows { shadow.trailers(trailers) }
-    if let upstream, !tunnel.isHeldBack {
+    if let retry, retry.isBuffering {
+      retry.trailers = trailers
+      if let upstream, !tunnel.isHeldBack { upstream.sendTrailers(trailers) }
+    } else if let upstream, !tunnel.isHeldBack {
       send(trailers, on: upstream, stream)
     } else if ticket != nil || tunnel.isHeldBack {
       pendingTrailers = trailers
@@ -343,7 +363,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private func startResponseTimer(_ stream: Stream) {
     guard timeout != .zero, !stream.isOver else { return }
     responseDeadline = stream.worker.loop.now + timeout
-    stream.setResponseDeadline(min(responseDeadline, attemptDeadline))
+    stream.setResponseDeadline(nextDeadline)
   }
 
   /// The attempt has its connection; from here on its own bound runs (Envoy's upstream `max_stream_duration`).
@@ -351,7 +371,15 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private func startAttemptTimer(_ stream: Stream, _ limit: Nanoseconds) {
     guard limit != .zero else { return }
     attemptDeadline = stream.worker.loop.now + limit
-    stream.setResponseDeadline(min(responseDeadline, attemptDeadline))
+    stream.setResponseDeadline(nextDeadline)
+  }
+
+  /// When the first of the bounds is reached that are this one's to see to.
+  @inline(__always)
+  var nextDeadline: MonotonicTime {
+    let deadline = min(responseDeadline, attemptDeadline)
+    guard let retry else { return deadline }
+    return min(deadline, min(retry.attemptDeadline, retry.idleDeadline))
   }
 
   // MARK: The response
@@ -362,6 +390,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
     guard let stream, let cluster, let endpoint else { return }
+    if let retry, takesAnotherAttempt(retry, stream, status, headers, endStream: endStream) { return }
     responseBegan = true
     let now = stream.worker.loop.now
     stream.info.upstreamResponseStartedAt = now
@@ -369,7 +398,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if headers.has(.xEnvoyUpstreamCanary) { countCanary(status, headers, stream, cluster) }
     endpoint.stats.add(status >= 500 ? .requestError : .requestSuccess)
     endpoint.note(.status(status))
-    if retried, status < 500 { cluster.stats.add(.requestRetrySuccess) }
+    if isReplayed, status < 500 { cluster.stats.add(.requestRetrySuccess) }
     let isTunnel = stream.start.tunnel != .none
     if !configuration.suppressesEnvoyHeaders, !isTunnel, let began = stream.info.upstreamRequestStartedAt {
       headers.set(.xEnvoyUpstreamServiceTime, number: now.since(began).wholeMilliseconds)
@@ -384,6 +413,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard let stream else { return }
     let now = stream.worker.loop.now
     if stream.info.upstreamTiming.bodyStartedAt == .never { stream.info.upstreamTiming.bodyStartedAt = now }
+    if let retry, retry.attemptIdleTimeout != .zero { touchTry(retry, stream) }
     if endStream { exchangeEnded(stream, now) }
     stream.respondData(bytes, endStream: endStream)
   }
@@ -401,12 +431,13 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     endpoint?.stats.add(.requestError)
     endpoint?.note(.failed(reason))
     releaseEndpoint()
-    if mayReplay(lost, reason, stream.start.method), admitRetry(cluster) {
-      retried = true
-      cluster.stats.add(.requestRetry)
+    if mayReplay(lost, reason, stream.start.method), admitRetry(stream, cluster) {
+      isReplayed = true
+      countRetry(stream, cluster)
       // A connection that refuses one stream is as good as any for another.
       return attempt(stream, cluster, fresh: reason != .remoteRefusedStream)
     }
+    if let retry, retries(retry, stream, after: reason, hasStarted: lost.requestBytesSent > 0) { return }
     if responseBegan {
       stream.count(.routerResetAfterResponseStarted)
       stream.info.flags.formUnion(reason.upstreamFlags)
@@ -415,12 +446,6 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     } else {
       fail(stream, .upstreamReset(reason, detail))
     }
-  }
-
-  private func admitRetry(_ cluster: ActiveCluster) -> Bool {
-    isRetryCounted = cluster.breakers[priority].retries.enter(limit: cluster.limits[priority].retries)
-    if !isRetryCounted { cluster.stats.add(.requestRetryOverflow) }
-    return isRetryCounted
   }
 
   /// The endpoint's address may have changed since this connection was made.
@@ -434,8 +459,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   private func mayReplay(_ lost: any RequestSender, _ reason: StreamResetReason, _ method: HTTPMethod) -> Bool {
     // Refused, it was not begun (RFC 9113 §8.7).
-    if reason == .remoteRefusedStream { return !retried && !hasBody }
-    guard reason == .connectionTermination, lost.isOnReusedConnection, !retried, !hasBody,
+    if reason == .remoteRefusedStream { return !isReplayed && !hasBody }
+    guard reason == .connectionTermination, lost.isOnReusedConnection, !isReplayed, !hasBody,
       lost.responseBytesReceived == 0
     else {
       return false
@@ -461,7 +486,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   func responseTimedOut() {
     guard let stream else { return }
-    if stream.worker.loop.now >= attemptDeadline { return attemptTimedOut(stream) }
+    let now = stream.worker.loop.now
+    if now >= attemptDeadline { return attemptTimedOut(stream) }
+    guard now >= responseDeadline else { return tryTimedOut(stream, now) }
     cluster?.stats.add(.requestTimeout)
     endpoint?.stats.add(.requestTimeout)
     endpoint?.note(.timedOut)
@@ -489,11 +516,13 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   // MARK: Flow control
 
   func requestBlocked() {
+    isRequestBlocked = true
     cluster?.stats.add(.flowControlBackedUp)
     stream?.pauseRequest(true)
   }
 
   func requestUnblocked() {
+    isRequestBlocked = false
     cluster?.stats.add(.flowControlDrained)
     stream?.pauseRequest(false)
   }
@@ -508,6 +537,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   /// Gives the upstream up: something else answers.
   func abandon() {
+    retry?.cancel()
     if let ticket {
       self.ticket = nil
       ticket.giveUp()
@@ -521,7 +551,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   @inline(__always)
-  private func releaseEndpoint() {
+  func releaseEndpoint() {
     guard let endpoint else { return }
     endpoint.stats.subtract(.requestActive)
     self.endpoint = nil
@@ -535,16 +565,14 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       for shadow in shadows { shadow.originalEnded() }
       shadows.removeAll(keepingCapacity: true)
     }
+    if retry != nil { endRetries() }
     guard let cluster else { return }
     if isCounted {
       isCounted = false
       cluster.stats.subtract(.requestActive)
       cluster.breakers[priority].requests.leave()
     }
-    if isRetryCounted {
-      isRetryCounted = false
-      cluster.breakers[priority].retries.leave()
-    }
+    if isRetryCounted { leaveRetry(cluster) }
     self.cluster = nil
   }
 }
