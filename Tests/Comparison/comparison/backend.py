@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass, field
 
 from . import proxied, wire
+from .casefile import Script
 from .session import Session
 
 
@@ -23,16 +24,6 @@ class Arrival:
     header: str = ""  # of the PROXY protocol
     peer: str = ""
     stream: object = None
-
-
-@dataclass
-class Script:
-    """How requests are answered until the next script comes."""
-
-    lines: list = field(default_factory=list)
-    body: str = None
-    behaviour: str = ""
-    trailers: list = field(default_factory=list)
 
 
 def response(script, verb, arrival):
@@ -76,7 +67,8 @@ class Backend:
     def __init__(self, case, folder, certificates=None):
         self.case = case
         self.certificates = certificates
-        self.script = Script()
+        self.scripts = {}
+        self.begun = 0
         self.arrivals = []
         self.connections = {}
         self.news = asyncio.Event()
@@ -90,6 +82,14 @@ class Backend:
         self.sessions = set()
         for name in case.upstreams:
             self.endpoints[name] = [self.open(case, name, folder) for _ in range(case.endpoints.get(name, 1))]
+
+    def begin(self, scripts):
+        """From now on requests are answered so: by number, each also for those that follow."""
+        self.scripts, self.begun = scripts, 0
+
+    def next_script(self):
+        self.begun += 1
+        return self.scripts.get(max((number for number in self.scripts if number <= self.begun), default=0)) or Script()
 
     def open(self, case, name, folder):
         if name in case.unix:
@@ -224,7 +224,7 @@ class Backend:
                 if message is None:
                     return
                 first = False
-                script = self.script
+                script = self.next_script()
                 self.arrived(arrival, message)
                 if not await self.answer(arrival, script, reader, writer):
                     return
@@ -282,7 +282,7 @@ class Backend:
             session.close()
 
     async def serve_stream(self, arrival, session, stream):
-        script = self.script
+        script = self.next_script()
         verb, _, argument = script.behaviour.partition(" ")
         arrival.stream = stream
         if verb not in ("tunnel", "early"):
@@ -344,7 +344,7 @@ class Backend:
 
     async def serve_bytes(self, arrival, reader, writer):
         """Sends back what comes, until the other side has ended it; or as the case says."""
-        script = self.script
+        script = self.next_script()
         verb, _, argument = script.behaviour.partition(" ")
         message = wire.Message("connection", [], "", "bytes")
         message.cut, message.done = True, False

@@ -9,7 +9,7 @@ CASE_LINES = {"field", "says", "upstreams", "endpoints", "refused", "full", "uni
 SECTIONS = {"routes", "virtual_host", "virtual_hosts", "route_config", "manager", "filters", "router", "listener",
             "access_log", "bootstrap", "chains", "chain", "tls", "tcp", "secrets"}
 OPTIONS = {"on", "from", "to", "repeat", "share", "compare", "background", "until", "ends", "unlogged", "lines", "client",
-           "proxy", "tunnel", "resets", "keeps", "receive"}
+           "proxy", "tunnel", "resets", "keeps", "receive", "takes"}
 ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)")
 SIMPLE = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
 REPEAT = re.compile(r"\\\{((?:(?!\\\{).)*?)\*(\d+)\}")
@@ -27,6 +27,16 @@ class Expectation:
 
 
 @dataclass
+class Script:
+    """What an upstream does with a request."""
+
+    lines: list = field(default_factory=list)  # status line and fields
+    body: str = None
+    behaviour: str = ""  # nothing, close, reset, hold, stall
+    trailers: list = field(default_factory=list)
+
+
+@dataclass
 class Exchange:
     """One request and what becomes of it."""
 
@@ -37,11 +47,18 @@ class Exchange:
     raw: str = None  # instead of all
     options: dict = field(default_factory=dict)
     shares: dict = field(default_factory=dict)  # body of the response: (least, most) percent
-    answer: list = field(default_factory=list)  # the upstream's status line and fields
-    answer_body: str = None
-    answer_trailers: list = field(default_factory=list)
-    behaviour: str = ""  # nothing, close, reset, hold, stall
+    scripts: dict = field(default_factory=dict)  # number of the request that the upstreams get: what is done from it on
     expectations: list = field(default_factory=list)
+
+    @property
+    def behaviour(self):
+        return self.scripts[1].behaviour if 1 in self.scripts else ""
+
+    @property
+    def hold(self):
+        """What one of its requests waits for at an upstream, or nothing."""
+        return next((script.behaviour.split()[1] for script in self.scripts.values()
+                     if script.behaviour.startswith("hold ")), "")
 
 
 @dataclass
@@ -229,11 +246,14 @@ class Reader:
             exchange.options[word] = value or "yes"
 
     def wire_line(self, number, line):
-        match = re.fullmatch(r"(>[|!t]?|u>[|t]?|u:|u(?: [\w#-]+)?<[|!t]?|<[|!t]?|log:|tls:)(?: (.*))?", line)
+        match = re.fullmatch(r"(>[|!t]?|u\d*>[|t]?|u\d*:|u\d*(?: [\w#-]+)?<[|!t]?|<[|!t]?|log:|tls:)(?: (.*))?", line)
         if not match:
             self.fail(number, f"not understood: {line}")
         exchange = self.exchange(number)
         mark, text = match[1], match[2] or ""
+        count = re.match(r"u?(\d*)", mark)[1]
+        mark = mark.replace(count, "", 1)
+        script = exchange.scripts.setdefault(int(count or 1), Script()) if re.match("u[>:]", mark) else None
         where = f"{self.path.name}:{number}"
         if mark == ">":
             exchange.head.append(unescape(text, where))
@@ -242,15 +262,15 @@ class Reader:
         elif mark == ">t":
             exchange.trailers.append(unescape(text, where))
         elif mark == "u>t":
-            exchange.answer_trailers.append(unescape(text, where))
+            script.trailers.append(unescape(text, where))
         elif mark == ">!":
             exchange.raw = (exchange.raw or "") + unescape(text, where)
         elif mark == "u>":
-            exchange.answer.append(unescape(text, where))
+            script.lines.append(unescape(text, where))
         elif mark == "u>|":
-            exchange.answer_body = (exchange.answer_body or "") + unescape(text, where)
+            script.body = (script.body or "") + unescape(text, where)
         elif mark == "u:":
-            exchange.behaviour = text
+            script.behaviour = text
         elif mark == "log:" and (self.case.format or "access_log" in self.case.sections):
             exchange.expectations.append(Expectation(number, "log", text))
         elif mark in ("log:", "tls:"):
@@ -259,7 +279,8 @@ class Reader:
                 exchange.expectations.append(Expectation(number, f"{mark[:-1]}.{key}", value))
         elif mark.startswith("u"):
             name = mark[1:].partition("<")[0].strip() or "?"
-            self.expect(number, exchange, mark[-1], f"upstream.{name}.", unescape(text, where))
+            prefix = f"upstream.{name}." + (f"{count}." if count else "")
+            self.expect(number, exchange, mark[-1], prefix, unescape(text, where))
         else:
             self.expect(number, exchange, mark[-1], "", unescape(text, where))
 

@@ -3,6 +3,7 @@
 import json
 import re
 import textwrap
+import time
 
 from .client import Kind
 
@@ -91,6 +92,7 @@ class Names:
         for name, endpoints in backend.endpoints.items():
             self.places[f"{name}.host"], self.places[f"{name}.port"] = endpoints[0].host or "", str(endpoints[0].port)
             self.places[f"{name}.socket"] = endpoints[0].path
+            self.places.update({f"{name}#{number}.port": str(endpoint.port) for number, endpoint in enumerate(endpoints, 1)})
 
     def fill(self, text):
         """The text with its names replaced."""
@@ -100,8 +102,10 @@ class Names:
         return re.sub(r"@(\w+)", lambda match: self.clusters.get(match[1], match[0]), text)
 
     def piece(self, match):
-        """What stands for a piece of configuration."""
+        """What stands for a piece of configuration, or a time."""
         name, words = match[1], match[2].split()
+        if name == "now":
+            return str(int(time.time()) + int(words[0]))
         if name == "answer":
             return flow(answering(self, words[0]))
         if name == "tcp":

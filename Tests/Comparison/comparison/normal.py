@@ -73,6 +73,11 @@ class Normaliser:
         """The value of an entry of the record."""
         if any(fnmatch.fnmatchcase(key.lower(), pattern) for pattern in DURATIONS) and value.isdigit():
             return "<ms>"
+        if key.endswith(".header.x-envoy-expected-rq-timeout-ms") and value.isdigit():
+            # A retry is told what is left of the time.
+            step = 5000 if int(value) > 1000 else 1000
+            if key.split(".")[2].isdigit() or int(value) > 1000 and int(value) % 1000:
+                return f"at most {-(-int(value) // step) * step}"
         if key.endswith(".proxied"):
             value = PROXIED.sub(r"\1 <port> ", value)
         # A hello of TLS, most of which is random.

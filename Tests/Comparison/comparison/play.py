@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from . import wire
-from .backend import Script, pairs
-from .casefile import Exchange, unescape
+from .backend import pairs
+from .casefile import Exchange, Script, unescape
 from .client import CLIENT, Connection, Kind, Request
 from .normal import Normaliser
 
@@ -122,8 +122,7 @@ class Play:
         return "resets" in exchange.options or "on" in exchange.options
 
     def held(self, exchange):
-        verb, _, name = exchange.behaviour.partition(" ")
-        return verb == "hold" and name in self.backend.held
+        return exchange.hold in self.backend.held
 
     async def connection(self, exchange):
         """(the connection, whether it is for this exchange only)."""
@@ -139,10 +138,13 @@ class Play:
             self.connections[name] = connection
         return connection, not name
 
+    def scripts(self, exchange):
+        return {number: Script([self.names.fill(line) for line in script.lines], script.body, script.behaviour,
+                               script.trailers) for number, script in exchange.scripts.items()}
+
     async def exchange(self, exchange):
         self.number += 1
-        self.backend.script = Script([self.names.fill(line) for line in exchange.answer], exchange.answer_body,
-                                     exchange.behaviour, exchange.answer_trailers)
+        self.backend.begin(self.scripts(exchange))
         if "repeat" in exchange.options:
             return await self.repeat(exchange)
         if "until" in exchange.options:
@@ -153,9 +155,8 @@ class Play:
             return await self.bytes(exchange, connection, once, before)
         if "background" in exchange.options:
             task = asyncio.create_task(connection.exchange(self.request(exchange)))
-            verb, _, name = exchange.behaviour.partition(" ")
-            if verb == "hold":
-                await self.backend.until(lambda: name in self.backend.held, DEADLINE)
+            if exchange.hold:
+                await self.backend.until(lambda: self.held(exchange), DEADLINE)
             self.running[exchange.options["background"]] = Running(
                 self.number, exchange, task, connection, self.backend.arrivals[before:])
             return
@@ -167,8 +168,21 @@ class Play:
                 connection.close()
 
     async def send(self, exchange, connection):
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         async with asyncio.timeout(DEADLINE):
-            return await connection.exchange(self.request(exchange))
+            response = await connection.exchange(self.request(exchange))
+        if "takes" in exchange.options:
+            self.note_duration(exchange, loop.time() - started)
+        return response
+
+    def note_duration(self, exchange, seconds):
+        least, most = map(float, exchange.options["takes"].split(".."))
+        holds = least <= seconds <= most
+        self.note("takes", exchange.options["takes"] if holds else f"{seconds:.3f}")
+        if not holds:
+            self.problems.append((f"{self.number}.takes", f"{self.case.name}:{exchange.line}: it took {seconds:.3f} seconds, "
+                                                          f"not {exchange.options['takes']}"))
 
     async def bytes(self, exchange, connection, once, before):
         """Raw bytes through the proxy: what is sent, and all that comes until the end."""
@@ -276,9 +290,15 @@ class Play:
         counts = Counter(arrival.upstream for arrival in arrivals)
         self.note("upstreams", " ".join(f"{name}*{count}" if count > 1 else name
                                         for name, count in sorted(counts.items())) or "none")
+        seen, tried = Counter(), set()
         for arrival in arrivals:
-            prefix = f"upstream.{arrival.upstream}."
+            seen[arrival.upstream] += 1
+            number = seen[arrival.upstream]
+            prefix = f"upstream.{arrival.upstream}." + (f"{number}." if number > 1 else "")
             message = arrival.message
+            if number > 1 and self.case.endpoints.get(arrival.upstream, 1) > 1:
+                self.note(prefix + "endpoint", "tried before" if arrival.endpoint in tried else "another")
+            tried.add(arrival.endpoint)
             self.note(prefix + "line", message.start)
             self.fields(prefix, message)
             self.note(prefix + "body", message.body)
@@ -365,6 +385,7 @@ class Play:
         statuses, answers = set(), Counter()
         count = int(exchange.options["repeat"])
         for _ in range(count):
+            self.backend.begin(self.scripts(exchange))
             connection, once = await self.connection(exchange)
             try:
                 response = await self.send(exchange, connection)
@@ -396,6 +417,7 @@ class Play:
             problems = len(self.problems)
             for key in [key for key in self.record if key.startswith(f"{number}.")]:
                 del self.record[key]
+            self.backend.begin(self.scripts(exchange))
             connection, once = await self.connection(exchange)
             try:
                 before = len(self.backend.arrivals)
