@@ -103,6 +103,12 @@ public protocol RequestReceiver: AnyObject {
   func responseBlocked()
   /// Room again.
   func responseUnblocked()
+  /// The client, whose request is complete, sends no more: see `ResponseSender.clientHasEnded`.
+  func clientEnded()
+}
+
+extension RequestReceiver {
+  public func clientEnded() {}
 }
 
 /// The codec's side of a response: what a stream calls. Order: informational*, headers, data*, trailers?; the call with
@@ -128,10 +134,13 @@ public protocol ResponseSender: AnyObject {
   var roundTripTime: Nanoseconds? { get }
   /// The version that the connection speaks.
   var protocolVersion: HTTPVersion { get }
+  /// The client sends no more: it has left, most likely. By HTTP/1.1 it may still read.
+  var clientHasEnded: Bool { get }
 }
 
 /// A sender that is no connection.
 extension ResponseSender {
+  public var clientHasEnded: Bool { false }
   public var wire: WireBytes { WireBytes() }
   public var roundTripTime: Nanoseconds? { nil }
   public var protocolVersion: HTTPVersion { .http11 }

@@ -101,6 +101,7 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
   public private(set) var hadRequest = false
   public var isClosed: Bool { phase == .closed }
   public var protocolVersion: HTTPVersion { .http11 }
+  public var clientHasEnded: Bool { transport.peerClosed }
   /// Between requests: nothing in flight, nothing half received.
   public var isIdle: Bool { phase == .idle && transport.isFlushed && input.isEmpty }
 
@@ -108,7 +109,12 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
 
   public func ready(_ events: IOEvents) {
     guard phase != .closed else { return }
+    let hadEnded = transport.peerClosed
     transport.note(events)
+    if !hadEnded, transport.peerClosed, phase == .response, !isTunnelOpen {
+      receiver?.clientEnded()
+      guard phase != .closed else { return }
+    }
     // RST, or both directions ended: the client is gone. FIN alone only says that it will send no more.
     if !events.isDisjoint(with: [.error, .hangup]), phase == .response || phase == .body {
       // Of a tunnel both directions may have ended in order, and what the client said last is still to be read.

@@ -73,7 +73,7 @@ extension LocalReply {
     status: 504, text: "upstream request timeout", flags: .upstreamRequestTimeout,
     details: .init("upstream_per_try_timeout"))
   static let tryIdleTimeout = LocalReply(
-    status: 504, text: "upstream request timeout", flags: .streamIdleTimeout,
+    status: 504, text: "upstream request timeout", flags: .upstreamRequestTimeout,
     details: .init("upstream_per_try_idle_timeout"))
   static let tooLargeToRetry = LocalReply(
     status: 507, text: "exceeded request buffer limit while retrying upstream",
@@ -96,8 +96,12 @@ extension LocalReply {
     status: 500, text: "Internal Server Error", details: .init("response_payload_too_large"))
 
   /// The upstream failed before its response began.
-  static func upstreamReset(_ reason: StreamResetReason, _ detail: StaticString) -> LocalReply {
-    var body = Array(Bytes("upstream connect error or disconnect/reset before headers. reset reason: "))
+  /// - Parameter isRetried: there were attempts before the one that failed so.
+  static func upstreamReset(
+    _ reason: StreamResetReason, _ detail: StaticString, isRetried: Bool = false
+  ) -> LocalReply {
+    var body = Array(Bytes("upstream connect error or disconnect/reset before headers. "))
+    body += Array(Bytes(isRetried ? "retried and the latest reset reason: " : "reset reason: "))
     body += Array(Bytes(reason.text))
     var reply = LocalReply(
       status: 503, body: body,

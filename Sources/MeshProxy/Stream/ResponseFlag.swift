@@ -43,13 +43,14 @@ public struct ResponseFlags: OptionSet, Hashable, Sendable {
     self = entry.flag
   }
 
-  /// Each flag with its short name (the access log's) and its long one, in the order in which Envoy prints them.
+  /// Each flag with its short name (the access log's) and its long one, in the order in which they come
+  /// about: why there is no further attempt is known before what became of the last one.
   public static let names: [(flag: Self, short: StaticString, long: StaticString)] = [
+    (.upstreamRetryLimitExceeded, "URX", "UpstreamRetryLimitExceeded"),
+    (.upstreamOverflow, "UO", "UpstreamOverflow"),
     (.noHealthyUpstream, "UH", "NoHealthyUpstream"),
     (.upstreamConnectionFailure, "UF", "UpstreamConnectionFailure"),
-    (.upstreamOverflow, "UO", "UpstreamOverflow"),
     (.noRouteFound, "NR", "NoRouteFound"),
-    (.upstreamRetryLimitExceeded, "URX", "UpstreamRetryLimitExceeded"),
     (.noClusterFound, "NC", "NoClusterFound"),
     (.upstreamRequestTimeout, "UT", "UpstreamRequestTimeout"),
     (.downstreamConnectionTermination, "DC", "DownstreamConnectionTermination"),

@@ -203,6 +203,21 @@ public final class Stream: RequestReceiver, TimerTarget {
     finish()
   }
 
+  /// The client sends no more, and has most likely left.
+  var clientHasEnded: Bool { sender?.clientHasEnded ?? true }
+
+  public func clientEnded() {
+    // While nobody works for it there is nothing that it could still be waiting for.
+    if !isOver, router.retry?.isWaiting == true { clientLeft() }
+  }
+
+  /// The client has left while it was the only one to wait for.
+  func clientLeft() {
+    let codec = sender
+    requestFailed(.connectionTermination, "")
+    codec?.resetStream()
+  }
+
   public func requestMalformed(status: Int, _ details: StaticString) {
     guard !isOver else { return }
     manager?.stats.add(.connectionProtocolError)

@@ -21,6 +21,8 @@ final class RetryState: TimerTarget {
     case bodyTooLarge
     /// The client has the beginning of a response already.
     case responseStarted
+    /// The client has left, or at least sends no more.
+    case clientLeft
     /// The runtime says so (`upstream.use_retry`).
     case switchedOff
 
@@ -32,6 +34,7 @@ final class RetryState: TimerTarget {
       case .requestNotRetriable: "request_not_retriable"
       case .bodyTooLarge: "body_too_large"
       case .responseStarted: "response_started"
+      case .clientLeft: "client_left"
       case .switchedOff: "switched_off"
       }
     }
@@ -68,6 +71,8 @@ final class RetryState: TimerTarget {
   var idleDeadline: MonotonicTime = .never
   /// What is asked for by a response that is not taken; nil: it says nothing.
   private var askedWait: Nanoseconds?
+  /// A response said how long the last wait was to be.
+  private(set) var wasAsked = false
   /// The next attempt follows one that took too long.
   private(set) var followsTimeout = false
   /// The request's body so far, as long as it may have to be sent again.
@@ -210,8 +215,7 @@ final class RetryState: TimerTarget {
   // MARK: The next attempt
 
   /// Lets the next attempt begin after a while.
-  /// - Returns: whether a response said how long.
-  func wait(_ worker: Worker, afterTimeout: Bool, base: Nanoseconds) -> Bool {
+  func wait(_ worker: Worker, afterTimeout: Bool, base: Nanoseconds) {
     count += 1
     followsTimeout = afterTimeout
     isWaiting = true
@@ -226,8 +230,8 @@ final class RetryState: TimerTarget {
       span = worker.random.below(max(1, bound.rawValue))
     }
     timer.arm(after: Nanoseconds(rawValue: span))
-    defer { askedWait = nil }
-    return askedWait != nil
+    wasAsked = askedWait != nil
+    askedWait = nil
   }
 
   func timerFired(_ tag: UInt8) {

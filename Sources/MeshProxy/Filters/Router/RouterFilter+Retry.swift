@@ -118,7 +118,8 @@ extension RouterFilter {
       return false
     }
     guard !retry.conditions.isEmpty else { return false }
-    guard retry.covers(reason, hasStarted: hasStarted) else {
+    isCoveredByPolicy = retry.covers(reason, hasStarted: hasStarted)
+    guard isCoveredByPolicy else {
       noteUncovered(stream, cluster)
       return false
     }
@@ -131,6 +132,11 @@ extension RouterFilter {
   private func admitAttempt(_ retry: RetryState, _ stream: Stream, _ cluster: ActiveCluster) -> Bool {
     // A tunnel that is granted cannot be asked for again.
     guard !stream.isTunnelOpen else { return false }
+    // It may only have said that it sends no more, and gets what there is; but nothing is tried again for it.
+    guard !stream.clientHasEnded else {
+      note(.clientLeft, stream)
+      return false
+    }
     if isRetryCounted { leaveRetry(cluster) }
     guard retry.spend() else {
       cluster.stats.add(.requestRetryLimitExceeded)
@@ -148,7 +154,6 @@ extension RouterFilter {
       note(.switchedOff, stream)
       return false
     }
-    countRetry(stream, cluster)
     return true
   }
 
@@ -207,20 +212,26 @@ extension RouterFilter {
     // What waited for a connection is among what is kept.
     if !tunnel.isHeldBack {
       if !pendingBody.isEmpty { pendingBody.clear(stream.worker.loop.bufferPool) }
-      if isRequestPaused || isRequestBlocked {
+      // Each pause needs a resume of its own.
+      if isRequestPaused {
         isRequestPaused = false
+        stream.pauseRequest(false)
+      }
+      if isRequestBlocked {
         isRequestBlocked = false
         stream.pauseRequest(false)
       }
     }
-    let isAsked = retry.wait(stream.worker, afterTimeout: timedOut, base: cluster.retrySettings.base)
-    cluster.stats.add(isAsked ? .requestRetryBackoffRateLimited : .requestRetryBackoffExponential)
+    retry.wait(stream.worker, afterTimeout: timedOut, base: cluster.retrySettings.base)
     stream.setResponseDeadline(nextDeadline)
   }
 
   /// The time between two attempts is over.
   func retryNow() {
     guard let stream, let cluster, let retry, !stream.isOver else { return }
+    if stream.clientHasEnded { return stream.clientLeft() }
+    countRetry(stream, cluster)
+    cluster.stats.add(retry.wasAsked ? .requestRetryBackoffRateLimited : .requestRetryBackoffExponential)
     if let route = stream.info.route, case .forward(let action) = route.action {
       prepare(stream, retry, action)
     }
@@ -278,8 +289,11 @@ extension RouterFilter {
     endpoint?.note(.timedOut)
     giveUpAttempt(stream)
     if retries(retry, stream, after: .localReset, hasStarted: true, timedOut: true) { return }
-    let reply: LocalReply =
-      answersNoContent ? .upstreamTimeoutNoContent : isIdle ? .tryIdleTimeout : .tryTimeout
+    var reply: LocalReply = isIdle ? .tryIdleTimeout : .tryTimeout
+    if answersNoContent {
+      reply.status = 204
+      reply.body = []
+    }
     if responseBegan {
       stream.count(.routerResetAfterResponseStarted)
       stream.info.flags.formUnion(reply.flags)

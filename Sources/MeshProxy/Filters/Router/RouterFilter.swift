@@ -53,6 +53,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private var isReplayed = false
   /// Attempts after the first, if there may be any, and bounds of each; nil: neither.
   var retry: RetryState?
+  /// Whether there is another attempt was the policy's to say.
+  var isCoveredByPolicy = false
   /// For the next request that needs one.
   var spareRetry: RetryState?
   /// Which of the cluster's circuit breakers counts this request.
@@ -78,6 +80,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     requestEnded = false
     responseBegan = false
     isReplayed = false
+    isCoveredByPolicy = false
     isNamedByCaller = false
     isCanary = false
     responseDeadline = .never
@@ -288,7 +291,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     stream.info.upstreamFailure = detail
     stream.info.transportFailure = transport
     if let retry, retries(retry, stream, after: reason, hasStarted: false) { return }
-    fail(stream, .upstreamReset(reason, detail))
+    fail(stream, reset(reason, detail, stream))
   }
 
   func poolUnavailable() {
@@ -431,21 +434,27 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     endpoint?.stats.add(.requestError)
     endpoint?.note(.failed(reason))
     releaseEndpoint()
-    if mayReplay(lost, reason, stream.start.method), admitRetry(stream, cluster) {
+    let hasStarted = lost.requestBytesSent > 0
+    if let retry, retries(retry, stream, after: reason, hasStarted: hasStarted) { return }
+    if !isCoveredByPolicy, mayReplay(lost, reason, stream.start.method), admitRetry(stream, cluster) {
       isReplayed = true
       countRetry(stream, cluster)
       // A connection that refuses one stream is as good as any for another.
       return attempt(stream, cluster, fresh: reason != .remoteRefusedStream)
     }
-    if let retry, retries(retry, stream, after: reason, hasStarted: lost.requestBytesSent > 0) { return }
     if responseBegan {
       stream.count(.routerResetAfterResponseStarted)
       stream.info.flags.formUnion(reason.upstreamFlags)
       stream.info.details = .init("upstream_reset_after_response_started", reason.detail, detail)
       stream.reset()
     } else {
-      fail(stream, .upstreamReset(reason, detail))
+      fail(stream, reset(reason, detail, stream))
     }
+  }
+
+  /// What is answered where a response was lost before it began.
+  private func reset(_ reason: StreamResetReason, _ detail: StaticString, _ stream: Stream) -> LocalReply {
+    .upstreamReset(reason, detail, isRetried: stream.info.attempts > 1)
   }
 
   /// The endpoint's address may have changed since this connection was made.
@@ -498,7 +507,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       stream.info.details = .init("response_timeout")
       stream.reset()
     } else {
-      fail(stream, answersNoContent ? .upstreamTimeoutNoContent : .upstreamTimeout)
+      let reply: LocalReply = answersNoContent ? .upstreamTimeoutNoContent : .upstreamTimeout
+      // Between two attempts no upstream is to blame.
+      if retry?.isWaiting == true { stream.sendLocalReply(reply) } else { fail(stream, reply) }
     }
   }
 
