@@ -24,6 +24,8 @@ public struct ResponseFlags: OptionSet, Hashable, Sendable {
   public static let upstreamMaximumStreamDurationReached = Self(rawValue: 1 << 16)
   public static let overloadManager = Self(rawValue: 1 << 17)
   public static let durationTimeout = Self(rawValue: 1 << 18)
+  /// URX of a connection: `max_connect_attempts` were made. It comes about after the failure of the last of them.
+  public static let connectAttemptsExceeded = Self(rawValue: 1 << 30)
   public static let downstreamRemoteReset = Self(rawValue: 1 << 28)
   // Of what this proxy has not: nothing sets them, and a filter that asks for them holds for nothing.
   static let failedLocalHealthCheck = Self(rawValue: 1 << 19)
@@ -39,8 +41,9 @@ public struct ResponseFlags: OptionSet, Hashable, Sendable {
 
   /// The flag with a short name; nil if there is none.
   public init?(shortName: String) {
-    guard let entry = Self.names.first(where: { $0.short.description == shortName }) else { return nil }
-    self = entry.flag
+    let flags = Self.names.filter { $0.short.description == shortName }.map(\.flag)
+    guard !flags.isEmpty else { return nil }
+    self.init(flags)
   }
 
   /// Each flag with its short name (the access log's) and its long one, in the order in which they come
@@ -51,6 +54,7 @@ public struct ResponseFlags: OptionSet, Hashable, Sendable {
     (.noHealthyUpstream, "UH", "NoHealthyUpstream"),
     (.upstreamConnectionFailure, "UF", "UpstreamConnectionFailure"),
     (.noRouteFound, "NR", "NoRouteFound"),
+    (.connectAttemptsExceeded, "URX", "UpstreamRetryLimitExceeded"),
     (.noClusterFound, "NC", "NoClusterFound"),
     (.upstreamRequestTimeout, "UT", "UpstreamRequestTimeout"),
     (.downstreamConnectionTermination, "DC", "DownstreamConnectionTermination"),

@@ -131,7 +131,7 @@ final class TCPSession: IOHandler, TimerTarget {
     // The cluster may have gone meanwhile, and another one of its name have come; the next connection finds that one.
     guard info.attempts < proxy.configuration.maximumAttempts, !cluster.isGone else {
       cluster.stats.add(.connectAttemptsExceeded)
-      info.flags.formUnion([.upstreamConnectionFailure, .upstreamRetryLimitExceeded])
+      info.flags.formUnion([.upstreamConnectionFailure, .connectAttemptsExceeded])
       return close(.notConnected("tcp_initializion_failure:0"))
     }
     connect(cluster)

@@ -223,6 +223,8 @@ extension RouterFilter {
       }
     }
     retry.wait(stream.worker, afterTimeout: timedOut, base: cluster.retrySettings.base)
+    // Between attempts the upstream has nothing to do with the request.
+    if isCounted { leave(cluster) }
     stream.setResponseDeadline(nextDeadline)
   }
 
@@ -234,6 +236,10 @@ extension RouterFilter {
     cluster.stats.add(retry.wasAsked ? .requestRetryBackoffRateLimited : .requestRetryBackoffExponential)
     if let route = stream.info.route, case .forward(let action) = route.action {
       prepare(stream, retry, action)
+    }
+    guard admit(cluster) else {
+      stream.info.attempts &+= 1
+      return fail(stream, reset(.overflow, "", stream))
     }
     attempt(stream, cluster, fresh: false)
   }

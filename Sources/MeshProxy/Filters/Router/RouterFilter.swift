@@ -70,7 +70,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   /// The request's headers depend on the attempt.
   private var preparesAttempts = false
   /// A permit of the cluster's circuit breaker is held, and `upstream_rq_active` counts this request.
-  private var isCounted = false
+  private(set) var isCounted = false
   /// A permit for a retry is held.
   var isRetryCounted = false
 
@@ -150,12 +150,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     answersNoContent = timeout.answersNoContent
     attemptTimeout = timeout.attempt ?? cluster.maximumStreamDuration
     priority = action.priority
-    guard cluster.admitRequest(priority) else {
-      cluster.stats.add(.requestActiveOverflow)
-      return fail(stream, .upstreamReset(.overflow, ""))
-    }
-    isCounted = true
-    cluster.stats.add(.requestActive)
+    guard admit(cluster) else { return fail(stream, reset(.overflow, "", stream)) }
     guard
       RequestRewrite.apply(
         to: headers, of: stream, route: route, action: action, timeout: timeout,
@@ -453,8 +448,28 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   }
 
   /// What is answered where a response was lost before it began.
-  private func reset(_ reason: StreamResetReason, _ detail: StaticString, _ stream: Stream) -> LocalReply {
-    .upstreamReset(reason, detail, isRetried: stream.info.attempts > 1)
+  func reset(_ reason: StreamResetReason, _ detail: StaticString, _ stream: Stream) -> LocalReply {
+    var reply = LocalReply.upstreamReset(reason, detail, isRetried: stream.info.attempts > 1)
+    if configuration.suppressesEnvoyHeaders { reply.headers = [] }
+    return reply
+  }
+
+  /// Takes the cluster's permit for the request.
+  @inline(__always)
+  func admit(_ cluster: ActiveCluster) -> Bool {
+    guard cluster.admitRequest(priority) else {
+      cluster.stats.add(.requestActiveOverflow)
+      return false
+    }
+    isCounted = true
+    cluster.stats.add(.requestActive)
+    return true
+  }
+
+  func leave(_ cluster: ActiveCluster) {
+    isCounted = false
+    cluster.stats.subtract(.requestActive)
+    cluster.breakers[priority].requests.leave()
   }
 
   /// The endpoint's address may have changed since this connection was made.
@@ -578,11 +593,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     }
     if retry != nil { endRetries() }
     guard let cluster else { return }
-    if isCounted {
-      isCounted = false
-      cluster.stats.subtract(.requestActive)
-      cluster.breakers[priority].requests.leave()
-    }
+    if isCounted { leave(cluster) }
     if isRetryCounted { leaveRetry(cluster) }
     self.cluster = nil
   }
