@@ -20,12 +20,13 @@ from pathlib import Path
 
 import peers
 from protocols import ProtocolScenarios
+from resilience import ResilienceScenario
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CONNECTIONS = 64
 SCENARIOS = ("small", "large", "connect", "instructions", "routes", "syscalls", "memory", "idle", "slow",
-             "tls", "http2", "handshakes", "tcp")
+             "tls", "http2", "handshakes", "tcp", "resilience")
 ABOUT = {
     "small": "150-byte responses, 64 keep-alive connections",
     "large": "64 KiB responses, 64 keep-alive connections",
@@ -48,7 +49,7 @@ def arguments():
     return options
 
 
-class Bench(ProtocolScenarios):
+class Bench(ProtocolScenarios, ResilienceScenario):
     def __init__(self, options):
         self.options = options
         self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
@@ -265,20 +266,10 @@ class Bench(ProtocolScenarios):
             self.note("strace is not installed: no system call counts")
             return
         measured = {}
-        lengths = (2000, 10000) if self.options.quick else (5000, 30000)
         for peer in self.everyone():
-            self.start(peer)
-            self.count(peer.port, 1000)
-            counts = []
-            for requests in lengths:
-                progress(f"syscalls: {peer.name}, {requests} requests")
-                counts.append(self.traced(peer, requests))
-            self.stop(peer)
-            if None in counts:
-                continue
-            names = set(counts[0]) | set(counts[1])
-            each = {name: (counts[1].get(name, 0) - counts[0].get(name, 0)) / (lengths[1] - lengths[0]) for name in names}
-            measured[peer.name] = each
+            each = self.calls_per_request("syscalls", peer)
+            if each is not None:
+                measured[peer.name] = each
         progress("")
         self.results["syscalls"] = measured
         print("\nsyscalls: system calls per request (strace)")
@@ -287,6 +278,21 @@ class Bench(ProtocolScenarios):
             print(f"  {peer:<14}{sum(each.values()):>15.2f}   " + ", ".join(f"{name} {count:.2f}" for count, name in most))
         if "martlet" in measured:
             self.gate("small: system calls per request", sum(measured["martlet"].values()), 4.3, "{:.2f}")
+
+    def calls_per_request(self, scenario, peer):
+        """The difference of two run lengths under strace, by name of the call, for each request."""
+        lengths = (2000, 10000) if self.options.quick else (5000, 30000)
+        self.start(peer)
+        self.count(peer.port, 1000)
+        counts = []
+        for requests in lengths:
+            progress(f"{scenario}: {peer.name}, {requests} requests")
+            counts.append(self.traced(peer, requests))
+        self.stop(peer)
+        if None in counts:
+            return None
+        names = set(counts[0]) | set(counts[1])
+        return {name: (counts[1].get(name, 0) - counts[0].get(name, 0)) / (lengths[1] - lengths[0]) for name in names}
 
     def traced(self, peer, requests):
         file = peer.folder / f"strace.{requests}"

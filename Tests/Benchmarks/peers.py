@@ -309,10 +309,11 @@ class Peer:
 
 
 class Martlet(Peer):
-    def __init__(self, path, folder, backend, name="martlet", certificate=None, tcp=False):
+    def __init__(self, path, folder, backend, name="martlet", certificate=None, tcp=False, adapt=None):
         super().__init__(name, folder, backend, certificate)
         self.path = path
         self.tcp = tcp
+        self.adapt = adapt  # what is different in its configuration
 
     def program(self):
         """A copy without debug information, which old valgrinds cannot read all of; the symbols stay."""
@@ -322,8 +323,8 @@ class Martlet(Peer):
         return str(copy)
 
     def command(self):
-        return self.command_line(self.write("proxy.yaml", envoy_configuration(
-            self.port, self.admin, self.backend, certificate=self.certificate, tcp=self.tcp)))
+        configuration = envoy_configuration(self.port, self.admin, self.backend, certificate=self.certificate, tcp=self.tcp)
+        return self.command_line(self.write("proxy.yaml", self.adapt(configuration) if self.adapt else configuration))
 
     def command_line(self, file):
         return [self.program(), "-c", file, "--concurrency", "1", "--disable-hot-restart", "--drain-time-s", "1",
@@ -354,9 +355,9 @@ class Envoy(Martlet):
 
 
 class HAProxy(Peer):
-    def __init__(self, folder, backend, descriptors, tcp=False, splice=False, certificate=None):
+    def __init__(self, folder, backend, descriptors, tcp=False, splice=False, certificate=None, text=None):
         super().__init__("HAProxy splice" if splice else "HAProxy TCP" if tcp else "HAProxy", folder, backend, certificate)
-        self.text = HAPROXY_TCP if tcp else HAPROXY_HTTP
+        self.text = text or (HAPROXY_TCP if tcp else HAPROXY_HTTP)
         self.options = "  option splice-auto\n" if splice else ""
         self.protection = f" ssl crt {certificate.whole} alpn h2,http/1.1" if certificate else ""
         # It wants two descriptors for each connection (and pipes, to splice), and does not start without.
