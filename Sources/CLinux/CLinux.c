@@ -612,6 +612,8 @@ static int unmap_code(struct dl_phdr_info *object, size_t size, void *unused) {
   return 0;
 }
 
+void clinux_release_heap(void) { malloc_trim(0); }
+
 void clinux_release_memory(void) {
   malloc_trim(0);
   dl_iterate_phdr(unmap_code, NULL);

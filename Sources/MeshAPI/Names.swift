@@ -32,6 +32,16 @@ public typealias TypedExtensionConfig = Envoy_Config_Core_V3_TypedExtensionConfi
 public typealias DataSource = Envoy_Config_Core_V3_DataSource
 
 public typealias OverloadManager = Envoy_Config_Overload_V3_OverloadManager
+/// When a resource's pressure sets an action or a load shed point off (`envoy.config.overload.v3.Trigger`).
+public typealias OverloadTriggerConfig = Envoy_Config_Overload_V3_Trigger
+public typealias OverloadActionConfig = Envoy_Config_Overload_V3_OverloadAction
+public typealias ScaleTimersConfig = Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig
+public typealias ScaledTriggerConfig = Envoy_Config_Overload_V3_ScaledTrigger
+public typealias BufferFactoryConfig = Envoy_Config_Overload_V3_BufferFactoryConfig
+public typealias FixedHeapConfig = Envoy_Extensions_ResourceMonitors_FixedHeap_V3_FixedHeapConfig
+public typealias CgroupMemoryConfig = Envoy_Extensions_ResourceMonitors_CgroupMemory_V3_CgroupMemoryConfig
+public typealias CpuUtilizationConfig = Envoy_Extensions_ResourceMonitors_CpuUtilization_V3_CpuUtilizationConfig
+public typealias InjectedResourceConfig = Envoy_Extensions_ResourceMonitors_InjectedResource_V3_InjectedResourceConfig
 public typealias DownstreamConnectionsConfig =
   Envoy_Extensions_ResourceMonitors_DownstreamConnections_V3_DownstreamConnectionsConfig
 
@@ -80,6 +90,7 @@ public typealias GrpcWebConfig = Envoy_Extensions_Filters_Http_GrpcWeb_V3_GrpcWe
 public typealias HTTPFault = Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault
 public typealias FaultAbort = Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort
 public typealias FaultDelay = Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay
+public typealias FaultRateLimit = Envoy_Extensions_Filters_Common_Fault_V3_FaultRateLimit
 public typealias FractionalPercent = Envoy_Type_V3_FractionalPercent
 public typealias RuntimeFractionalPercent = Envoy_Config_Core_V3_RuntimeFractionalPercent
 

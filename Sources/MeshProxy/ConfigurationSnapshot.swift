@@ -26,6 +26,8 @@ public final class ConfigurationSnapshot: Sendable {
   let clusters: [ClusterEntry]
   /// How many connections from clients may be open at once, if the overload manager says so.
   let maximumConnections: UInt64?
+  /// What is done under pressure, if anything.
+  let overload: OverloadConfiguration?
   /// The main thread's; workers read values only.
   let runtimeLayers: [RuntimeLayerConfiguration]
   /// Used at the start only.
@@ -33,11 +35,13 @@ public final class ConfigurationSnapshot: Sendable {
 
   init(
     listeners: [ListenerEntry], clusters: [ClusterEntry], maximumConnections: UInt64? = nil,
-    runtimeLayers: [RuntimeLayerConfiguration] = [], admin: AdminConfiguration = .init()
+    overload: OverloadConfiguration? = nil, runtimeLayers: [RuntimeLayerConfiguration] = [],
+    admin: AdminConfiguration = .init()
   ) {
     self.listeners = listeners
     self.clusters = clusters
     self.maximumConnections = maximumConnections
+    self.overload = overload
     self.runtimeLayers = runtimeLayers
     self.admin = admin
   }

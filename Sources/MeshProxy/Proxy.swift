@@ -33,6 +33,7 @@ public final class Proxy {
   let identities: Identities
   let accessLogFiles: AccessLogFiles
   let runtimeLoader: RuntimeLoader
+  private let overload: OverloadWatch
   private let configurationStats: ConfigurationStats
   let concurrency: Int
   public let startedAt: MonotonicTime
@@ -167,6 +168,7 @@ public final class Proxy {
     identities = Identities(store: store, accessLogFiles: accessLogFiles)
     identities.secrets.follow(on: loop)
     runtimeLoader = RuntimeLoader(identities.runtime, loop: loop, store: store, lane: concurrency)
+    overload = OverloadWatch(loop: loop, store: store, lane: concurrency)
     configurationStats = ConfigurationStats(store, lane: concurrency)
     inherited = InheritedSockets()
     listenSockets = ListenSockets(loop, source: inherited)
@@ -215,6 +217,9 @@ public final class Proxy {
     }
     discovery.onChange = { [unowned self] cluster, endpoints in
       for worker in workers { worker.mailbox.post { $0.update(endpoints: endpoints, of: cluster) } }
+    }
+    overload.onChange = { [unowned self] state in
+      for worker in workers { worker.mailbox.post { $0.take(state) } }
     }
     discovery.onHealthChange = { [unowned self] cluster in
       for worker in workers { worker.mailbox.post { $0.clusters[cluster]?.healthChanged() } }
@@ -300,6 +305,7 @@ public final class Proxy {
       log.info("all workers are serving; ready after \(loop.now.since(startedAt).wholeMilliseconds) ms")
       reloadIfWanted()
     }
+    overload.configure(snapshot.overload)
   }
 
   private func listen(_ configuration: ListenerConfiguration) throws(ListenError) {
@@ -500,6 +506,7 @@ public final class Proxy {
       isReloading = false
       reloadIfWanted()
     }
+    overload.configure(next.overload)
   }
 }
 

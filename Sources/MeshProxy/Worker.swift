@@ -16,10 +16,14 @@ public final class Worker {
   /// An empty map that nobody changes.
   let noHeaders = HeaderMap()
   let log = Log.http
-  /// Every response says `connection: close`.
+  /// Every response is its connection's last.
   var isDraining: Bool { isEnding || isHealthCheckFailed }
-  private var isEnding = false
-  private var isHealthCheckFailed = false
+  private var isEnding = false { didSet { updateConnectionEnds() } }
+  private var isHealthCheckFailed = false { didSet { updateConnectionEnds() } }
+  /// Responses may be their connections' last, because the worker drains or because of overload.
+  private(set) var mayEndConnections = false
+  /// nil unless the overload manager does something.
+  private(set) var overload: WorkerOverload?
   /// How long connections of listeners that end may last that cannot be ended in a better way (`--drain-time-s`).
   let drainTime: Nanoseconds
   private let serverStats: StatBlock<ServerStat>?
@@ -163,6 +167,11 @@ public final class Worker {
     }
     if !gone.isEmpty { freeStreams.removeAll() }
 
+    if overload?.configuration.message != snapshot.overload?.message {
+      overload = snapshot.overload.map { WorkerOverload($0, self) }
+      overloadChanged(from: OverloadState())
+    }
+
     // Those that go are first: another listener may have the same address, and so the same sockets.
     let kept = Set(snapshot.listeners.map { ListenerKey($0.configuration) })
     endListeners(Set(listeners.keys.filter { !kept.contains($0) }))
@@ -174,11 +183,35 @@ public final class Worker {
         let listener = ActiveListener(
           worker: self, configuration: entry.configuration, sockets: sockets, identity: entry.identity)
         listeners[key] = listener
+        listener.suspend(overload?.suspendsAccepting ?? false)
         listener.startAccepting()
       }
     }
     forgetUnusedAccessLogs()
   }
+
+  /// The overload manager has looked at its resources.
+  func take(_ state: OverloadState) {
+    guard let overload else { return }
+    let old = overload.state
+    overload.take(state)
+    overloadChanged(from: old)
+  }
+
+  private func overloadChanged(from old: OverloadState) {
+    updateConnectionEnds()
+    let state = overload?.state ?? OverloadState()
+    if old[.reduceTimeouts] != state[.reduceTimeouts] { for listener in allListeners { listener.timeoutsChanged() } }
+    let suspends = overload?.suspendsAccepting ?? false
+    for listener in listeners.values { listener.suspend(suspends) }
+    if state[.resetHighMemoryStream] > 0 { overload?.resetHighMemoryStreams(of: allListeners) }
+  }
+
+  private func updateConnectionEnds() {
+    mayEndConnections = isDraining || (overload?.state[.disableKeepAlive] ?? 0) > 0
+  }
+
+  private var allListeners: [ActiveListener] { Array(listeners.values) + Array(endingListeners.values) }
 
   /// Ends some listeners: what the kernel has accepted is served, idle connections end after their drain time.
   func endListeners(_ keys: Set<ListenerKey>) {

@@ -3,7 +3,17 @@
 TITLES = [
     ("Bootstrap", ["envoy.config.bootstrap.v3", "envoy.config.core.v3"]),
     ("Statistics", ["envoy.config.metrics.v3"]),
-    ("Overload", ["envoy.config.overload.v3", "envoy.extensions.resource_monitors.downstream_connections.v3"]),
+    (
+        "Overload",
+        [
+            "envoy.config.overload.v3",
+            "envoy.extensions.resource_monitors.fixed_heap.v3",
+            "envoy.extensions.resource_monitors.cgroup_memory.v3",
+            "envoy.extensions.resource_monitors.cpu_utilization.v3",
+            "envoy.extensions.resource_monitors.downstream_connections.v3",
+            "envoy.extensions.resource_monitors.injected_resource.v3",
+        ],
+    ),
     (
         "Listeners and HTTP",
         [

@@ -195,5 +195,7 @@ int64_t clinux_inotify_read(int fd, char *_Nonnull names);
 /// Gives the system back what only the start needed: free pages of the heap, and the pages of code, which come back from
 /// the page cache one by one as they are used again.
 void clinux_release_memory(void);
+// Gives the free pages of the heap back, and nothing else.
+void clinux_release_heap(void);
 
 #endif

@@ -22,19 +22,53 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
-/// Guards the proxy against more load than it can bear.
+/// Guards the proxy against more load than it can bear: resources are watched, and what their pressure triggers is done
+/// until it has gone. See docs/overload.md.
 public nonisolated struct Envoy_Config_Overload_V3_OverloadManager: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// What is watched. Each type may occur once.
+  /// How often the resources are looked at. Unit: duration. Range: at least 1ms.
+  /// Default: 1s.
+  public var refreshInterval: SwiftProtobuf.Google_Protobuf_Duration {
+    get {_refreshInterval ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_refreshInterval = newValue}
+  }
+  /// Returns true if `refreshInterval` has been explicitly set.
+  public var hasRefreshInterval: Bool {self._refreshInterval != nil}
+  /// Clears the value of `refreshInterval`. Subsequent reads from it will return its default value.
+  public mutating func clearRefreshInterval() {self._refreshInterval = nil}
+
+  /// What is watched. Each name and each type may occur once.
   /// Default: required.
   public var resourceMonitors: [Envoy_Config_Overload_V3_ResourceMonitor] = []
+
+  /// What is done under pressure. Each name may occur once.
+  /// Default: none.
+  public var actions: [Envoy_Config_Overload_V3_OverloadAction] = []
+
+  /// Which streams are worth being reset; required by `envoy.overload_actions.reset_high_memory_stream`.
+  /// Default: none.
+  public var bufferFactoryConfig: Envoy_Config_Overload_V3_BufferFactoryConfig {
+    get {_bufferFactoryConfig ?? Envoy_Config_Overload_V3_BufferFactoryConfig()}
+    set {_bufferFactoryConfig = newValue}
+  }
+  /// Returns true if `bufferFactoryConfig` has been explicitly set.
+  public var hasBufferFactoryConfig: Bool {self._bufferFactoryConfig != nil}
+  /// Clears the value of `bufferFactoryConfig`. Subsequent reads from it will return its default value.
+  public mutating func clearBufferFactoryConfig() {self._bufferFactoryConfig = nil}
+
+  /// Where work is refused under pressure. Each name may occur once.
+  /// Default: none.
+  public var loadshedPoints: [Envoy_Config_Overload_V3_LoadShedPoint] = []
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
+
+  fileprivate var _refreshInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
+  fileprivate var _bufferFactoryConfig: Envoy_Config_Overload_V3_BufferFactoryConfig? = nil
 }
 
 /// One resource that is watched.
@@ -43,14 +77,19 @@ public nonisolated struct Envoy_Config_Overload_V3_ResourceMonitor: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Name of the monitor; `envoy.resource_monitors.global_downstream_max_connections`.
+  /// Name of the monitor, by which triggers refer to it, such as `envoy.resource_monitors.fixed_heap`. What the monitor
+  /// does is decided by its type.
   /// Default: required.
   public var name: String = String()
 
   public var configType: Envoy_Config_Overload_V3_ResourceMonitor.OneOf_ConfigType? = nil
 
   /// The monitor:
-  /// `envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig`.
+  /// `envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig`,
+  /// `envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig`,
+  /// `envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig`,
+  /// `envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig` or
+  /// `envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {
@@ -64,11 +103,293 @@ public nonisolated struct Envoy_Config_Overload_V3_ResourceMonitor: Sendable {
 
   public nonisolated enum OneOf_ConfigType: Equatable, Sendable {
     /// The monitor:
-    /// `envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig`.
+    /// `envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig`,
+    /// `envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig`,
+    /// `envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig`,
+    /// `envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig` or
+    /// `envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig`.
     /// Default: required.
     case typedConfig(SwiftProtobuf.Google_Protobuf_Any)
 
   }
+
+  public init() {}
+}
+
+/// Saturated from a pressure on, else nothing.
+public nonisolated struct Envoy_Config_Overload_V3_ThresholdTrigger: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The pressure. Range: 0 to 1.
+  /// Default: 0.
+  public var value: Double = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// From one pressure to another, more and more.
+public nonisolated struct Envoy_Config_Overload_V3_ScaledTrigger: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The pressure above which it begins. Range: 0 to 1, less than `saturation_threshold`.
+  /// Default: 0.
+  public var scalingThreshold: Double = 0
+
+  /// The pressure from which on it is saturated. Range: 0 to 1.
+  /// Default: 0.
+  public var saturationThreshold: Double = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// What a resource's pressure means. Of several triggers the strongest counts.
+public nonisolated struct Envoy_Config_Overload_V3_Trigger: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Name of the resource's monitor.
+  /// Default: required.
+  public var name: String = String()
+
+  public var triggerOneof: Envoy_Config_Overload_V3_Trigger.OneOf_TriggerOneof? = nil
+
+  /// All or nothing.
+  /// Default: none.
+  public var threshold: Envoy_Config_Overload_V3_ThresholdTrigger {
+    get {
+      if case .threshold(let v)? = triggerOneof {return v}
+      return Envoy_Config_Overload_V3_ThresholdTrigger()
+    }
+    set {triggerOneof = .threshold(newValue)}
+  }
+
+  /// By degrees.
+  /// Default: none.
+  public var scaled: Envoy_Config_Overload_V3_ScaledTrigger {
+    get {
+      if case .scaled(let v)? = triggerOneof {return v}
+      return Envoy_Config_Overload_V3_ScaledTrigger()
+    }
+    set {triggerOneof = .scaled(newValue)}
+  }
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_TriggerOneof: Equatable, Sendable {
+    /// All or nothing.
+    /// Default: none.
+    case threshold(Envoy_Config_Overload_V3_ThresholdTrigger)
+    /// By degrees.
+    /// Default: none.
+    case scaled(Envoy_Config_Overload_V3_ScaledTrigger)
+
+  }
+
+  public init() {}
+}
+
+/// Which timeouts become shorter under pressure.
+public nonisolated struct Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The timeouts. At least one.
+  /// Default: required.
+  public var timerScaleFactors: [Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig.ScaleTimer] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  /// Timeouts that can be made shorter.
+  public nonisolated enum TimerType: SwiftProtobuf.Enum, Swift.CaseIterable {
+    public typealias RawValue = Int
+
+    /// None; not allowed.
+    case unspecified // = 0
+
+    /// Of HTTP connections between requests (`common_http_protocol_options.idle_timeout` of the connection manager).
+    case httpDownstreamConnectionIdle // = 1
+
+    /// Of streams on which nothing moves (`stream_idle_timeout` of the connection manager, `idle_timeout` of the route).
+    case httpDownstreamStreamIdle // = 2
+
+    /// Of the handshakes of clients (`transport_socket_connect_timeout` of the filter chain).
+    case transportSocketConnect // = 3
+
+    /// Of the life of HTTP connections (`common_http_protocol_options.max_connection_duration` of the connection manager).
+    case httpDownstreamConnectionMax // = 4
+
+    /// Of responses that are complete and not taken (`stream_flush_timeout` of the connection manager).
+    case httpDownstreamStreamFlush // = 5
+    case UNRECOGNIZED(Int)
+
+    public init() {
+      self = .unspecified
+    }
+
+    public init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .unspecified
+      case 1: self = .httpDownstreamConnectionIdle
+      case 2: self = .httpDownstreamStreamIdle
+      case 3: self = .transportSocketConnect
+      case 4: self = .httpDownstreamConnectionMax
+      case 5: self = .httpDownstreamStreamFlush
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    public var rawValue: Int {
+      switch self {
+      case .unspecified: return 0
+      case .httpDownstreamConnectionIdle: return 1
+      case .httpDownstreamStreamIdle: return 2
+      case .transportSocketConnect: return 3
+      case .httpDownstreamConnectionMax: return 4
+      case .httpDownstreamStreamFlush: return 5
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    public static let allCases: [Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig.TimerType] = [
+      .unspecified,
+      .httpDownstreamConnectionIdle,
+      .httpDownstreamStreamIdle,
+      .transportSocketConnect,
+      .httpDownstreamConnectionMax,
+      .httpDownstreamStreamFlush,
+    ]
+
+  }
+
+  /// How short one timeout becomes.
+  public nonisolated struct ScaleTimer: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// The timeout. Each may occur once.
+    /// Default: required.
+    public var timer: Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig.TimerType = .unspecified
+
+    public var overloadAdjust: Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig.ScaleTimer.OneOf_OverloadAdjust? = nil
+
+    /// What is left of it when the trigger is saturated. Unit: duration. A shorter timeout stays as it is.
+    /// Default: none.
+    public var minTimeout: SwiftProtobuf.Google_Protobuf_Duration {
+      get {
+        if case .minTimeout(let v)? = overloadAdjust {return v}
+        return SwiftProtobuf.Google_Protobuf_Duration()
+      }
+      set {overloadAdjust = .minTimeout(newValue)}
+    }
+
+    /// The same as a share of the timeout. Unit: percent. Range: 0 to 100.
+    /// Default: none.
+    public var minScale: Envoy_Type_V3_Percent {
+      get {
+        if case .minScale(let v)? = overloadAdjust {return v}
+        return Envoy_Type_V3_Percent()
+      }
+      set {overloadAdjust = .minScale(newValue)}
+    }
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public nonisolated enum OneOf_OverloadAdjust: Equatable, Sendable {
+      /// What is left of it when the trigger is saturated. Unit: duration. A shorter timeout stays as it is.
+      /// Default: none.
+      case minTimeout(SwiftProtobuf.Google_Protobuf_Duration)
+      /// The same as a share of the timeout. Unit: percent. Range: 0 to 100.
+      /// Default: none.
+      case minScale(Envoy_Type_V3_Percent)
+
+    }
+
+    public init() {}
+  }
+
+  public init() {}
+}
+
+/// Something that is done under pressure.
+public nonisolated struct Envoy_Config_Overload_V3_OverloadAction: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// `envoy.overload_actions.` and one of `stop_accepting_requests` (new requests are answered with 503),
+  /// `disable_http_keepalive` (responses end their connections), `stop_accepting_connections` (new ones wait in the
+  /// kernel), `reject_incoming_connections` (new ones are closed), `shrink_heap` (free memory is given back),
+  /// `reduce_timeouts`, `reset_high_memory_stream` (the streams that hold most are reset).
+  /// Default: required.
+  public var name: String = String()
+
+  /// When; at least one, each for another resource.
+  /// Default: required.
+  public var triggers: [Envoy_Config_Overload_V3_Trigger] = []
+
+  /// What to do in particular. For `reduce_timeouts`, and required there:
+  /// `envoy.config.overload.v3.ScaleTimersOverloadActionConfig`.
+  /// Default: none.
+  public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
+    get {_typedConfig ?? SwiftProtobuf.Google_Protobuf_Any()}
+    set {_typedConfig = newValue}
+  }
+  /// Returns true if `typedConfig` has been explicitly set.
+  public var hasTypedConfig: Bool {self._typedConfig != nil}
+  /// Clears the value of `typedConfig`. Subsequent reads from it will return its default value.
+  public mutating func clearTypedConfig() {self._typedConfig = nil}
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+
+  fileprivate var _typedConfig: SwiftProtobuf.Google_Protobuf_Any? = nil
+}
+
+/// A place where work is refused under pressure, as often as the trigger is strong.
+public nonisolated struct Envoy_Config_Overload_V3_LoadShedPoint: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// `envoy.load_shed_points.` and one of `tcp_listener_accept`, `hcm_ondata_creating_codec`,
+  /// `http_connection_manager_decode_headers`, `http1_server_abort_dispatch`, `http2_server_go_away_on_dispatch`,
+  /// `http2_server_go_away_and_close_on_dispatch`, `http_downstream_filter_check`, `connection_pool_new_connection`.
+  /// Default: required.
+  public var name: String = String()
+
+  /// When; at least one, each for another resource.
+  /// Default: required.
+  public var triggers: [Envoy_Config_Overload_V3_Trigger] = []
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public init() {}
+}
+
+/// Which streams count as holding much memory.
+public nonisolated struct Envoy_Config_Overload_V3_BufferFactoryConfig: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Streams that hold less than two to this power of bytes in buffers are never reset. Range: 10 to 56.
+  /// Default: required.
+  public var minimumAccountToTrackPowerOfTwo: UInt32 = 0
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 }
@@ -79,7 +400,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.overload.v3"
 
 nonisolated extension Envoy_Config_Overload_V3_OverloadManager: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".OverloadManager"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{2}resource_monitors\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}refresh_interval\0\u{3}resource_monitors\0\u{1}actions\0\u{3}buffer_factory_config\0\u{3}loadshed_points\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -87,21 +408,45 @@ nonisolated extension Envoy_Config_Overload_V3_OverloadManager: SwiftProtobuf.Me
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._refreshInterval) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.resourceMonitors) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.actions) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._bufferFactoryConfig) }()
+      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.loadshedPoints) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._refreshInterval {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
     if !self.resourceMonitors.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.resourceMonitors, fieldNumber: 2)
+    }
+    if !self.actions.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.actions, fieldNumber: 3)
+    }
+    try { if let v = self._bufferFactoryConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
+    if !self.loadshedPoints.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.loadshedPoints, fieldNumber: 5)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Overload_V3_OverloadManager, rhs: Envoy_Config_Overload_V3_OverloadManager) -> Bool {
+    if lhs._refreshInterval != rhs._refreshInterval {return false}
     if lhs.resourceMonitors != rhs.resourceMonitors {return false}
+    if lhs.actions != rhs.actions {return false}
+    if lhs._bufferFactoryConfig != rhs._bufferFactoryConfig {return false}
+    if lhs.loadshedPoints != rhs.loadshedPoints {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -153,6 +498,358 @@ nonisolated extension Envoy_Config_Overload_V3_ResourceMonitor: SwiftProtobuf.Me
   public static func ==(lhs: Envoy_Config_Overload_V3_ResourceMonitor, rhs: Envoy_Config_Overload_V3_ResourceMonitor) -> Bool {
     if lhs.name != rhs.name {return false}
     if lhs.configType != rhs.configType {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Overload_V3_ThresholdTrigger: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ThresholdTrigger"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}value\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularDoubleField(value: &self.value) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.value.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.value, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Overload_V3_ThresholdTrigger, rhs: Envoy_Config_Overload_V3_ThresholdTrigger) -> Bool {
+    if lhs.value != rhs.value {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Overload_V3_ScaledTrigger: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ScaledTrigger"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}scaling_threshold\0\u{3}saturation_threshold\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularDoubleField(value: &self.scalingThreshold) }()
+      case 2: try { try decoder.decodeSingularDoubleField(value: &self.saturationThreshold) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.scalingThreshold.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.scalingThreshold, fieldNumber: 1)
+    }
+    if self.saturationThreshold.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.saturationThreshold, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Overload_V3_ScaledTrigger, rhs: Envoy_Config_Overload_V3_ScaledTrigger) -> Bool {
+    if lhs.scalingThreshold != rhs.scalingThreshold {return false}
+    if lhs.saturationThreshold != rhs.saturationThreshold {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Overload_V3_Trigger: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".Trigger"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}threshold\0\u{1}scaled\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try {
+        var v: Envoy_Config_Overload_V3_ThresholdTrigger?
+        var hadOneofValue = false
+        if let current = self.triggerOneof {
+          hadOneofValue = true
+          if case .threshold(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.triggerOneof = .threshold(v)
+        }
+      }()
+      case 3: try {
+        var v: Envoy_Config_Overload_V3_ScaledTrigger?
+        var hadOneofValue = false
+        if let current = self.triggerOneof {
+          hadOneofValue = true
+          if case .scaled(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.triggerOneof = .scaled(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    switch self.triggerOneof {
+    case .threshold?: try {
+      guard case .threshold(let v)? = self.triggerOneof else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    }()
+    case .scaled?: try {
+      guard case .scaled(let v)? = self.triggerOneof else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Overload_V3_Trigger, rhs: Envoy_Config_Overload_V3_Trigger) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.triggerOneof != rhs.triggerOneof {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".ScaleTimersOverloadActionConfig"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}timer_scale_factors\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.timerScaleFactors) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.timerScaleFactors.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.timerScaleFactors, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig, rhs: Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig) -> Bool {
+    if lhs.timerScaleFactors != rhs.timerScaleFactors {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig.TimerType: SwiftProtobuf._ProtoNameProviding {
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0UNSPECIFIED\0\u{1}HTTP_DOWNSTREAM_CONNECTION_IDLE\0\u{1}HTTP_DOWNSTREAM_STREAM_IDLE\0\u{1}TRANSPORT_SOCKET_CONNECT\0\u{1}HTTP_DOWNSTREAM_CONNECTION_MAX\0\u{1}HTTP_DOWNSTREAM_STREAM_FLUSH\0")
+}
+
+nonisolated extension Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig.ScaleTimer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig.protoMessageName + ".ScaleTimer"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}timer\0\u{3}min_timeout\0\u{3}min_scale\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularEnumField(value: &self.timer) }()
+      case 2: try {
+        var v: SwiftProtobuf.Google_Protobuf_Duration?
+        var hadOneofValue = false
+        if let current = self.overloadAdjust {
+          hadOneofValue = true
+          if case .minTimeout(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.overloadAdjust = .minTimeout(v)
+        }
+      }()
+      case 3: try {
+        var v: Envoy_Type_V3_Percent?
+        var hadOneofValue = false
+        if let current = self.overloadAdjust {
+          hadOneofValue = true
+          if case .minScale(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.overloadAdjust = .minScale(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.timer != .unspecified {
+      try visitor.visitSingularEnumField(value: self.timer, fieldNumber: 1)
+    }
+    switch self.overloadAdjust {
+    case .minTimeout?: try {
+      guard case .minTimeout(let v)? = self.overloadAdjust else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    }()
+    case .minScale?: try {
+      guard case .minScale(let v)? = self.overloadAdjust else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig.ScaleTimer, rhs: Envoy_Config_Overload_V3_ScaleTimersOverloadActionConfig.ScaleTimer) -> Bool {
+    if lhs.timer != rhs.timer {return false}
+    if lhs.overloadAdjust != rhs.overloadAdjust {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Overload_V3_OverloadAction: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".OverloadAction"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}triggers\0\u{3}typed_config\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.triggers) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._typedConfig) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.triggers.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.triggers, fieldNumber: 2)
+    }
+    try { if let v = self._typedConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Overload_V3_OverloadAction, rhs: Envoy_Config_Overload_V3_OverloadAction) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.triggers != rhs.triggers {return false}
+    if lhs._typedConfig != rhs._typedConfig {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Overload_V3_LoadShedPoint: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".LoadShedPoint"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}triggers\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.triggers) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.triggers.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.triggers, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Overload_V3_LoadShedPoint, rhs: Envoy_Config_Overload_V3_LoadShedPoint) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.triggers != rhs.triggers {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Overload_V3_BufferFactoryConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".BufferFactoryConfig"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}minimum_account_to_track_power_of_two\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.minimumAccountToTrackPowerOfTwo) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.minimumAccountToTrackPowerOfTwo != 0 {
+      try visitor.visitSingularUInt32Field(value: self.minimumAccountToTrackPowerOfTwo, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Overload_V3_BufferFactoryConfig, rhs: Envoy_Config_Overload_V3_BufferFactoryConfig) -> Bool {
+    if lhs.minimumAccountToTrackPowerOfTwo != rhs.minimumAccountToTrackPowerOfTwo {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -24,7 +24,7 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
 
 /// The HTTP filter that delays and aborts requests on purpose. As `typed_per_filter_config` it takes
 /// the place of the filter's own configuration.
-public nonisolated struct Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault: Sendable {
+public nonisolated struct Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
@@ -32,75 +32,140 @@ public nonisolated struct Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault: Send
   /// Hold requests back for some time.
   /// Default: none.
   public var delay: Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay {
-    get {_delay ?? Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay()}
-    set {_delay = newValue}
+    get {_storage._delay ?? Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay()}
+    set {_uniqueStorage()._delay = newValue}
   }
   /// Returns true if `delay` has been explicitly set.
-  public var hasDelay: Bool {self._delay != nil}
+  public var hasDelay: Bool {_storage._delay != nil}
   /// Clears the value of `delay`. Subsequent reads from it will return its default value.
-  public mutating func clearDelay() {self._delay = nil}
+  public mutating func clearDelay() {_uniqueStorage()._delay = nil}
 
   /// Answer requests with an error.
   /// Default: none.
   public var abort: Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort {
-    get {_abort ?? Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort()}
-    set {_abort = newValue}
+    get {_storage._abort ?? Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort()}
+    set {_uniqueStorage()._abort = newValue}
   }
   /// Returns true if `abort` has been explicitly set.
-  public var hasAbort: Bool {self._abort != nil}
+  public var hasAbort: Bool {_storage._abort != nil}
   /// Clears the value of `abort`. Subsequent reads from it will return its default value.
-  public mutating func clearAbort() {self._abort = nil}
+  public mutating func clearAbort() {_uniqueStorage()._abort = nil}
 
   /// Only requests that go to this cluster.
   /// Default: all requests.
-  public var upstreamCluster: String = String()
+  public var upstreamCluster: String {
+    get {_storage._upstreamCluster}
+    set {_uniqueStorage()._upstreamCluster = newValue}
+  }
 
   /// Conditions on headers; all must hold for a request to be affected.
   /// Default: all requests.
-  public var headers: [Envoy_Config_Route_V3_HeaderMatcher] = []
+  public var headers: [Envoy_Config_Route_V3_HeaderMatcher] {
+    get {_storage._headers}
+    set {_uniqueStorage()._headers = newValue}
+  }
 
   /// Largest number of requests that may be under a fault at once. 0 means that none may.
   /// Default: no limit.
   public var maxActiveFaults: SwiftProtobuf.Google_Protobuf_UInt32Value {
-    get {_maxActiveFaults ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
-    set {_maxActiveFaults = newValue}
+    get {_storage._maxActiveFaults ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_uniqueStorage()._maxActiveFaults = newValue}
   }
   /// Returns true if `maxActiveFaults` has been explicitly set.
-  public var hasMaxActiveFaults: Bool {self._maxActiveFaults != nil}
+  public var hasMaxActiveFaults: Bool {_storage._maxActiveFaults != nil}
   /// Clears the value of `maxActiveFaults`. Subsequent reads from it will return its default value.
-  public mutating func clearMaxActiveFaults() {self._maxActiveFaults = nil}
+  public mutating func clearMaxActiveFaults() {_uniqueStorage()._maxActiveFaults = nil}
 
   /// Only requests whose `x-envoy-downstream-service-node` is one of these.
   /// Default: all requests.
-  public var downstreamNodes: [String] = []
+  public var downstreamNodes: [String] {
+    get {_storage._downstreamNodes}
+    set {_uniqueStorage()._downstreamNodes = newValue}
+  }
+
+  /// Let responses go no faster than this.
+  /// Default: none.
+  public var responseRateLimit: Envoy_Extensions_Filters_Common_Fault_V3_FaultRateLimit {
+    get {_storage._responseRateLimit ?? Envoy_Extensions_Filters_Common_Fault_V3_FaultRateLimit()}
+    set {_uniqueStorage()._responseRateLimit = newValue}
+  }
+  /// Returns true if `responseRateLimit` has been explicitly set.
+  public var hasResponseRateLimit: Bool {_storage._responseRateLimit != nil}
+  /// Clears the value of `responseRateLimit`. Subsequent reads from it will return its default value.
+  public mutating func clearResponseRateLimit() {_uniqueStorage()._responseRateLimit = nil}
 
   /// Runtime key that overrides the share of requests that are delayed.
   /// Default: `fault.http.delay.fixed_delay_percent`.
-  public var delayPercentRuntime: String = String()
+  public var delayPercentRuntime: String {
+    get {_storage._delayPercentRuntime}
+    set {_uniqueStorage()._delayPercentRuntime = newValue}
+  }
 
   /// Runtime key that overrides the share of requests that are aborted.
   /// Default: `fault.http.abort.abort_percent`.
-  public var abortPercentRuntime: String = String()
+  public var abortPercentRuntime: String {
+    get {_storage._abortPercentRuntime}
+    set {_uniqueStorage()._abortPercentRuntime = newValue}
+  }
 
   /// Runtime key that overrides the delay, in milliseconds.
   /// Default: `fault.http.delay.fixed_duration_ms`.
-  public var delayDurationRuntime: String = String()
+  public var delayDurationRuntime: String {
+    get {_storage._delayDurationRuntime}
+    set {_uniqueStorage()._delayDurationRuntime = newValue}
+  }
 
   /// Runtime key that overrides the status of the answer.
   /// Default: `fault.http.abort.http_status`.
-  public var abortHTTPStatusRuntime: String = String()
+  public var abortHTTPStatusRuntime: String {
+    get {_storage._abortHTTPStatusRuntime}
+    set {_uniqueStorage()._abortHTTPStatusRuntime = newValue}
+  }
 
   /// Runtime key that overrides `max_active_faults`.
   /// Default: `fault.http.max_active_faults`.
-  public var maxActiveFaultsRuntime: String = String()
+  public var maxActiveFaultsRuntime: String {
+    get {_storage._maxActiveFaultsRuntime}
+    set {_uniqueStorage()._maxActiveFaultsRuntime = newValue}
+  }
+
+  /// Runtime key that overrides the share of responses that are slowed down.
+  /// Default: `fault.http.rate_limit.response_percent`.
+  public var responseRateLimitPercentRuntime: String {
+    get {_storage._responseRateLimitPercentRuntime}
+    set {_uniqueStorage()._responseRateLimitPercentRuntime = newValue}
+  }
+
+  /// Runtime key that overrides the gRPC status of the answer.
+  /// Default: `fault.http.abort.grpc_status`.
+  public var abortGrpcStatusRuntime: String {
+    get {_storage._abortGrpcStatusRuntime}
+    set {_uniqueStorage()._abortGrpcStatusRuntime = newValue}
+  }
+
+  /// Whether no statistics are kept by calling cluster (`x-envoy-downstream-service-cluster`).
+  /// Default: false.
+  public var disableDownstreamClusterStats: Bool {
+    get {_storage._disableDownstreamClusterStats}
+    set {_uniqueStorage()._disableDownstreamClusterStats = newValue}
+  }
+
+  /// What `%DYNAMIC_METADATA(envoy.filters.http.fault)%` says of requests that are aborted.
+  /// Default: nothing.
+  public var filterMetadata: SwiftProtobuf.Google_Protobuf_Struct {
+    get {_storage._filterMetadata ?? SwiftProtobuf.Google_Protobuf_Struct()}
+    set {_uniqueStorage()._filterMetadata = newValue}
+  }
+  /// Returns true if `filterMetadata` has been explicitly set.
+  public var hasFilterMetadata: Bool {_storage._filterMetadata != nil}
+  /// Clears the value of `filterMetadata`. Subsequent reads from it will return its default value.
+  public mutating func clearFilterMetadata() {_uniqueStorage()._filterMetadata = nil}
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
 
-  fileprivate var _delay: Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay? = nil
-  fileprivate var _abort: Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort? = nil
-  fileprivate var _maxActiveFaults: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// Answer requests with an error.
@@ -119,6 +184,16 @@ public nonisolated struct Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort: Sen
       return 0
     }
     set {errorType = .httpStatus(newValue)}
+  }
+
+  /// gRPC status of the answer, whose HTTP status is 200.
+  /// Default: none.
+  public var grpcStatus: UInt32 {
+    get {
+      if case .grpcStatus(let v)? = errorType {return v}
+      return 0
+    }
+    set {errorType = .grpcStatus(newValue)}
   }
 
   /// The status comes with the request; without one it is not aborted.
@@ -148,13 +223,17 @@ public nonisolated struct Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort: Sen
     /// HTTP status of the answer. Range: 200 to 599.
     /// Default: none.
     case httpStatus(UInt32)
+    /// gRPC status of the answer, whose HTTP status is 200.
+    /// Default: none.
+    case grpcStatus(UInt32)
     /// The status comes with the request; without one it is not aborted.
     /// Default: none.
     case headerAbort(Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort.HeaderAbort)
 
   }
 
-  /// The request says which: `x-envoy-fault-abort-request` is the status (200 to 599) and
+  /// The request says which: `x-envoy-fault-abort-request` is the status (200 to 599),
+  /// `x-envoy-fault-abort-grpc-request` the gRPC status, and
   /// `x-envoy-fault-abort-request-percentage` may lower the share.
   public nonisolated struct HeaderAbort: Sendable {
     // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -177,83 +256,174 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.filters.http.f
 
 nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".HTTPFault"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}delay\0\u{1}abort\0\u{3}upstream_cluster\0\u{1}headers\0\u{3}downstream_nodes\0\u{3}max_active_faults\0\u{4}\u{2}delay_percent_runtime\0\u{3}abort_percent_runtime\0\u{3}delay_duration_runtime\0\u{3}abort_http_status_runtime\0\u{3}max_active_faults_runtime\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}delay\0\u{1}abort\0\u{3}upstream_cluster\0\u{1}headers\0\u{3}downstream_nodes\0\u{3}max_active_faults\0\u{3}response_rate_limit\0\u{3}delay_percent_runtime\0\u{3}abort_percent_runtime\0\u{3}delay_duration_runtime\0\u{3}abort_http_status_runtime\0\u{3}max_active_faults_runtime\0\u{3}response_rate_limit_percent_runtime\0\u{3}abort_grpc_status_runtime\0\u{3}disable_downstream_cluster_stats\0\u{3}filter_metadata\0")
+
+  fileprivate class _StorageClass {
+    var _delay: Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay? = nil
+    var _abort: Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort? = nil
+    var _upstreamCluster: String = String()
+    var _headers: [Envoy_Config_Route_V3_HeaderMatcher] = []
+    var _maxActiveFaults: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+    var _downstreamNodes: [String] = []
+    var _responseRateLimit: Envoy_Extensions_Filters_Common_Fault_V3_FaultRateLimit? = nil
+    var _delayPercentRuntime: String = String()
+    var _abortPercentRuntime: String = String()
+    var _delayDurationRuntime: String = String()
+    var _abortHTTPStatusRuntime: String = String()
+    var _maxActiveFaultsRuntime: String = String()
+    var _responseRateLimitPercentRuntime: String = String()
+    var _abortGrpcStatusRuntime: String = String()
+    var _disableDownstreamClusterStats: Bool = false
+    var _filterMetadata: SwiftProtobuf.Google_Protobuf_Struct? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _delay = source._delay
+      _abort = source._abort
+      _upstreamCluster = source._upstreamCluster
+      _headers = source._headers
+      _maxActiveFaults = source._maxActiveFaults
+      _downstreamNodes = source._downstreamNodes
+      _responseRateLimit = source._responseRateLimit
+      _delayPercentRuntime = source._delayPercentRuntime
+      _abortPercentRuntime = source._abortPercentRuntime
+      _delayDurationRuntime = source._delayDurationRuntime
+      _abortHTTPStatusRuntime = source._abortHTTPStatusRuntime
+      _maxActiveFaultsRuntime = source._maxActiveFaultsRuntime
+      _responseRateLimitPercentRuntime = source._responseRateLimitPercentRuntime
+      _abortGrpcStatusRuntime = source._abortGrpcStatusRuntime
+      _disableDownstreamClusterStats = source._disableDownstreamClusterStats
+      _filterMetadata = source._filterMetadata
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._delay) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._abort) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.upstreamCluster) }()
-      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.headers) }()
-      case 5: try { try decoder.decodeRepeatedStringField(value: &self.downstreamNodes) }()
-      case 6: try { try decoder.decodeSingularMessageField(value: &self._maxActiveFaults) }()
-      case 8: try { try decoder.decodeSingularStringField(value: &self.delayPercentRuntime) }()
-      case 9: try { try decoder.decodeSingularStringField(value: &self.abortPercentRuntime) }()
-      case 10: try { try decoder.decodeSingularStringField(value: &self.delayDurationRuntime) }()
-      case 11: try { try decoder.decodeSingularStringField(value: &self.abortHTTPStatusRuntime) }()
-      case 12: try { try decoder.decodeSingularStringField(value: &self.maxActiveFaultsRuntime) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._delay) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._abort) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._upstreamCluster) }()
+        case 4: try { try decoder.decodeRepeatedMessageField(value: &_storage._headers) }()
+        case 5: try { try decoder.decodeRepeatedStringField(value: &_storage._downstreamNodes) }()
+        case 6: try { try decoder.decodeSingularMessageField(value: &_storage._maxActiveFaults) }()
+        case 7: try { try decoder.decodeSingularMessageField(value: &_storage._responseRateLimit) }()
+        case 8: try { try decoder.decodeSingularStringField(value: &_storage._delayPercentRuntime) }()
+        case 9: try { try decoder.decodeSingularStringField(value: &_storage._abortPercentRuntime) }()
+        case 10: try { try decoder.decodeSingularStringField(value: &_storage._delayDurationRuntime) }()
+        case 11: try { try decoder.decodeSingularStringField(value: &_storage._abortHTTPStatusRuntime) }()
+        case 12: try { try decoder.decodeSingularStringField(value: &_storage._maxActiveFaultsRuntime) }()
+        case 13: try { try decoder.decodeSingularStringField(value: &_storage._responseRateLimitPercentRuntime) }()
+        case 14: try { try decoder.decodeSingularStringField(value: &_storage._abortGrpcStatusRuntime) }()
+        case 15: try { try decoder.decodeSingularBoolField(value: &_storage._disableDownstreamClusterStats) }()
+        case 16: try { try decoder.decodeSingularMessageField(value: &_storage._filterMetadata) }()
+        default: break
+        }
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._delay {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
-    try { if let v = self._abort {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
-    if !self.upstreamCluster.isEmpty {
-      try visitor.visitSingularStringField(value: self.upstreamCluster, fieldNumber: 3)
-    }
-    if !self.headers.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.headers, fieldNumber: 4)
-    }
-    if !self.downstreamNodes.isEmpty {
-      try visitor.visitRepeatedStringField(value: self.downstreamNodes, fieldNumber: 5)
-    }
-    try { if let v = self._maxActiveFaults {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
-    } }()
-    if !self.delayPercentRuntime.isEmpty {
-      try visitor.visitSingularStringField(value: self.delayPercentRuntime, fieldNumber: 8)
-    }
-    if !self.abortPercentRuntime.isEmpty {
-      try visitor.visitSingularStringField(value: self.abortPercentRuntime, fieldNumber: 9)
-    }
-    if !self.delayDurationRuntime.isEmpty {
-      try visitor.visitSingularStringField(value: self.delayDurationRuntime, fieldNumber: 10)
-    }
-    if !self.abortHTTPStatusRuntime.isEmpty {
-      try visitor.visitSingularStringField(value: self.abortHTTPStatusRuntime, fieldNumber: 11)
-    }
-    if !self.maxActiveFaultsRuntime.isEmpty {
-      try visitor.visitSingularStringField(value: self.maxActiveFaultsRuntime, fieldNumber: 12)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._delay {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._abort {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if !_storage._upstreamCluster.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._upstreamCluster, fieldNumber: 3)
+      }
+      if !_storage._headers.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._headers, fieldNumber: 4)
+      }
+      if !_storage._downstreamNodes.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._downstreamNodes, fieldNumber: 5)
+      }
+      try { if let v = _storage._maxActiveFaults {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+      } }()
+      try { if let v = _storage._responseRateLimit {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
+      if !_storage._delayPercentRuntime.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._delayPercentRuntime, fieldNumber: 8)
+      }
+      if !_storage._abortPercentRuntime.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._abortPercentRuntime, fieldNumber: 9)
+      }
+      if !_storage._delayDurationRuntime.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._delayDurationRuntime, fieldNumber: 10)
+      }
+      if !_storage._abortHTTPStatusRuntime.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._abortHTTPStatusRuntime, fieldNumber: 11)
+      }
+      if !_storage._maxActiveFaultsRuntime.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._maxActiveFaultsRuntime, fieldNumber: 12)
+      }
+      if !_storage._responseRateLimitPercentRuntime.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._responseRateLimitPercentRuntime, fieldNumber: 13)
+      }
+      if !_storage._abortGrpcStatusRuntime.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._abortGrpcStatusRuntime, fieldNumber: 14)
+      }
+      if _storage._disableDownstreamClusterStats != false {
+        try visitor.visitSingularBoolField(value: _storage._disableDownstreamClusterStats, fieldNumber: 15)
+      }
+      try { if let v = _storage._filterMetadata {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault, rhs: Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault) -> Bool {
-    if lhs._delay != rhs._delay {return false}
-    if lhs._abort != rhs._abort {return false}
-    if lhs.upstreamCluster != rhs.upstreamCluster {return false}
-    if lhs.headers != rhs.headers {return false}
-    if lhs._maxActiveFaults != rhs._maxActiveFaults {return false}
-    if lhs.downstreamNodes != rhs.downstreamNodes {return false}
-    if lhs.delayPercentRuntime != rhs.delayPercentRuntime {return false}
-    if lhs.abortPercentRuntime != rhs.abortPercentRuntime {return false}
-    if lhs.delayDurationRuntime != rhs.delayDurationRuntime {return false}
-    if lhs.abortHTTPStatusRuntime != rhs.abortHTTPStatusRuntime {return false}
-    if lhs.maxActiveFaultsRuntime != rhs.maxActiveFaultsRuntime {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._delay != rhs_storage._delay {return false}
+        if _storage._abort != rhs_storage._abort {return false}
+        if _storage._upstreamCluster != rhs_storage._upstreamCluster {return false}
+        if _storage._headers != rhs_storage._headers {return false}
+        if _storage._maxActiveFaults != rhs_storage._maxActiveFaults {return false}
+        if _storage._downstreamNodes != rhs_storage._downstreamNodes {return false}
+        if _storage._responseRateLimit != rhs_storage._responseRateLimit {return false}
+        if _storage._delayPercentRuntime != rhs_storage._delayPercentRuntime {return false}
+        if _storage._abortPercentRuntime != rhs_storage._abortPercentRuntime {return false}
+        if _storage._delayDurationRuntime != rhs_storage._delayDurationRuntime {return false}
+        if _storage._abortHTTPStatusRuntime != rhs_storage._abortHTTPStatusRuntime {return false}
+        if _storage._maxActiveFaultsRuntime != rhs_storage._maxActiveFaultsRuntime {return false}
+        if _storage._responseRateLimitPercentRuntime != rhs_storage._responseRateLimitPercentRuntime {return false}
+        if _storage._abortGrpcStatusRuntime != rhs_storage._abortGrpcStatusRuntime {return false}
+        if _storage._disableDownstreamClusterStats != rhs_storage._disableDownstreamClusterStats {return false}
+        if _storage._filterMetadata != rhs_storage._filterMetadata {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -261,7 +431,7 @@ nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault: SwiftPro
 
 nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".FaultAbort"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{2}http_status\0\u{1}percentage\0\u{3}header_abort\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{2}http_status\0\u{1}percentage\0\u{3}header_abort\0\u{3}grpc_status\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -291,6 +461,14 @@ nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort: SwiftPr
           self.errorType = .headerAbort(v)
         }
       }()
+      case 5: try {
+        var v: UInt32?
+        try decoder.decodeSingularUInt32Field(value: &v)
+        if let v = v {
+          if self.errorType != nil {try decoder.handleConflictingOneOf()}
+          self.errorType = .grpcStatus(v)
+        }
+      }()
       default: break
       }
     }
@@ -307,9 +485,17 @@ nonisolated extension Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort: SwiftPr
     try { if let v = self._percentage {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
-    try { if case .headerAbort(let v)? = self.errorType {
+    switch self.errorType {
+    case .headerAbort?: try {
+      guard case .headerAbort(let v)? = self.errorType else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
-    } }()
+    }()
+    case .grpcStatus?: try {
+      guard case .grpcStatus(let v)? = self.errorType else { preconditionFailure() }
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 5)
+    }()
+    default: break
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 

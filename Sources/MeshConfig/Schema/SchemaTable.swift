@@ -450,13 +450,42 @@ oneof stats_matcher required
 1 reject_all bool oneof=stats_matcher
 2 exclusion_list message:envoy.type.matcher.v3.ListStringMatcher oneof=stats_matcher
 3 inclusion_list message:envoy.type.matcher.v3.ListStringMatcher oneof=stats_matcher
+message envoy.config.overload.v3.BufferFactoryConfig
+1 minimum_account_to_track_power_of_two uint32 required lte=56 gte=10
+message envoy.config.overload.v3.LoadShedPoint
+1 name string required min_len=1
+2 triggers repeated:message:envoy.config.overload.v3.Trigger required min_items=1
+message envoy.config.overload.v3.OverloadAction
+1 name string required min_len=1
+2 triggers repeated:message:envoy.config.overload.v3.Trigger required min_items=1
+3 typed_config message:google.protobuf.Any types=envoy.config.overload.v3.ScaleTimersOverloadActionConfig
 message envoy.config.overload.v3.OverloadManager
+1 refresh_interval message:google.protobuf.Duration
 2 resource_monitors repeated:message:envoy.config.overload.v3.ResourceMonitor required min_items=1
-others 1:refresh_interval 3:actions 5:loadshed_points 4:buffer_factory_config
+3 actions repeated:message:envoy.config.overload.v3.OverloadAction
+4 buffer_factory_config message:envoy.config.overload.v3.BufferFactoryConfig
+5 loadshed_points repeated:message:envoy.config.overload.v3.LoadShedPoint
 message envoy.config.overload.v3.ResourceMonitor
 oneof config_type
 1 name string required min_len=1
-3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
+3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig,envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig,envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig,envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig,envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig
+message envoy.config.overload.v3.ScaleTimersOverloadActionConfig
+1 timer_scale_factors repeated:message:envoy.config.overload.v3.ScaleTimersOverloadActionConfig.ScaleTimer required min_items=1
+message envoy.config.overload.v3.ScaleTimersOverloadActionConfig.ScaleTimer
+oneof overload_adjust required
+1 timer enum:envoy.config.overload.v3.ScaleTimersOverloadActionConfig.TimerType required
+2 min_timeout message:google.protobuf.Duration oneof=overload_adjust
+3 min_scale message:envoy.type.v3.Percent oneof=overload_adjust
+message envoy.config.overload.v3.ScaledTrigger
+1 scaling_threshold double lte=1 gte=0
+2 saturation_threshold double lte=1 gte=0
+message envoy.config.overload.v3.ThresholdTrigger
+1 value double lte=1 gte=0
+message envoy.config.overload.v3.Trigger
+oneof trigger_oneof required
+1 name string required min_len=1
+2 threshold message:envoy.config.overload.v3.ThresholdTrigger oneof=trigger_oneof
+3 scaled message:envoy.config.overload.v3.ScaledTrigger oneof=trigger_oneof
 message envoy.config.route.v3.CookieMatcher
 1 name string required min_len=1 max_bytes=1024
 2 string_match message:envoy.type.matcher.v3.StringMatcher required
@@ -704,6 +733,14 @@ oneof fault_delay_secifier required
 5 header_delay message:envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay oneof=fault_delay_secifier
 4 percentage message:envoy.type.v3.FractionalPercent
 message envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay
+message envoy.extensions.filters.common.fault.v3.FaultRateLimit
+oneof limit_type required
+1 fixed_limit message:envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit oneof=limit_type
+3 header_limit message:envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit oneof=limit_type
+2 percentage message:envoy.type.v3.FractionalPercent
+message envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit
+1 limit_kbps uint64 required gte=1
+message envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit
 message envoy.extensions.filters.http.buffer.v3.Buffer
 1 max_request_bytes message:google.protobuf.UInt32Value required gt=0
 message envoy.extensions.filters.http.buffer.v3.BufferPerRoute
@@ -725,9 +762,9 @@ message envoy.extensions.filters.http.cors.v3.CorsPolicy
 message envoy.extensions.filters.http.fault.v3.FaultAbort
 oneof error_type required
 2 http_status uint32 oneof=error_type lt=600 gte=200
+5 grpc_status uint32 oneof=error_type
 4 header_abort message:envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort oneof=error_type
 3 percentage message:envoy.type.v3.FractionalPercent
-others 5:grpc_status
 message envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort
 message envoy.extensions.filters.http.fault.v3.HTTPFault
 1 delay message:envoy.extensions.filters.common.fault.v3.FaultDelay
@@ -736,12 +773,16 @@ message envoy.extensions.filters.http.fault.v3.HTTPFault
 4 headers repeated:message:envoy.config.route.v3.HeaderMatcher
 6 max_active_faults message:google.protobuf.UInt32Value
 5 downstream_nodes repeated:string
+7 response_rate_limit message:envoy.extensions.filters.common.fault.v3.FaultRateLimit
 8 delay_percent_runtime string
 9 abort_percent_runtime string
 10 delay_duration_runtime string
 11 abort_http_status_runtime string
 12 max_active_faults_runtime string
-others 7:response_rate_limit 13:response_rate_limit_percent_runtime 14:abort_grpc_status_runtime 15:disable_downstream_cluster_stats 16:filter_metadata
+13 response_rate_limit_percent_runtime string
+14 abort_grpc_status_runtime string
+15 disable_downstream_cluster_stats bool
+16 filter_metadata message:google.protobuf.Struct
 message envoy.extensions.filters.http.grpc_http1_bridge.v3.Config
 1 upgrade_protobuf_to_grpc bool
 2 ignore_query_parameters bool
@@ -916,8 +957,16 @@ others 4:filter_unroutable_families 5:udp_max_queries 9:edns0_max_payload_size 1
 message envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
 1 pack_trace_reason message:google.protobuf.BoolValue
 2 use_request_id_for_trace_sampling message:google.protobuf.BoolValue
+message envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig
+1 max_memory_bytes uint64
+message envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig
+1 mode enum:envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig.UtilizationComputeStrategy
 message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
 1 max_active_downstream_connections int64 required gt=0
+message envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
+1 max_heap_size_bytes uint64 required gt=0
+message envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig
+1 filename string required min_len=1
 message envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate
 message envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig
 1 metadata_match message:envoy.config.core.v3.Metadata
@@ -1162,6 +1211,13 @@ enum envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType
 0 ANY
 1 SAME_IP_OR_LOOPBACK
 2 EXTERNAL
+enum envoy.config.overload.v3.ScaleTimersOverloadActionConfig.TimerType
+0 UNSPECIFIED
+1 HTTP_DOWNSTREAM_CONNECTION_IDLE
+2 HTTP_DOWNSTREAM_STREAM_IDLE
+3 TRANSPORT_SOCKET_CONNECT
+4 HTTP_DOWNSTREAM_CONNECTION_MAX
+5 HTTP_DOWNSTREAM_STREAM_FLUSH
 enum envoy.config.route.v3.RedirectAction.RedirectResponseCode
 0 MOVED_PERMANENTLY
 1 FOUND
@@ -1228,6 +1284,9 @@ enum envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormat
 enum envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod
 0 N_CHOICES
 1 FULL_SCAN
+enum envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig.UtilizationComputeStrategy
+0 HOST
+1 CONTAINER
 enum envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification
 0 VERIFY_TRUST_CHAIN
 1 ACCEPT_UNTRUSTED

@@ -56,7 +56,6 @@ envoy.extensions.early_data.v3.DefaultEarlyDataPolicy
 envoy.extensions.filters.common.dependency.v3.Dependency
 envoy.extensions.filters.common.dependency.v3.FilterDependencies
 envoy.extensions.filters.common.dependency.v3.MatchingRequirements
-envoy.extensions.filters.common.fault.v3.FaultRateLimit
 envoy.extensions.filters.common.matcher.action.v3.SkipFilter
 envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue
 envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency
@@ -378,10 +377,6 @@ envoy.extensions.rbac.audit_loggers.stream.v3.StdoutAuditLog
 envoy.extensions.rbac.matchers.upstream_ip_port.v3.UpstreamIpPortMatcher
 envoy.extensions.rbac.principals.mtls_authenticated.v3.Config
 envoy.extensions.regex_engines.v3.GoogleRE2
-envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig
-envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig
-envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
-envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig
 envoy.extensions.router.cluster_specifiers.lua.v3.LuaConfig
 envoy.extensions.router.cluster_specifiers.matcher.v3.ClusterAction
 envoy.extensions.router.cluster_specifiers.matcher.v3.MatcherClusterSpecifier

@@ -59,6 +59,7 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
   var requestFieldBytes: UInt32 = 0
   var responseFieldBytes: UInt32 = 0
 
+  public var waitingOutput: Int { transport.output.count }
   /// What has crossed the wire for the current request and its response.
   public var wire: WireBytes {
     WireBytes(

@@ -143,6 +143,7 @@ final class HTTP2ClientStream: HTTP2Stream, RequestSender {
   }
 
   var responseBytesReceived: Int { Int(clamping: wire.received) }
+  var waitingOutput: Int { output.count }
 
   func release() { owner = nil }
 }

@@ -105,10 +105,13 @@ public protocol RequestReceiver: AnyObject {
   func responseUnblocked()
   /// The client, whose request is complete, sends no more: see `ResponseSender.clientHasEnded`.
   func clientEnded()
+  /// Timeouts that hold for all streams have become shorter or longer.
+  func timeoutsChanged()
 }
 
 extension RequestReceiver {
   public func clientEnded() {}
+  public func timeoutsChanged() {}
 }
 
 /// The codec's side of a response: what a stream calls. Order: informational*, headers, data*, trailers?; the call with
@@ -130,6 +133,8 @@ public protocol ResponseSender: AnyObject {
   func closeAfterResponse()
   /// What has crossed the connection for this stream so far.
   var wire: WireBytes { get }
+  /// Bytes of the response that the client has not taken.
+  var waitingOutput: Int { get }
   /// The kernel's estimate of the round trip to the client; nil if it has none. A system call.
   var roundTripTime: Nanoseconds? { get }
   /// The version that the connection speaks.
@@ -142,6 +147,7 @@ public protocol ResponseSender: AnyObject {
 extension ResponseSender {
   public var clientHasEnded: Bool { false }
   public var wire: WireBytes { WireBytes() }
+  public var waitingOutput: Int { 0 }
   public var roundTripTime: Nanoseconds? { nil }
   public var protocolVersion: HTTPVersion { .http11 }
 }
@@ -182,4 +188,10 @@ public protocol RequestSender: AnyObject {
   var responseBytesReceived: Int { get }
   /// What has crossed the wire for the request and its response.
   var wire: WireBytes { get }
+  /// Bytes of the request that the upstream has not taken.
+  var waitingOutput: Int { get }
+}
+
+extension RequestSender {
+  public var waitingOutput: Int { 0 }
 }

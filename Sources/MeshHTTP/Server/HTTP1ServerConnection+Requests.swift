@@ -37,6 +37,7 @@ extension HTTP1ServerConnection {
         return close(.remote)
       }
       handler.connectionTransferred(received: count, sent: 0)
+      if settings.asksBeforeDispatch, !mayDispatch(isDirect ? count : 0) { return }
       if isDirect {
         let bytes = Bytes(start: loop.receiveBuffer, count: count)
         let consumed = process(bytes)
@@ -48,6 +49,29 @@ extension HTTP1ServerConnection {
         if consumed > 0 { input.drop(min(consumed, input.count), loop.bufferPool) }
       }
     }
+  }
+
+  /// - Parameter count: bytes that have come.
+  @inline(never)
+  private func mayDispatch(_ count: Int) -> Bool {
+    // Of what is thrown away anyway nobody has to be asked.
+    guard phase != .lingering, responsePhase != .done || phase == .idle || phase == .head else { return true }
+    let isFirst = !hasDispatched
+    hasDispatched = true
+    switch handler.mayDispatch(on: self, isFirst: isFirst) {
+    case .granted, .goAway, .goAwayAndClose: return true
+    case .close: close(.local)
+    case .abort:
+      if phase == .idle || phase == .head {
+        beginRefusal()
+        parser.reset()
+        wire.received = UInt64(count)
+        handler.refuseForOverload(self, info, headerMaps.take())
+      } else {
+        _ = failBody(count, 500, "overload")
+      }
+    }
+    return false
   }
 
   private var wantsInput: Bool {
@@ -180,7 +204,7 @@ extension HTTP1ServerConnection {
         finishIfComplete()
       case .trailers:
         if settings.underscores != .keep, let trailers, let error = checkUnderscores(trailers) {
-          return failBody(bytes.count, error)
+          return failBody(bytes.count, error.status, error.details)
         }
         phase = .response
         if let map = takeTrailers() { receiver?.receiveTrailers(map) }
@@ -188,7 +212,7 @@ extension HTTP1ServerConnection {
       case .needMore:
         return bytes.count - rest.count
       case .invalid(let error):
-        return failBody(bytes.count, error)
+        return failBody(bytes.count, error.status, error.details)
       }
     }
     return bytes.count - rest.count
@@ -208,11 +232,11 @@ extension HTTP1ServerConnection {
 
   /// The body broke its framing. Nothing after it can be trusted: nothing more is read as HTTP, the upstream sees a
   /// request that never ended, and the client gets its 400 if no response has begun.
-  private func failBody(_ count: Int, _ error: HTTP1Error) -> Int {
+  private func failBody(_ count: Int, _ status: Int, _ details: StaticString) -> Int {
     keepAlive = false
     pauses += 1
     input.clear(loop.bufferPool)
-    receiver?.requestMalformed(status: error.status, error.details)
+    receiver?.requestMalformed(status: status, details)
     return count
   }
 

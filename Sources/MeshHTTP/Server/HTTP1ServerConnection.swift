@@ -15,7 +15,7 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
   enum ResponsePhase: UInt8 { case none, body, done }
 
   public let loop: EventLoop
-  public let settings: ServerConnectionSettings
+  public internal(set) var settings: ServerConnectionSettings
   public let info: ConnectionInfo
   /// Where the owner keeps this connection in its list.
   public var listIndex = 0
@@ -59,6 +59,8 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
   var tunnel = TunnelKind.none
   /// The tunnel is granted: bytes go both ways, each until its own end.
   var isTunnelOpen = false
+  /// Bytes have been looked at, as far as somebody wants to know.
+  var hasDispatched = false
   /// `process` is on the stack.
   var isProcessing = false
   /// The response is complete and the connection's last: once the kernel has it, our direction ends.
@@ -161,6 +163,27 @@ public final class HTTP1ServerConnection: ServerConnection, IOHandler, Flushable
     case .closed: break
     }
   }
+
+  public func take(timeoutsOf settings: ServerConnectionSettings) {
+    guard phase != .closed else { return }
+    self.settings.take(timeoutsOf: settings)
+    switch phase {
+    case .idle: armIdle()
+    case .head: armHead()
+    case .body, .response:
+      if endsAfterFlush {
+        timer.arm(at: settings.flushTimeout.map { phaseStartedAt + $0 } ?? .never)
+      } else {
+        endWhenOld(loop.now)
+      }
+    case .lingering, .closed: break
+    }
+    receiver?.timeoutsChanged()
+  }
+
+  public func forEachReceiver(_ body: (any RequestReceiver) -> Void) { if let receiver { body(receiver) } }
+
+  public var waitingOutput: Int { transport.output.count }
 
   /// The next response is the connection's last; without a request it closes after `patience`. A request that is on its
   /// way when the decision falls is so answered, not lost.

@@ -13,7 +13,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
   enum Drain: UInt8 { case none, announced, final }
 
   public let loop: EventLoop
-  public let settings: ServerConnectionSettings
+  public private(set) var settings: ServerConnectionSettings
   public let info: ConnectionInfo
   public var listIndex = 0
   public let openedAt: MonotonicTime
@@ -51,6 +51,9 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
 
   /// Bytes that wait to be framed, as last told.
   private var reportedWaiting = 0
+
+  /// Bytes have been looked at, as far as somebody wants to know.
+  private var hasDispatched = false
 
   // MARK: Resets
 
@@ -161,6 +164,7 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
   static let bytesPerSend = EventLoop.receiveBufferSize
 
   private func receive(_ bytes: Bytes) {
+    if settings.asksBeforeDispatch, !mayDispatch() { return }
     pings.heard(loop.now)
     if !session.receive(bytes) {
       if phase == .open { end() }
@@ -169,6 +173,28 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
     // A head has begun and is not complete.
     if headSince != .never { rearm() }
     if !isFlushScheduled, session.wantsWrite { scheduleFlush() }
+  }
+
+  @inline(never)
+  private func mayDispatch() -> Bool {
+    let isFirst = !hasDispatched
+    hasDispatched = true
+    // It has been told already.
+    guard isFirst || draining == .none else { return true }
+    switch handler.mayDispatch(on: self, isFirst: isFirst) {
+    case .granted: return true
+    case .goAway:
+      drain(idleFor: nil)
+      return true
+    case .close:
+      closeReason = .local
+      close(.local)
+    case .abort, .goAwayAndClose:
+      closeReason = .local
+      session.goAway()
+      end()
+    }
+    return false
   }
 
   private func writeOut() {
@@ -293,6 +319,17 @@ public final class HTTP2ServerConnection: ServerConnection, IOHandler, Flushable
       handler.count(.keepAliveTimeout, 1)
       close(.local)
     }
+  }
+
+  public func take(timeoutsOf settings: ServerConnectionSettings) {
+    guard phase != .closed else { return }
+    self.settings.take(timeoutsOf: settings)
+    rearm()
+    forEachReceiver { $0.timeoutsChanged() }
+  }
+
+  public func forEachReceiver(_ body: (any RequestReceiver) -> Void) {
+    for stream in session.streams { if let receiver = (stream as? HTTP2ServerStream)?.receiver { body(receiver) } }
   }
 
   // MARK: The end

@@ -8,7 +8,7 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   private(set) var isCancelled = false
   /// nil while it serves no request.
   var connection: HTTP2ServerConnection?
-  private var receiver: (any RequestReceiver)?
+  private(set) var receiver: (any RequestReceiver)?
   private var phase = Phase.none
   private var method = HTTPMethod.get
   private var tunnel = TunnelKind.none
@@ -149,6 +149,8 @@ final class HTTP2ServerStream: HTTP2Stream, ResponseSender {
   func closeAfterResponse() { connection?.drain(idleFor: nil) }
 
   var protocolVersion: HTTPVersion { .http2 }
+
+  var waitingOutput: Int { output.count }
 
   var roundTripTime: Nanoseconds? { connection?.roundTripTime }
 

@@ -52,6 +52,8 @@ public struct ServerConnectionSettings: Sendable {
   private var http2Box = HTTP2Options.Box(HTTP2Options())
   /// How many requests a client may give up that it has only just begun.
   public var resets = PrematureResets()
+  /// The handler is asked before bytes that have come are looked at (`mayDispatch`).
+  public var asksBeforeDispatch = false
 
   public init() {}
 }
@@ -72,6 +74,20 @@ public struct PrematureResets: Sendable {
 
   var limit: UInt64 { total?.integer(or: 500) ?? 500 }
   var minimumLifetime: Nanoseconds { .seconds(min(lifetime?.integer(or: 1) ?? 1, 1 << 32)) }
+}
+
+/// What may be done with bytes that have come from a client.
+public enum DispatchLeave: UInt8, Sendable {
+  /// They are looked at.
+  case granted
+  /// The connection closes at once.
+  case close
+  /// HTTP/1: a request without an answer gets 500 (`refuseForOverload`), and the connection ends.
+  case abort
+  /// HTTP/2: they are looked at, but no request that comes later.
+  case goAway
+  /// HTTP/2: the connection ends.
+  case goAwayAndClose
 }
 
 /// Who takes the requests of a server connection. Called on the loop's thread.
@@ -110,11 +126,20 @@ public protocol ServerConnectionHandler: AnyObject {
   func streamsChanged(by change: Int)
   /// A connection of HTTP/2 is closed for requests given up too soon, too often.
   func tooManyResets()
+  /// Bytes have come, and are looked at if they may be. Asked only if the settings say so.
+  /// - Parameter isFirst: no byte came by this connection before.
+  func mayDispatch(on connection: any ServerConnection, isFirst: Bool) -> DispatchLeave
+  /// A request that has only begun to come is not wanted now. Answers as `refuse` does.
+  func refuseForOverload(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap)
   /// What came by a connection of HTTP/1.1 began with HTTP/2's preface: `successor` serves it from now on.
   func connectionChanged(_ connection: any ServerConnection, to successor: any ServerConnection)
 }
 
 extension ServerConnectionHandler {
+  public func mayDispatch(on connection: any ServerConnection, isFirst: Bool) -> DispatchLeave { .granted }
+  public func refuseForOverload(_ sender: any ResponseSender, _ connection: ConnectionInfo, _ headers: HeaderMap) {
+    refuse(sender, connection, headers, status: 500, "overload")
+  }
   public func count(_ event: HTTP2Event, _ amount: Int) {}
   public func streamsChanged(by change: Int) {}
   public func tooManyResets() {}
@@ -146,8 +171,21 @@ public protocol ServerConnection: AnyObject {
   /// No request after those that are on their way; without one the connection closes after `patience` (nil: the
   /// settings' `drainTimeout`).
   func drain(idleFor patience: Nanoseconds?)
+  /// Takes the settings' timeouts for connections (`idleTimeout`, `maximumDuration`, `flushTimeout`) in place of its own,
+  /// from where their time has begun, and has its streams look at theirs.
+  func take(timeoutsOf settings: ServerConnectionSettings)
+  /// Calls `body` with whoever takes each request that is under way.
+  func forEachReceiver(_ body: (any RequestReceiver) -> Void)
   /// Closes now. Streams in flight are told that their client is gone.
   func close(_ reason: ServerCloseReason, reset: Bool)
+}
+
+extension ServerConnectionSettings {
+  mutating func take(timeoutsOf other: ServerConnectionSettings) {
+    idleTimeout = other.idleTimeout
+    maximumDuration = other.maximumDuration
+    flushTimeout = other.flushTimeout
+  }
 }
 
 extension ServerConnection {

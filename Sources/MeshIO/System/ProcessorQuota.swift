@@ -6,10 +6,17 @@ public enum ProcessorQuota {
   /// Never fails: where there is no control group, no `/proc` or no quota, the affinity mask decides.
   /// - Returns: the count, at least 1, and in words where it comes from.
   public static func availableProcessors() -> (count: Int, explanation: String) {
-    evaluate(affinity: max(1, Int(clinux_affinity_count()))) { path in
-      try? String(decoding: FileContents.read(path, limit: 1 << 20), as: UTF8.self)
-    }
+    evaluate(affinity: affinity, read: ControlGroup.readFile)
   }
+
+  /// The same, not rounded.
+  public static func capacity() -> Double { capacity(affinity: affinity, read: ControlGroup.readFile) }
+
+  static func capacity(affinity: Int, read: (String) -> String?) -> Double {
+    min(smallestQuota(read)?.processors ?? .infinity, Double(affinity))
+  }
+
+  private static var affinity: Int { max(1, Int(clinux_affinity_count())) }
 
   /// The decision, without the machine.
   /// - Parameters:
@@ -29,24 +36,13 @@ public enum ProcessorQuota {
   }
 
   private static func smallestQuota(_ read: (String) -> String?) -> Quota? {
-    guard let groups = read("/proc/self/cgroup"), let mounts = read("/proc/self/mountinfo") else { return nil }
     var smallest: Quota?
-    for line in groups.split(separator: "\n") {
-      // hierarchy-ID:controllers:path, with 0 and no controllers for version 2 (cgroups(7)).
-      let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-      guard fields.count == 3 else { continue }
-      let unified = fields[0] == "0" && fields[1].isEmpty
-      guard unified || fields[1].split(separator: ",").contains("cpu") else { continue }
-      guard let mount = mountPoint(unified: unified, mounts) else { continue }
-      // A limit of any ancestor binds too; the walk ends at the mount point.
-      var path = relative(String(fields[2]), to: mount.root)
-      while true {
-        let directory = path == "/" ? mount.point : mount.point + path
-        if let processors = quota(directory, unified, read), processors < smallest?.processors ?? .infinity {
+    for place in ControlGroup.places(of: "cpu", read: read) {
+      // A limit of any ancestor binds too.
+      for directory in place.directories {
+        if let processors = quota(directory, place.isUnified, read), processors < smallest?.processors ?? .infinity {
           smallest = Quota(processors: processors, path: directory)
         }
-        guard path != "/", let slash = path.lastIndex(of: "/") else { break }
-        path = slash == path.startIndex ? "/" : String(path[..<slash])
       }
     }
     return smallest
@@ -72,27 +68,5 @@ public enum ProcessorQuota {
 
   private static func number(_ text: String?) -> Int64? {
     text.flatMap { $0.split(whereSeparator: \.isWhitespace).first }.flatMap { Int64($0) }
-  }
-
-  /// Where the hierarchy is mounted, and which of its directories is at the top there (proc_pid_mountinfo(5)).
-  private static func mountPoint(unified: Bool, _ mounts: String) -> (point: String, root: String)? {
-    for line in mounts.split(separator: "\n") {
-      let words = line.split(separator: " ")
-      guard let dash = words.firstIndex(of: "-"), words.count > dash + 3, dash >= 6 else { continue }
-      let type = words[dash + 1]
-      let matches =
-        unified ? type == "cgroup2" : type == "cgroup" && words[dash + 3].split(separator: ",").contains("cpu")
-      if matches { return (words[4] == "/" ? "" : String(words[4]), String(words[3])) }
-    }
-    return nil
-  }
-
-  /// A group's path as seen below the mount point. A group outside of what is mounted (another cgroup namespace) is
-  /// judged by the mount's top.
-  private static func relative(_ path: String, to root: String) -> String {
-    if path.hasPrefix("/..") { return "/" }
-    if root == "/" { return path }
-    if path == root { return "/" }
-    return path.hasPrefix(root + "/") ? String(path.dropFirst(root.count)) : "/"
   }
 }

@@ -21,6 +21,8 @@ struct SnapshotBuilder {
   let node: Node
   private(set) var problems: [Problem] = []
   private var clusterNames: Set<String> = []
+  /// Codecs ask the overload manager before they look at what they have read.
+  private var asksBeforeDispatch = false
   /// `static_resources.secrets`, by name.
   var secrets: [String: SecretContent] = [:]
 
@@ -38,6 +40,9 @@ struct SnapshotBuilder {
     let resources = bootstrap.staticResources
     clusterNames = Set(resources.clusters.map(\.name))
     loadSecrets(resources)
+    let maximumConnections = maximumConnections(bootstrap.overloadManager)
+    let overload = overload(bootstrap.overloadManager)
+    asksBeforeDispatch = overload?.isAskedByCodecs ?? false
     let defaults = ClusterDefaults(bootstrap)
     let clusters = resources.clusters.enumerated().map { index, cluster in
       self.cluster(cluster, "static_resources.clusters[\(index)]", defaults)
@@ -62,14 +67,13 @@ struct SnapshotBuilder {
       }
       listeners.append(entry)
     }
-    let maximumConnections = maximumConnections(bootstrap.overloadManager)
     let runtimeLayers = self.runtimeLayers(bootstrap)
     checkStatsConfig(bootstrap)
     let admin = self.admin(bootstrap.admin)
     guard problems.isEmpty else { return nil }
     return ConfigurationSnapshot(
-      listeners: listeners, clusters: clusters, maximumConnections: maximumConnections, runtimeLayers: runtimeLayers,
-      admin: admin)
+      listeners: listeners, clusters: clusters, maximumConnections: maximumConnections, overload: overload,
+      runtimeLayers: runtimeLayers, admin: admin)
   }
 
   // MARK: Connection managers
@@ -125,6 +129,7 @@ struct SnapshotBuilder {
     let common = manager.commonHTTPProtocolOptions
     var settings = ServerConnectionSettings()
     settings.highWatermark = bufferLimit
+    settings.asksBeforeDispatch = asksBeforeDispatch
     useHTTP1Options(manager, path, &settings)
     useHTTP2Options(manager, path, &settings)
     if manager.hasMaxRequestHeadersKb { settings.limits.maxHeadBytes = Int(manager.maxRequestHeadersKb.value) * 1024 }

@@ -26,6 +26,15 @@ protocol ActiveFilterChain: AnyObject {
   func drainConnections(idleFor patience: Nanoseconds?)
   /// Ends what is left.
   func closeConnections()
+  /// The overload manager makes timeouts shorter, or gives them back.
+  func timeoutsChanged()
+  /// Calls `body` with every stream of HTTP.
+  func forEachStream(_ body: (Stream) -> Void)
+}
+
+extension ActiveFilterChain {
+  func timeoutsChanged() {}
+  func forEachStream(_ body: (Stream) -> Void) {}
 }
 
 extension FilterChainConfiguration {

@@ -29,6 +29,8 @@ final class ActiveListener {
   private var isDraining = false
   /// Accepting stopped for want of descriptors or memory; see `resumeAccepting`.
   private var isStarved = false
+  /// Connections wait in the kernel; see `suspend`.
+  private var isSuspended = false
   /// Nil if there are none, which is usual.
   private var accessLogs: [AccessLogLane]?
   private static let starvation = RateLimitedLog(Log.http, perSecond: 1)
@@ -48,6 +50,10 @@ final class ActiveListener {
   func startAccepting() {
     guard !isAccepting else { return }
     isAccepting = true
+    if !isSuspended { enterSockets() }
+  }
+
+  private func enterSockets() {
     do {
       for socket in sockets {
         let acceptor = Acceptor(self, socket)
@@ -57,6 +63,14 @@ final class ActiveListener {
         acceptors.append(acceptor)
       }
     } catch { worker.log.error("listener \(configuration.name): \(error)") }
+  }
+
+  /// Lets connections wait in the kernel, or accepts them again.
+  func suspend(_ suspends: Bool) {
+    guard suspends != isSuspended else { return }
+    isSuspended = suspends
+    guard isAccepting, !isStarved else { return }
+    suspends ? leaveSockets() : enterSockets()
   }
 
   private func leaveSockets() {
@@ -122,6 +136,15 @@ final class ActiveListener {
     for chain in chains + endingChains { chain.drainConnections(idleFor: patience) }
   }
 
+  /// The overload manager makes timeouts shorter, or gives them back.
+  func timeoutsChanged() {
+    for connection in pending { connection.timeoutsChanged() }
+    for chain in chains + endingChains { chain.timeoutsChanged() }
+  }
+
+  /// Calls `body` with every stream of HTTP.
+  func forEachStream(_ body: (Stream) -> Void) { for chain in chains + endingChains { chain.forEachStream(body) } }
+
   /// Ends what is left.
   func closeConnections() {
     for connection in pending { connection.close(.local) }
@@ -163,6 +186,10 @@ final class ActiveListener {
   /// Counts a connection that has been accepted, unless there are as many as may be. The global limit comes first, as
   /// in Envoy.
   private func mayOpen() -> Bool {
+    if let overload = worker.overload, overload.refusesConnections, overload.refusesConnection() {
+      stats.add(.overloadReject)
+      return false
+    }
     if configuration.ignoresGlobalLimit {
       identity.globalLimit.enterAlways()
     } else if !identity.globalLimit.enter() {

@@ -53,11 +53,14 @@ final class ConnectionManager {
   private let listenerResponseCodes: ResponseCodeLane
   private let requestTime: HistogramLane
   private let accessLogs: [AccessLogLane]
+  /// `stream_idle_timeout`, as it is now.
+  var streamIdleTimeout: Nanoseconds?
 
   init(worker: Worker, configuration: ConnectionManagerConfiguration, identity: ListenerHTTPIdentity) {
     self.worker = worker
     self.configuration = configuration
     self.identity = identity
+    streamIdleTimeout = configuration.streamIdleTimeout
     routes = RouteBinding(configuration.routes, worker)
     stats = identity.manager.stats.lane(worker.index)
     codecStats = identity.manager.codecStats.lane(worker.index)
@@ -78,6 +81,10 @@ final class ConnectionManager {
     let stream = worker.takeStream()
     sender.attach(stream)
     stream.begin(self, sender, connection, headers, start)
+    if let overload = worker.overload, overload.refusesRequests, overload.refusesRequest() {
+      stats.add(.requestOverloadClose)
+      return stream.sendLocalReply(.overloaded)
+    }
     guard prepareRequestHeaders(headers, stream, connection, start) else { return }
     if start.method == .options, headers.value(.path)?.equals("*") == true {
       // Not a path, and so not for any route.

@@ -7,14 +7,15 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
   private(set) var configuration: FilterChainConfiguration
   private(set) var manager: ConnectionManager
   private(set) var connectionCount = 0
-  private let worker: Worker
+  let worker: Worker
   private let hasTLS: Bool
   /// Keeps this chain until its last connection is gone.
   private unowned let listener: ActiveListener
-  private var settings: ServerConnectionSettings
+  /// As they are now: the overload manager can make timeouts shorter.
+  var settings: ServerConnectionSettings
   /// Keeps the lanes alive that the manager counts in.
   private var identity: ListenerHTTPIdentity
-  fileprivate var connections: [any ServerConnection] = []
+  private(set) var connections: [any ServerConnection] = []
   /// Connections end, those that come included.
   private var isEnding = false
 
@@ -29,6 +30,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
     self.identity = identity
     settings = manager.connection
     self.manager = ConnectionManager(worker: worker, configuration: manager, identity: identity)
+    if worker.overload != nil { timeoutsChanged() }
   }
 
   /// From their next request on, open connections are served by the new manager.
@@ -41,6 +43,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
     settings = configuration.connection
     manager = ConnectionManager(worker: worker, configuration: configuration, identity: identity)
     manager.isDraining = isDraining
+    if worker.overload != nil { timeoutsChanged() }
     // The open connections now count under the names of the new configuration.
     countOpen(1)
   }

@@ -14,12 +14,26 @@ extension PendingConnection {
     swap(&read, &input)
     transport.protect(with: session, initial: read)
     do { try worker.loop.take(over: transport.descriptor, self) } catch { return close(.local) }
-    if let limit = tls.handshakeTimeout {
-      timer = Timer(worker.loop, self)
-      timer?.arm(after: limit)
-    }
+    handshakeBeganAt = worker.loop.now
+    armHandshake(tls)
     // A client speaks first: often its hello is here already.
     continueHandshake()
+  }
+
+  private func armHandshake(_ tls: DownstreamTLS) {
+    guard var limit = tls.handshakeTimeout else { return }
+    if let overload = worker.overload { limit = overload.reduced(limit, .transportSocketConnect) ?? limit }
+    let timer = timer ?? Timer(worker.loop, self)
+    self.timer = timer
+    timer.arm(at: handshakeBeganAt + limit)
+  }
+
+  /// The overload manager makes timeouts shorter, or gives them back.
+  func timeoutsChanged() {
+    guard !isOver, handshakeBeganAt != .never, let chain, case .tls(let tls) = chain.configuration.transport else {
+      return
+    }
+    armHandshake(tls)
   }
 
   func continueHandshake() {

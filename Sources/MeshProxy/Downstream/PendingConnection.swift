@@ -21,6 +21,8 @@ final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
   private(set) var isOver = false
   /// Bounds the listener filters, then the handshake.
   var timer: Timer?
+  /// `.never` before there is one.
+  var handshakeBeganAt = MonotonicTime.never
   /// What listener filters have found out so far.
   var facts: ConnectionFacts
   /// The listener filter that looks now.

@@ -39,13 +39,9 @@ enum FilterRegistry {
     FilterRegistration(
       name: FaultFilter.name, typeName: HTTPFault.protoMessageName,
       make: { config, context throws(FilterProblem) in
-        let settings = try FaultSettings(unpack(config), context.runtime)
-        let scope = "http.\(context.statPrefix).fault"
-        let stats: StatBlock<FaultStat> = context.store.scope(
-          scope,
-          prometheus: PrometheusScope(
-            "envoy_http_fault", labels: [("envoy_http_conn_manager_prefix", context.statPrefix)]))
-        return FaultFilter.Configuration(settings: settings, stats: stats, lease: context.store.lease(scope))
+        FaultFilter.Configuration(
+          settings: try FaultSettings(unpack(config), context.runtime), statPrefix: context.statPrefix,
+          store: context.store)
       },
       makeForRoute: { config, context throws(FilterProblem) in
         FaultFilter.RouteConfiguration(settings: try FaultSettings(unpack(config), context.runtime))

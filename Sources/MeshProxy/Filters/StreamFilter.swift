@@ -101,6 +101,8 @@ public struct StreamFilterCallbacks {
   public var bufferedRequest: Int { live?.requestPath.buffered ?? 0 }
   /// Bytes of a request that may wait; more is answered by 413. At most the connection's limit unless a filter says so.
   public func setRequestBufferLimit(_ bytes: Int) { live?.requestPath.limit = bytes }
+  /// Bytes of a response that may wait.
+  var responseBufferLimit: Int { live?.responsePath.limit ?? 0 }
   public func setResponseBufferLimit(_ bytes: Int) { live?.responsePath.limit = bytes }
 
   /// Hands a run of the request's body to the filters behind this one, in place of what it has taken (`stopAndDrop`);

@@ -9,7 +9,7 @@ public enum ListenerStat: Int, StatSet {
   case connectionTotal, connectionActive, connectionDestroy, connectionOverflow, globalOverflow, acceptFailure
   case noFilterChainMatch, beforeConnectionActive, beforeConnectionTimeout, listenerFilterError
   case listenerFilterRemoteClose
-  case transportTimeout
+  case transportTimeout, overloadReject
 
   public var definition: StatDefinition {
     switch self {
@@ -25,6 +25,7 @@ public enum ListenerStat: Int, StatSet {
     case .listenerFilterError: .counter("downstream_listener_filter_error")
     case .listenerFilterRemoteClose: .counter("downstream_listener_filter_remote_close")
     case .transportTimeout: .init(name: "downstream_cx_transport_socket_connect_timeout", kind: .counter)
+    case .overloadReject: .counter("downstream_cx_overload_reject")
     }
   }
 }
@@ -161,6 +162,7 @@ public enum ConnectionManagerStat: Int, StatSet {
   case requestMaximumDurationReached, requestTooLarge, responseTooLarge, responseBeforeRequestComplete
   case requestNonRelativePath, requestFailedPathNormalization, requestRedirectedPath, requestRejectedByAddress
   case requestUpgradeRefused, upgradeTotal, upgradeActive, flowControlPaused, flowControlResumed
+  case requestOverloadClose, connectionOverloadDisableKeepAlive, requestOverloadReply
   case routerTotal, routerNoRoute, routerNoCluster, routerDirectResponse, routerResetAfterResponseStarted
 
   public var definition: StatDefinition {
@@ -211,6 +213,9 @@ public enum ConnectionManagerStat: Int, StatSet {
     case .upgradeActive: .gauge("downstream_cx_upgrades_active")
     case .flowControlPaused: .init(name: "downstream_flow_control_paused_reading_total", kind: .counter)
     case .flowControlResumed: .init(name: "downstream_flow_control_resumed_reading_total", kind: .counter)
+    case .requestOverloadClose: .counter("downstream_rq_overload_close")
+    case .connectionOverloadDisableKeepAlive: .counter("downstream_cx_overload_disable_keepalive")
+    case .requestOverloadReply: .counter("rq_overload_local_reply")
     case .routerTotal: .init(name: "rq_total", kind: .counter)
     case .routerNoRoute: .init(name: "no_route", kind: .counter)
     case .routerNoCluster: .init(name: "no_cluster", kind: .counter)
@@ -392,12 +397,13 @@ public enum GRPCStat: Int, StatSet {
 
 /// `http.<stat_prefix>.fault.…`
 public enum FaultStat: Int, StatSet {
-  case delaysInjected, abortsInjected, overflow, active
+  case delaysInjected, abortsInjected, responsesSlowed, overflow, active
 
   public var definition: StatDefinition {
     switch self {
     case .delaysInjected: .init(name: "delays_injected", kind: .counter)
     case .abortsInjected: .init(name: "aborts_injected", kind: .counter)
+    case .responsesSlowed: .counter("response_rl_injected")
     case .overflow: .init(name: "faults_overflow", kind: .counter)
     case .active: .init(name: "active_faults", kind: .gauge)
     }

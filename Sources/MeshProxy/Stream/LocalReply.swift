@@ -92,6 +92,10 @@ extension LocalReply {
   ).telling(.deadlineExceeded)
   static let requestTooLarge = LocalReply(
     status: 413, text: "Payload Too Large", details: .init("request_payload_too_large"), closesConnection: true)
+  static let overloaded = LocalReply(status: 503, text: "envoy overloaded", details: .init("overload"))
+  static let overloadedDispatch = LocalReply(
+    status: 500, text: "Internal Server Error", flags: .downstreamProtocolError, details: .init("overload"),
+    closesConnection: true)
   static let responseTooLarge = LocalReply(
     status: 500, text: "Internal Server Error", details: .init("response_payload_too_large"))
 

@@ -25,7 +25,7 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   private(set) var manager: ConnectionManager?
   private(set) var sender: (any ResponseSender)?
-  private(set) var filters: [any StreamFilter] = []
+  var filters: [any StreamFilter] = []
   let requestPath = FilterPath<RequestDirection>()
   let responsePath = FilterPath<ResponseDirection>()
   let router = RouterFilter()
@@ -33,8 +33,8 @@ public final class Stream: RequestReceiver, TimerTarget {
   private let timer: Timer
   /// Only where lines are written at intervals.
   private var logTimer: Timer?
-  private var idleDeadline: MonotonicTime = .never
-  private var idleTimeout: Nanoseconds?
+  var idleDeadline: MonotonicTime = .never
+  var idleTimeout: Nanoseconds?
   private var bodyClock = RequestBodyClock()
   private var responseDeadline: MonotonicTime = .never
   private var durationDeadline: MonotonicTime = .never
@@ -94,7 +94,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     let configuration = manager.configuration
     requestPath.begin(limit: configuration.bufferLimit)
     responsePath.begin(limit: configuration.bufferLimit)
-    idleTimeout = configuration.streamIdleTimeout
+    idleTimeout = manager.streamIdleTimeout
     idleDeadline = idleTimeout.map { now + $0 } ?? .never
     if !start.endStream, start.tunnel == .none {
       bodyClock.begin(now, timeout: configuration.requestTimeout, rate: configuration.minimumBodyRate)
@@ -126,6 +126,7 @@ public final class Stream: RequestReceiver, TimerTarget {
         filters.append(configuration.makeFilter(callbacks, worker: worker))
       }
     }
+    if let overload = worker.overload, overload.checksFilters { addOverloadFilter() }
     hasFilters = true
     router.begin(upgradeChain?.router ?? manager.configuration.router)
   }
@@ -383,10 +384,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     manager.finishResponseHeaders(headers, self)
     responseBegan = true
     info.responseStartedAt = worker.loop.now
-    if worker.isDraining || manager.isDraining {
-      manager.stats.add(.connectionDrainClose)
-      sender.closeAfterResponse()
-    }
+    if worker.mayEndConnections || manager.isDraining { endConnection(manager, sender) }
     sender.sendHeaders(status: info.responseCode, headers, endStream: endStream)
     if endStream { responseEnded() }
   }
@@ -429,6 +427,7 @@ public final class Stream: RequestReceiver, TimerTarget {
   /// The route's own idle timeout replaces the connection manager's; zero switches it off.
   func setIdleTimeout(_ timeout: Nanoseconds) {
     idleTimeout = timeout == .zero ? nil : timeout
+    if let overload = worker.overload { idleTimeout = overload.reduced(idleTimeout, .streamIdle) }
     idleDeadline = idleTimeout.map { worker.loop.now + $0 } ?? .never
     rearm()
   }
@@ -452,7 +451,7 @@ public final class Stream: RequestReceiver, TimerTarget {
   }
 
   @inline(__always)
-  private func rearm() {
+  func rearm() {
     timer.arm(at: min(min(idleDeadline, bodyClock.deadline), min(responseDeadline, durationDeadline)))
   }
 

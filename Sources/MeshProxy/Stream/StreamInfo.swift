@@ -1,3 +1,4 @@
+import MeshAPI
 import MeshHTTP
 import MeshIO
 import MeshPrimitives
@@ -76,10 +77,27 @@ public struct StreamInfo {
   public var trace = TraceContext()
   /// What filters tell each other and the log: `namespace.key` → text. Empty costs nothing.
   public var metadata: [String: String] {
-    get { notes ?? [:] }
-    set { notes = newValue }
+    get { notes?.texts ?? [:] }
+    set { notes = Notes(texts: newValue, structures: notes?.structures ?? [:]) }
   }
-  private var notes: [String: String]?
+  /// The same with whatever values, by namespace.
+  var metadataStructures: [String: StructValue] { notes?.structures ?? [:] }
+  private var notes: Notes?
+
+  private struct Notes {
+    var texts: [String: String]
+    var structures: [String: StructValue]
+  }
+
+  /// Takes a structure as a namespace's metadata.
+  mutating func note(_ structure: StructValue, under namespace: String) {
+    var notes = self.notes ?? Notes(texts: [:], structures: [:])
+    notes.structures[namespace] = structure
+    for (name, value) in structure.fields {
+      if case .stringValue(let text)? = value.kind { notes.texts["\(namespace).\(name)"] = text }
+    }
+    self.notes = notes
+  }
   /// On what occasion a line of the access log is being written.
   public var logType = AccessLogType.notSet
 
@@ -95,13 +113,13 @@ public struct StreamInfo {
   }
 
   /// This end of the connection to the upstream.
-  public var upstreamLocalAddress: SocketAddress? { upstreamConnection?.localAddress }
+  public var upstreamLocalAddress: MeshPrimitives.SocketAddress? { upstreamConnection?.localAddress }
   /// Of the connection to the upstream; 0 if there was none.
   public var upstreamConnectionIdentifier: UInt64 { upstreamConnection?.identifier ?? 0 }
   /// The client, where trusted proxies have named one further away than the connection.
-  public var downstreamRemoteAddress: SocketAddress? { connection?.remoteAddress }
-  public var downstreamLocalAddress: SocketAddress? { connection?.localAddress }
+  public var downstreamRemoteAddress: MeshPrimitives.SocketAddress? { connection?.remoteAddress }
+  public var downstreamLocalAddress: MeshPrimitives.SocketAddress? { connection?.localAddress }
   public var connectionIdentifier: UInt64 { connection?.identifier ?? 0 }
   /// The socket's other end.
-  public var directRemoteAddress: SocketAddress? { connection?.directRemoteAddress }
+  public var directRemoteAddress: MeshPrimitives.SocketAddress? { connection?.directRemoteAddress }
 }

@@ -13,7 +13,7 @@ extension SubstitutionFormat {
     }
     let path = program.keys[Int(step.index)]
     let found =
-      kind == .dynamic ? noted(path[0], source.info.metadata) : source.metadata(kind).flatMap { value(path, $0) }
+      kind == .dynamic ? noted(path[0], source.info) : source.metadata(kind).flatMap { value(path, $0) }
     switch found?.kind {
     case nil, .nullValue: return false
     case .stringValue(let text) where asJSON: output.append(jsonString: text)
@@ -30,8 +30,12 @@ extension SubstitutionFormat {
   /// The value at the end of a path: a namespace and the names of members in it.
   private static func value(_ path: [String], _ metadata: Metadata) -> Google_Protobuf_Value? {
     guard let namespace = path.first, let structure = metadata.filterMetadata[namespace] else { return nil }
+    return value(Array(path.dropFirst()), structure)
+  }
+
+  private static func value(_ path: [String], _ structure: StructValue) -> Google_Protobuf_Value? {
     var value = Google_Protobuf_Value(structValue: structure)
-    for name in path.dropFirst() {
+    for name in path {
       guard case .structValue(let members)? = value.kind, let member = members.fields[name] else { return nil }
       value = member
     }
@@ -39,7 +43,14 @@ extension SubstitutionFormat {
   }
 
   /// What filters noted under a key, or everything under a namespace.
-  private static func noted(_ key: String, _ noted: [String: String]) -> Google_Protobuf_Value? {
+  private static func noted(_ key: String, _ info: StreamInfo) -> Google_Protobuf_Value? {
+    for (namespace, structure) in info.metadataStructures {
+      if key == namespace { return Google_Protobuf_Value(structValue: structure) }
+      guard key.hasPrefix(namespace + ".") else { continue }
+      let path = key.dropFirst(namespace.count + 1).split(separator: ".").map(String.init)
+      if let value = value(path, structure) { return value }
+    }
+    let noted = info.metadata
     if noted.isEmpty { return nil }
     if let text = noted[key] { return Google_Protobuf_Value(stringValue: text) }
     let prefix = key + "."

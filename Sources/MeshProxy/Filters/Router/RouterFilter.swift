@@ -553,6 +553,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     stream?.pauseRequest(false)
   }
 
+  /// Bytes of the request that wait to be sent.
+  var heldBytes: Int { pendingBody.count + (upstream?.waitingOutput ?? 0) }
+
   func pauseResponse(_ pause: Bool) {
     isResponsePaused = pause
     cluster?.stats.add(pause ? .flowControlPaused : .flowControlResumed)

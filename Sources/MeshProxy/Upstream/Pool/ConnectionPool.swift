@@ -173,6 +173,11 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
   }
 
   private func connect() {
+    if let overload = worker.overload, overload.sheds(.newConnection) {
+      // Whoever waits gets a connection that becomes free, if there is any.
+      if connections.isEmpty, attempts.isEmpty { failWaiting(.overflow, "", counting: .requestCancelled) }
+      return
+    }
     if endpointHasRoom, breaker.connections.enter(limit: limits.connections) {
       open()
     } else {
@@ -265,7 +270,8 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
   }
 
   private func failWaiting(
-    _ reason: StreamResetReason, _ detail: StaticString, _ transport: TransportFailure? = nil
+    _ reason: StreamResetReason, _ detail: StaticString, _ transport: TransportFailure? = nil,
+    counting stat: ClusterStat = .requestPendingFailureEject
   ) {
     let failed = waiting
     waiting.removeAll(keepingCapacity: true)
@@ -273,7 +279,7 @@ final class ConnectionPool: ClientConnectionOwner, ConnectAttemptOwner {
       leaveQueue()
       let client = ticket.client
       ticket.client = nil
-      stats.add(.requestPendingFailureEject)
+      stats.add(stat)
       client?.poolFailed(reason, detail, transport)
     }
     noteIfEmpty()
