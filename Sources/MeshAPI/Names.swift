@@ -194,3 +194,29 @@ public typealias SdsSecretConfig = Envoy_Extensions_TransportSockets_Tls_V3_SdsS
 public typealias Secret = Envoy_Extensions_TransportSockets_Tls_V3_Secret
 public typealias ConfigSource = Envoy_Config_Core_V3_ConfigSource
 public typealias DiscoveryResponse = Envoy_Service_Discovery_V3_DiscoveryResponse
+
+// MARK: Rate limits
+
+public typealias RateLimitUnit = Envoy_Type_V3_RateLimitUnit
+public typealias TokenBucketConfig = Envoy_Type_V3_TokenBucket
+public typealias LocalRateLimit = Envoy_Extensions_Filters_Http_LocalRatelimit_V3_LocalRateLimit
+public typealias LocalRateLimitDescriptor = Envoy_Extensions_Common_Ratelimit_V3_LocalRateLimitDescriptor
+/// The filter that asks a rate limit service.
+public typealias GlobalRateLimit = Envoy_Extensions_Filters_Http_Ratelimit_V3_RateLimit
+public typealias RateLimitPerRoute = Envoy_Extensions_Filters_Http_Ratelimit_V3_RateLimitPerRoute
+/// What requests are counted under (`rate_limits` of routes, virtual hosts and filters).
+public typealias RateLimitPolicy = Envoy_Config_Route_V3_RateLimit
+public typealias VhRateLimitsOptions = Envoy_Extensions_Common_Ratelimit_V3_VhRateLimitsOptions
+public typealias RateLimitServiceConfig = Envoy_Config_Ratelimit_V3_RateLimitServiceConfig
+public typealias RateLimitServiceRequest = Envoy_Service_Ratelimit_V3_RateLimitRequest
+public typealias RateLimitServiceResponse = Envoy_Service_Ratelimit_V3_RateLimitResponse
+public typealias RateLimitServiceDescriptor = Envoy_Extensions_Common_Ratelimit_V3_RateLimitDescriptor
+public typealias GrpcService = Envoy_Config_Core_V3_GrpcService
+public typealias MetadataKey = Envoy_Type_Metadata_V3_MetadataKey
+public typealias RuntimeFeatureFlag = Envoy_Config_Core_V3_RuntimeFeatureFlag
+/// The network filter that limits how many connections may begin in a time.
+public typealias NetworkRateLimit = Envoy_Extensions_Filters_Network_LocalRatelimit_V3_LocalRateLimit
+/// The network filter that limits how many connections may be open.
+public typealias NetworkConnectionLimit = Envoy_Extensions_Filters_Network_ConnectionLimit_V3_ConnectionLimit
+/// The listener filter that limits how many connections may begin in a time.
+public typealias ListenerRateLimit = Envoy_Extensions_Filters_Listener_LocalRatelimit_V3_LocalRateLimit

@@ -35,6 +35,10 @@ public final class Worker {
   /// For TCP sessions that move much.
   let splicePipes = SplicePipePool(limit: 64)
   private var freeStreams: [Stream] = []
+  /// Filters between two requests.
+  var idleLocalRateLimits: [LocalRateLimitFilter] = []
+  /// Rate limits that belong to clients' connections.
+  var connectionLimiters = ConnectionLimiters()
   private var connectionCounter: UInt64 = 0
   private var dateSecond: UInt64 = 0
   private let dateBuffer: UnsafeMutablePointer<UInt8>

@@ -47,6 +47,8 @@ public final class RouteEntry: Sendable {
   public let metadata: Metadata
   /// `VirtualHost.metadata`.
   public let virtualHostMetadata: Metadata
+  /// What the request is counted under by rate limit filters; nil if nothing is said.
+  public let rateLimits: RouteRateLimits?
   /// Something is to be changed in the response's headers.
   public let changesResponse: Bool
 
@@ -61,7 +63,7 @@ public final class RouteEntry: Sendable {
     name: String, virtualHostName: String, virtualHostIndex: Int, routeIndex: Int, action: Action,
     requestHeaders: HeaderMutations = HeaderMutations(), responseHeaders: HeaderMutations = HeaderMutations(),
     attemptCount: AttemptCount = [], filterSources: [Int] = [], decorator: Decorator? = nil,
-    metadata: Metadata = Metadata(), virtualHostMetadata: Metadata = Metadata()
+    metadata: Metadata = Metadata(), virtualHostMetadata: Metadata = Metadata(), rateLimits: RouteRateLimits? = nil
   ) {
     self.name = name
     self.virtualHostName = virtualHostName
@@ -75,6 +77,7 @@ public final class RouteEntry: Sendable {
     self.decorator = decorator
     self.metadata = metadata
     self.virtualHostMetadata = virtualHostMetadata
+    self.rateLimits = rateLimits
     changesResponse = !responseHeaders.isEmpty || attemptCount.contains(.inResponse)
   }
 }

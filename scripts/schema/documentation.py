@@ -32,6 +32,7 @@ TITLES = [
             "envoy.extensions.filters.listener.http_inspector.v3",
             "envoy.extensions.filters.listener.proxy_protocol.v3",
             "envoy.extensions.filters.listener.original_dst.v3",
+            "envoy.extensions.filters.listener.local_ratelimit.v3",
         ],
     ),
     (
@@ -46,10 +47,18 @@ TITLES = [
         [
             "envoy.config.route.v3",
             "envoy.type.matcher.v3",
+            "envoy.type.metadata.v3",
             "envoy.extensions.retry.host.previous_hosts.v3",
             "envoy.extensions.retry.host.omit_canary_hosts.v3",
             "envoy.extensions.retry.host.omit_host_metadata.v3",
             "envoy.extensions.retry.priority.previous_priorities.v3",
+        ],
+    ),
+    (
+        "Network filters before the last",
+        [
+            "envoy.extensions.filters.network.connection_limit.v3",
+            "envoy.extensions.filters.network.local_ratelimit.v3",
         ],
     ),
     (
@@ -86,6 +95,16 @@ TITLES = [
             "envoy.extensions.filters.http.grpc_web.v3",
             "envoy.extensions.filters.common.fault.v3",
             "envoy.type.v3",
+        ],
+    ),
+    (
+        "Rate limits",
+        [
+            "envoy.extensions.filters.http.local_ratelimit.v3",
+            "envoy.extensions.filters.http.ratelimit.v3",
+            "envoy.config.ratelimit.v3",
+            "envoy.extensions.common.ratelimit.v3",
+            "envoy.service.ratelimit.v3",
         ],
     ),
     (

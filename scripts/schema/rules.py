@@ -13,17 +13,13 @@ WRAPPERS = {
 }
 WELL_KNOWN = {1: "header_name", 2: "header_value"}
 PATTERNS = {"^[^?#]+[^?#/]$": "path_separated_prefix"}
-# What Envoy allows and this proxy does not yet.
-NARROWER = {
-    ("envoy.config.listener.v3.FilterChain", "filters"): ["max_items=1"],
-}
 
 
 def of(message, field, envoy):
     """The rules of one field, such as ["min_len=1", "header_name"]. A rule of a repeated field's items is given as the
     item's; the reader applies it to each. Fails on a rule that the reader does not know."""
     rules = envoy.rules(envoy.message(message.full_name).fields_by_number[field.number])
-    out = list(NARROWER.get((message.full_name, field.name), []))
+    out = []
     for kind, value in rules.ListFields():
         if kind.name == "repeated":
             for rule, bound in value.ListFields():
@@ -67,8 +63,8 @@ def _scalar(value, message, field):
             # must_be_present. The reader is strict about header names, and never takes a number that an enum does not
             # have.
             pass
-        elif rule.name in ("in", "not_in"):
-            pass  # A list of words, which the proxy knows itself.
+        elif rule.name in ("in", "not_in", "prefix", "suffix"):
+            pass  # Words, or a shape of them, that the proxy knows itself.
         else:
             raise SystemExit(f"{message.full_name}.{field.name}: unknown rule {rule.name}")
     return out

@@ -147,7 +147,8 @@ public nonisolated struct Envoy_Config_Listener_V3_FilterChain: Sendable {
   /// Clears the value of `filterChainMatch`. Subsequent reads from it will return its default value.
   public mutating func clearFilterChainMatch() {self._filterChainMatch = nil}
 
-  /// Network filters. Exactly one is supported: the HTTP connection manager, or the TCP proxy.
+  /// Network filters: the HTTP connection manager or the TCP proxy, and before it those that decide
+  /// whether a connection is served.
   /// Default: required.
   public var filters: [Envoy_Config_Listener_V3_Filter] = []
 
@@ -212,7 +213,9 @@ public nonisolated struct Envoy_Config_Listener_V3_Filter: Sendable {
 
   /// The filter:
   /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager` or
-  /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`.
+  /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`; before either
+  /// `envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit` and
+  /// `envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {
@@ -227,7 +230,9 @@ public nonisolated struct Envoy_Config_Listener_V3_Filter: Sendable {
   public nonisolated enum OneOf_ConfigType: Equatable, Sendable {
     /// The filter:
     /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager` or
-    /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`.
+    /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`; before either
+    /// `envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit` and
+    /// `envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit`.
     /// Default: required.
     case typedConfig(SwiftProtobuf.Google_Protobuf_Any)
 
@@ -352,8 +357,9 @@ public nonisolated struct Envoy_Config_Listener_V3_ListenerFilter: Sendable {
 
   /// The filter: `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`,
   /// `envoy.extensions.filters.listener.http_inspector.v3.HttpInspector`,
-  /// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol` or
-  /// `envoy.extensions.filters.listener.original_dst.v3.OriginalDst`.
+  /// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol`,
+  /// `envoy.extensions.filters.listener.original_dst.v3.OriginalDst` or
+  /// `envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {
@@ -379,8 +385,9 @@ public nonisolated struct Envoy_Config_Listener_V3_ListenerFilter: Sendable {
   public nonisolated enum OneOf_ConfigType: Equatable, Sendable {
     /// The filter: `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`,
     /// `envoy.extensions.filters.listener.http_inspector.v3.HttpInspector`,
-    /// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol` or
-    /// `envoy.extensions.filters.listener.original_dst.v3.OriginalDst`.
+    /// `envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol`,
+    /// `envoy.extensions.filters.listener.original_dst.v3.OriginalDst` or
+    /// `envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit`.
     /// Default: required.
     case typedConfig(SwiftProtobuf.Google_Protobuf_Any)
 

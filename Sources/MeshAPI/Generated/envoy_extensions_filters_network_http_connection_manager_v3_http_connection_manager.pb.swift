@@ -970,8 +970,10 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
   /// `envoy.extensions.filters.http.fault.v3.HTTPFault`,
   /// `envoy.extensions.filters.http.cors.v3.Cors`,
   /// `envoy.extensions.filters.http.grpc_http1_bridge.v3.Config`,
-  /// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig` or
-  /// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`.
+  /// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig`,
+  /// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`,
+  /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit` or
+  /// `envoy.extensions.filters.http.ratelimit.v3.RateLimit`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {
@@ -998,8 +1000,10 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
     /// `envoy.extensions.filters.http.fault.v3.HTTPFault`,
     /// `envoy.extensions.filters.http.cors.v3.Cors`,
     /// `envoy.extensions.filters.http.grpc_http1_bridge.v3.Config`,
-    /// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig` or
-    /// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`.
+    /// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig`,
+    /// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`,
+    /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit` or
+    /// `envoy.extensions.filters.http.ratelimit.v3.RateLimit`.
     /// Default: required.
     case typedConfig(SwiftProtobuf.Google_Protobuf_Any)
 

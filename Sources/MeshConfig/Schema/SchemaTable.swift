@@ -209,6 +209,17 @@ message envoy.config.core.v3.GrpcMethodList
 message envoy.config.core.v3.GrpcMethodList.Service
 1 name string required min_len=1
 2 method_names repeated:string required min_items=1
+message envoy.config.core.v3.GrpcService
+oneof target_specifier
+1 envoy_grpc message:envoy.config.core.v3.GrpcService.EnvoyGrpc oneof=target_specifier required
+5 initial_metadata repeated:message:envoy.config.core.v3.HeaderValue
+others 2:google_grpc 3:timeout 6:retry_policy
+message envoy.config.core.v3.GrpcService.EnvoyGrpc
+1 cluster_name string required min_len=1
+2 authority string min_len=0 max_bytes=16384 header_value
+4 max_receive_message_length message:google.protobuf.UInt32Value
+5 skip_envoy_headers bool
+others 3:retry_policy
 message envoy.config.core.v3.HeaderValue
 1 key string required min_len=1 max_bytes=16384 header_name
 2 value string max_bytes=16384 header_value
@@ -290,6 +301,9 @@ message envoy.config.core.v3.ProxyProtocolPassThroughTLVs
 message envoy.config.core.v3.RuntimeDouble
 1 default_value double
 2 runtime_key string required
+message envoy.config.core.v3.RuntimeFeatureFlag
+1 default_value message:google.protobuf.BoolValue required
+2 runtime_key string
 message envoy.config.core.v3.RuntimeFractionalPercent
 1 default_value message:envoy.type.v3.FractionalPercent required
 2 runtime_key string
@@ -375,11 +389,11 @@ message envoy.config.listener.v3.AdditionalAddress
 message envoy.config.listener.v3.Filter
 oneof config_type
 1 name string required min_len=1
-4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager,envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager,envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy,envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit,envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit
 others 5:config_discovery
 message envoy.config.listener.v3.FilterChain
 1 filter_chain_match message:envoy.config.listener.v3.FilterChainMatch
-3 filters repeated:message:envoy.config.listener.v3.Filter required max_items=1
+3 filters repeated:message:envoy.config.listener.v3.Filter required
 5 metadata message:envoy.config.core.v3.Metadata
 6 transport_socket message:envoy.config.core.v3.TransportSocket
 7 name string
@@ -425,7 +439,7 @@ others 36:fcds_config 32:filter_chain_matcher 7:deprecated_v1 8:drain_type 18:ud
 message envoy.config.listener.v3.ListenerFilter
 oneof config_type
 1 name string required min_len=1
-3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector,envoy.extensions.filters.listener.http_inspector.v3.HttpInspector,envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol,envoy.extensions.filters.listener.original_dst.v3.OriginalDst
+3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector,envoy.extensions.filters.listener.http_inspector.v3.HttpInspector,envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol,envoy.extensions.filters.listener.original_dst.v3.OriginalDst,envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit
 4 filter_disabled message:envoy.config.listener.v3.ListenerFilterChainMatchPredicate
 others 5:config_discovery
 message envoy.config.listener.v3.ListenerFilterChainMatchPredicate
@@ -486,6 +500,9 @@ oneof trigger_oneof required
 1 name string required min_len=1
 2 threshold message:envoy.config.overload.v3.ThresholdTrigger oneof=trigger_oneof
 3 scaled message:envoy.config.overload.v3.ScaledTrigger oneof=trigger_oneof
+message envoy.config.ratelimit.v3.RateLimitServiceConfig
+2 grpc_service message:envoy.config.core.v3.GrpcService required
+4 transport_api_version enum:envoy.config.core.v3.ApiVersion
 message envoy.config.route.v3.CookieMatcher
 1 name string required min_len=1 max_bytes=1024
 2 string_match message:envoy.type.matcher.v3.StringMatcher required
@@ -498,7 +515,7 @@ message envoy.config.route.v3.DirectResponseAction
 2 body message:envoy.config.core.v3.DataSource
 3 body_format message:envoy.config.core.v3.SubstitutionFormatString
 message envoy.config.route.v3.FilterConfig
-1 config message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy
+1 config message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit,envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute
 2 is_optional bool
 3 disabled bool
 message envoy.config.route.v3.HeaderMatcher
@@ -520,6 +537,67 @@ oneof query_parameter_match_specifier
 1 name string required min_len=1 max_bytes=1024
 5 string_match message:envoy.type.matcher.v3.StringMatcher oneof=query_parameter_match_specifier
 6 present_match bool oneof=query_parameter_match_specifier
+message envoy.config.route.v3.RateLimit
+1 stage message:google.protobuf.UInt32Value lte=10
+2 disable_key string
+3 actions repeated:message:envoy.config.route.v3.RateLimit.Action required min_items=1
+4 limit message:envoy.config.route.v3.RateLimit.Override
+5 hits_addend message:envoy.config.route.v3.RateLimit.HitsAddend
+6 apply_on_stream_done bool
+message envoy.config.route.v3.RateLimit.Action
+oneof action_specifier required
+1 source_cluster message:envoy.config.route.v3.RateLimit.Action.SourceCluster oneof=action_specifier
+2 destination_cluster message:envoy.config.route.v3.RateLimit.Action.DestinationCluster oneof=action_specifier
+3 request_headers message:envoy.config.route.v3.RateLimit.Action.RequestHeaders oneof=action_specifier
+12 query_parameters message:envoy.config.route.v3.RateLimit.Action.QueryParameters oneof=action_specifier
+4 remote_address message:envoy.config.route.v3.RateLimit.Action.RemoteAddress oneof=action_specifier
+5 generic_key message:envoy.config.route.v3.RateLimit.Action.GenericKey oneof=action_specifier
+6 header_value_match message:envoy.config.route.v3.RateLimit.Action.HeaderValueMatch oneof=action_specifier
+8 metadata message:envoy.config.route.v3.RateLimit.Action.MetaData oneof=action_specifier
+10 masked_remote_address message:envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress oneof=action_specifier
+11 query_parameter_value_match message:envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch oneof=action_specifier
+others 7:dynamic_metadata 9:extension
+message envoy.config.route.v3.RateLimit.Action.DestinationCluster
+message envoy.config.route.v3.RateLimit.Action.GenericKey
+1 descriptor_value string required min_len=1
+2 descriptor_key string
+message envoy.config.route.v3.RateLimit.Action.HeaderValueMatch
+4 descriptor_key string
+1 descriptor_value string required min_len=1
+2 expect_match message:google.protobuf.BoolValue
+3 headers repeated:message:envoy.config.route.v3.HeaderMatcher required min_items=1
+message envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress
+1 v4_prefix_mask_len message:google.protobuf.UInt32Value lte=32
+2 v6_prefix_mask_len message:google.protobuf.UInt32Value lte=128
+message envoy.config.route.v3.RateLimit.Action.MetaData
+1 descriptor_key string required min_len=1
+2 metadata_key message:envoy.type.metadata.v3.MetadataKey required
+3 default_value string
+4 source enum:envoy.config.route.v3.RateLimit.Action.MetaData.Source
+5 skip_if_absent bool
+message envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch
+4 descriptor_key string
+1 descriptor_value string required min_len=1
+2 expect_match message:google.protobuf.BoolValue
+3 query_parameters repeated:message:envoy.config.route.v3.QueryParameterMatcher required min_items=1
+message envoy.config.route.v3.RateLimit.Action.QueryParameters
+1 query_parameter_name string required min_len=1
+2 descriptor_key string required min_len=1
+3 skip_if_absent bool
+message envoy.config.route.v3.RateLimit.Action.RemoteAddress
+message envoy.config.route.v3.RateLimit.Action.RequestHeaders
+1 header_name string required min_len=1 header_name
+2 descriptor_key string required min_len=1
+3 skip_if_absent bool
+message envoy.config.route.v3.RateLimit.Action.SourceCluster
+message envoy.config.route.v3.RateLimit.HitsAddend
+1 number message:google.protobuf.UInt64Value lte=1000000000
+2 format string
+message envoy.config.route.v3.RateLimit.Override
+oneof override_specifier
+1 dynamic_metadata message:envoy.config.route.v3.RateLimit.Override.DynamicMetadata oneof=override_specifier required
+message envoy.config.route.v3.RateLimit.Override.DynamicMetadata
+1 metadata_key message:envoy.type.metadata.v3.MetadataKey required
 message envoy.config.route.v3.RedirectAction
 oneof scheme_rewrite_specifier
 oneof path_rewrite_specifier
@@ -575,7 +653,7 @@ oneof action required
 18 non_forwarding_action message:envoy.config.route.v3.NonForwardingAction oneof=action
 4 metadata message:envoy.config.core.v3.Metadata
 5 decorator message:envoy.config.route.v3.Decorator
-13 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.config.route.v3.FilterConfig
+13 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit,envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute,envoy.config.route.v3.FilterConfig
 9 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 12 request_headers_to_remove repeated:string min_len=1 header_name
 10 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
@@ -586,6 +664,8 @@ others 17:filter_action 15:tracing
 message envoy.config.route.v3.RouteAction
 oneof cluster_specifier required
 oneof host_rewrite_specifier
+13 rate_limits repeated:message:envoy.config.route.v3.RateLimit
+14 include_vh_rate_limits message:google.protobuf.BoolValue
 1 cluster string oneof=cluster_specifier min_len=1
 2 cluster_header string oneof=cluster_specifier min_len=1 header_name
 3 weighted_clusters message:envoy.config.route.v3.WeightedCluster oneof=cluster_specifier
@@ -608,7 +688,7 @@ oneof host_rewrite_specifier
 11 priority enum:envoy.config.core.v3.RoutingPriority
 36 max_stream_duration message:envoy.config.route.v3.RouteAction.MaxStreamDuration
 9 retry_policy message:envoy.config.route.v3.RetryPolicy
-others 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 4:metadata_match 41:path_rewrite_policy 42:flush_timeout 40:early_data_policy 33:retry_policy_typed_config 13:rate_limits 14:include_vh_rate_limits 15:hash_policy 17:cors 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
+others 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 4:metadata_match 41:path_rewrite_policy 42:flush_timeout 40:early_data_policy 33:retry_policy_typed_config 15:hash_policy 17:cors 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
 message envoy.config.route.v3.RouteAction.MaxStreamDuration
 1 max_stream_duration message:google.protobuf.Duration
 2 grpc_timeout_header_max message:google.protobuf.Duration
@@ -677,7 +757,8 @@ message envoy.config.route.v3.VirtualHost
 13 request_headers_to_remove repeated:string min_len=1 header_name
 10 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 11 response_headers_to_remove repeated:string min_len=1 header_name
-15 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.config.route.v3.FilterConfig
+6 rate_limits repeated:message:envoy.config.route.v3.RateLimit
+15 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit,envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute,envoy.config.route.v3.FilterConfig
 14 include_request_attempt_count bool
 19 include_attempt_count_in_response bool
 23 include_is_timeout_retry_header bool
@@ -685,7 +766,7 @@ message envoy.config.route.v3.VirtualHost
 18 per_request_buffer_limit_bytes message:google.protobuf.UInt32Value
 25 request_body_buffer_limit message:google.protobuf.UInt64Value
 24 metadata message:envoy.config.core.v3.Metadata
-others 21:matcher 6:rate_limits 8:cors 20:retry_policy_typed_config 17:hedge_policy
+others 21:matcher 8:cors 20:retry_policy_typed_config 17:hedge_policy
 message envoy.config.route.v3.WeightedCluster
 oneof random_value_specifier
 1 clusters repeated:message:envoy.config.route.v3.WeightedCluster.ClusterWeight required min_items=1
@@ -702,7 +783,7 @@ oneof host_rewrite_specifier
 9 request_headers_to_remove repeated:string header_name
 5 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 6 response_headers_to_remove repeated:string header_name
-10 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.config.route.v3.FilterConfig
+10 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit,envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute,envoy.config.route.v3.FilterConfig
 11 host_rewrite_literal string oneof=host_rewrite_specifier header_value
 others 3:metadata_match
 message envoy.extensions.access_loggers.file.v3.FileAccessLog
@@ -727,6 +808,19 @@ message envoy.extensions.clusters.dns.v3.DnsCluster
 message envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate
 1 base_interval message:google.protobuf.Duration required gt=1000000
 2 max_interval message:google.protobuf.Duration gt=1000000
+message envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor
+1 entries repeated:message:envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry required min_items=1
+2 token_bucket message:envoy.type.v3.TokenBucket required
+message envoy.extensions.common.ratelimit.v3.RateLimitDescriptor
+1 entries repeated:message:envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry required min_items=1
+2 limit message:envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.RateLimitOverride
+3 hits_addend message:google.protobuf.UInt64Value
+message envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry
+1 key string required min_len=1
+2 value string min_len=0
+message envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.RateLimitOverride
+1 requests_per_unit uint32
+2 unit enum:envoy.type.v3.RateLimitUnit
 message envoy.extensions.filters.common.fault.v3.FaultDelay
 oneof fault_delay_secifier required
 3 fixed_delay message:google.protobuf.Duration oneof=fault_delay_secifier gt=0
@@ -794,12 +888,57 @@ oneof per_method_stat_specifier
 5 replace_dots_in_grpc_service_name bool
 others 1:emit_filter_state
 message envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
+message envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+1 stat_prefix string required min_len=1
+2 status message:envoy.type.v3.HttpStatus
+3 token_bucket message:envoy.type.v3.TokenBucket
+4 filter_enabled message:envoy.config.core.v3.RuntimeFractionalPercent
+5 filter_enforced message:envoy.config.core.v3.RuntimeFractionalPercent
+10 request_headers_to_add_when_not_enforced repeated:message:envoy.config.core.v3.HeaderValueOption max_items=10
+6 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=10
+8 descriptors repeated:message:envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor
+9 stage uint32 lte=10
+11 local_rate_limit_per_downstream_connection bool
+12 enable_x_ratelimit_headers enum:envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion
+13 vh_rate_limits enum:envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions
+14 always_consume_default_token_bucket message:google.protobuf.BoolValue
+15 rate_limited_as_resource_exhausted bool
+17 rate_limits repeated:message:envoy.config.route.v3.RateLimit
+18 max_dynamic_descriptors message:google.protobuf.UInt32Value gte=1
+others 16:local_cluster_rate_limit
+message envoy.extensions.filters.http.ratelimit.v3.RateLimit
+1 domain string required min_len=1
+2 stage uint32 lte=10
+3 request_type string
+4 timeout message:google.protobuf.Duration
+5 failure_mode_deny bool
+6 rate_limited_as_resource_exhausted bool
+7 rate_limit_service message:envoy.config.ratelimit.v3.RateLimitServiceConfig required
+8 enable_x_ratelimit_headers enum:envoy.extensions.filters.http.ratelimit.v3.RateLimit.XRateLimitHeadersRFCVersion
+9 disable_x_envoy_ratelimited_header bool
+10 rate_limited_status message:envoy.type.v3.HttpStatus
+11 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=10
+12 status_on_error message:envoy.type.v3.HttpStatus
+13 stat_prefix string
+14 filter_enabled message:envoy.config.core.v3.RuntimeFractionalPercent
+15 filter_enforced message:envoy.config.core.v3.RuntimeFractionalPercent
+16 failure_mode_deny_percent message:envoy.config.core.v3.RuntimeFractionalPercent
+17 rate_limits repeated:message:envoy.config.route.v3.RateLimit
+message envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute
+1 vh_rate_limits enum:envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.VhRateLimitsOptions
+3 rate_limits repeated:message:envoy.config.route.v3.RateLimit
+4 domain string
+others 2:override_option
 message envoy.extensions.filters.http.router.v3.Router
 1 dynamic_stats message:google.protobuf.BoolValue
 4 suppress_envoy_headers bool
 6 respect_expected_rq_timeout bool
 others 2:start_child_span 3:upstream_log 9:upstream_log_options 5:strict_check_headers 7:suppress_grpc_request_failure_code_stats 8:upstream_http_filters
 message envoy.extensions.filters.listener.http_inspector.v3.HttpInspector
+message envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit
+1 stat_prefix string required min_len=1
+2 token_bucket message:envoy.type.v3.TokenBucket required
+3 runtime_enabled message:envoy.config.core.v3.RuntimeFeatureFlag
 message envoy.extensions.filters.listener.original_dst.v3.OriginalDst
 message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol
 1 rules repeated:message:envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule
@@ -818,6 +957,11 @@ message envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
 4 close_connection_on_client_hello_parsing_errors bool
 5 max_client_hello_size message:google.protobuf.UInt32Value lte=16384 gt=255
 others 1:enable_ja3_fingerprinting 3:enable_ja4_fingerprinting 2:initial_read_buffer_size
+message envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
+1 stat_prefix string required min_len=1
+2 max_connections message:google.protobuf.UInt64Value required gte=1
+3 delay message:google.protobuf.Duration
+4 runtime_enabled message:envoy.config.core.v3.RuntimeFeatureFlag
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
 oneof route_specifier
 oneof strip_port_mode
@@ -887,7 +1031,7 @@ message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnecti
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
 oneof config_type
 1 name string required min_len=1
-4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.http.router.v3.Router,envoy.extensions.filters.http.buffer.v3.Buffer,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.Cors,envoy.extensions.filters.http.grpc_http1_bridge.v3.Config,envoy.extensions.filters.http.grpc_stats.v3.FilterConfig,envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
+4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.http.router.v3.Router,envoy.extensions.filters.http.buffer.v3.Buffer,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.Cors,envoy.extensions.filters.http.grpc_http1_bridge.v3.Config,envoy.extensions.filters.http.grpc_stats.v3.FilterConfig,envoy.extensions.filters.http.grpc_web.v3.GrpcWeb,envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit,envoy.extensions.filters.http.ratelimit.v3.RateLimit
 6 is_optional bool
 7 disabled bool
 others 5:config_discovery
@@ -902,6 +1046,11 @@ message envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapp
 3 body message:envoy.config.core.v3.DataSource
 4 body_format_override message:envoy.config.core.v3.SubstitutionFormatString
 5 headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
+message envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit
+1 stat_prefix string required min_len=1
+2 token_bucket message:envoy.type.v3.TokenBucket required
+3 runtime_enabled message:envoy.config.core.v3.RuntimeFeatureFlag
+4 share_key string
 message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
 oneof cluster_specifier required
 1 stat_prefix string required min_len=1
@@ -1078,6 +1227,28 @@ message envoy.service.discovery.v3.DiscoveryResponse
 1 version_info string
 2 resources repeated:message:google.protobuf.Any types=envoy.extensions.transport_sockets.tls.v3.Secret
 others 3:canary 4:type_url 5:nonce 6:control_plane 7:resource_errors
+message envoy.service.ratelimit.v3.RateLimitRequest
+1 domain string required
+2 descriptors repeated:message:envoy.extensions.common.ratelimit.v3.RateLimitDescriptor required
+3 hits_addend uint32
+message envoy.service.ratelimit.v3.RateLimitResponse
+1 overall_code enum:envoy.service.ratelimit.v3.RateLimitResponse.Code
+2 statuses repeated:message:envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus
+3 response_headers_to_add repeated:message:envoy.config.core.v3.HeaderValue
+4 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValue
+5 raw_body bytes
+6 dynamic_metadata message:google.protobuf.Struct
+others 7:quota
+message envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus
+1 code enum:envoy.service.ratelimit.v3.RateLimitResponse.Code
+2 current_limit message:envoy.service.ratelimit.v3.RateLimitResponse.RateLimit
+3 limit_remaining uint32
+4 duration_until_reset message:google.protobuf.Duration
+others 5:quota
+message envoy.service.ratelimit.v3.RateLimitResponse.RateLimit
+3 name string
+1 requests_per_unit uint32
+2 unit enum:envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit
 message envoy.type.matcher.v3.ListStringMatcher
 1 patterns repeated:message:envoy.type.matcher.v3.StringMatcher required min_items=1
 message envoy.type.matcher.v3.MetadataMatcher
@@ -1111,6 +1282,12 @@ oneof match_pattern required
 3 string_match message:envoy.type.matcher.v3.StringMatcher oneof=match_pattern
 5 present_match bool oneof=match_pattern
 others 1:null_match 2:double_match 4:bool_match 6:list_match 7:or_match
+message envoy.type.metadata.v3.MetadataKey
+1 key string required min_len=1
+2 path repeated:message:envoy.type.metadata.v3.MetadataKey.PathSegment required min_items=1
+message envoy.type.metadata.v3.MetadataKey.PathSegment
+oneof segment
+1 key string oneof=segment required min_len=1
 message envoy.type.v3.FractionalPercent
 1 numerator uint32
 2 denominator enum:envoy.type.v3.FractionalPercent.DenominatorType
@@ -1124,6 +1301,10 @@ message envoy.type.v3.Int64Range
 2 end int64
 message envoy.type.v3.Percent
 1 value double lte=100 gte=0
+message envoy.type.v3.TokenBucket
+1 max_tokens uint32 required gt=0
+2 tokens_per_fill message:google.protobuf.UInt32Value gt=0
+3 fill_interval message:google.protobuf.Duration required gt=0
 enum envoy.config.accesslog.v3.ComparisonFilter.Op
 0 EQ
 1 GE
@@ -1218,6 +1399,9 @@ enum envoy.config.overload.v3.ScaleTimersOverloadActionConfig.TimerType
 3 TRANSPORT_SOCKET_CONNECT
 4 HTTP_DOWNSTREAM_CONNECTION_MAX
 5 HTTP_DOWNSTREAM_STREAM_FLUSH
+enum envoy.config.route.v3.RateLimit.Action.MetaData.Source
+0 DYNAMIC
+1 ROUTE_ENTRY
 enum envoy.config.route.v3.RedirectAction.RedirectResponseCode
 0 MOVED_PERMANENTLY
 1 FOUND
@@ -1257,6 +1441,20 @@ enum envoy.extensions.clusters.common.dns.v3.DnsLookupFamily
 3 V6_ONLY
 4 V4_PREFERRED
 5 ALL
+enum envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions
+0 OVERRIDE
+1 INCLUDE
+2 IGNORE
+enum envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion
+0 OFF
+1 DRAFT_VERSION_03
+enum envoy.extensions.filters.http.ratelimit.v3.RateLimit.XRateLimitHeadersRFCVersion
+0 OFF
+1 DRAFT_VERSION_03
+enum envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.VhRateLimitsOptions
+0 OVERRIDE
+1 INCLUDE
+2 IGNORE
 enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType
 0 AUTO
 1 HTTP1
@@ -1303,10 +1501,31 @@ enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol
 2 TLSv1_1
 3 TLSv1_2
 4 TLSv1_3
+enum envoy.service.ratelimit.v3.RateLimitResponse.Code
+0 UNKNOWN
+1 OK
+2 OVER_LIMIT
+enum envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit
+0 UNKNOWN
+1 SECOND
+2 MINUTE
+3 HOUR
+4 DAY
+7 WEEK
+5 MONTH
+6 YEAR
 enum envoy.type.v3.FractionalPercent.DenominatorType
 0 HUNDRED
 1 TEN_THOUSAND
 2 MILLION
+enum envoy.type.v3.RateLimitUnit
+0 UNKNOWN
+1 SECOND
+2 MINUTE
+3 HOUR
+4 DAY
+5 MONTH
+6 YEAR
 enum envoy.type.v3.StatusCode
 0 Empty
 100 Continue

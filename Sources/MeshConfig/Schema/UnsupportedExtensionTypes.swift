@@ -40,8 +40,6 @@ envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig
 envoy.extensions.common.matching.v3.ExtensionWithMatcher
 envoy.extensions.common.matching.v3.ExtensionWithMatcherPerRoute
 envoy.extensions.common.ratelimit.v3.LocalClusterRateLimit
-envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor
-envoy.extensions.common.ratelimit.v3.RateLimitDescriptor
 envoy.extensions.common.tap.v3.AdminConfig
 envoy.extensions.common.tap.v3.CommonExtensionConfig
 envoy.extensions.compression.brotli.compressor.v3.Brotli
@@ -150,7 +148,6 @@ envoy.extensions.filters.http.jwt_authn.v3.ProviderWithAudiences
 envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks
 envoy.extensions.filters.http.jwt_authn.v3.RequirementRule
 envoy.extensions.filters.http.kill_request.v3.KillRequest
-envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
 envoy.extensions.filters.http.lua.v3.Lua
 envoy.extensions.filters.http.lua.v3.LuaPerRoute
 envoy.extensions.filters.http.mcp.v3.Mcp
@@ -180,8 +177,6 @@ envoy.extensions.filters.http.proto_message_logging.v3.ProtoMessageLoggingConfig
 envoy.extensions.filters.http.rate_limit_quota.v3.RateLimitQuotaBucketSettings
 envoy.extensions.filters.http.rate_limit_quota.v3.RateLimitQuotaFilterConfig
 envoy.extensions.filters.http.rate_limit_quota.v3.RateLimitQuotaOverride
-envoy.extensions.filters.http.ratelimit.v3.RateLimit
-envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute
 envoy.extensions.filters.http.rbac.v3.RBAC
 envoy.extensions.filters.http.rbac.v3.RBACPerRoute
 envoy.extensions.filters.http.set_filter_state.v3.Config
@@ -200,9 +195,7 @@ envoy.extensions.filters.http.transform.v3.TransformConfig
 envoy.extensions.filters.http.transform.v3.Transformation
 envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec
 envoy.extensions.filters.http.wasm.v3.Wasm
-envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit
 envoy.extensions.filters.listener.original_src.v3.OriginalSrc
-envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
 envoy.extensions.filters.network.direct_response.v3.Config
 envoy.extensions.filters.network.dubbo_proxy.router.v3.Router
 envoy.extensions.filters.network.dubbo_proxy.v3.Drds
@@ -241,7 +234,6 @@ envoy.extensions.filters.network.http_connection_manager.v3.Rds
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRouteConfigurationsList
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes
-envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit
 envoy.extensions.filters.network.mongo_proxy.v3.MongoProxy
 envoy.extensions.filters.network.ratelimit.v3.RateLimit
 envoy.extensions.filters.network.rbac.v3.RBAC

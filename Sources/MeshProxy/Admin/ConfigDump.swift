@@ -395,9 +395,10 @@ struct ConfigDump: AdminReport {
       CpuUtilizationConfig.self, InjectedResourceConfig.self, ScaleTimersConfig.self, PreserveCaseFormatterConfig.self,
       CustomHeaderConfig.self, XffConfig.self, UuidRequestIdConfig.self, CaresDnsResolverConfig.self, DnsCluster.self,
       RoundRobinPolicy.self, LeastRequestPolicy.self, RandomPolicy.self, DownstreamTlsContext.self,
-      UpstreamTlsContext.self, RawBuffer.self, Secret.self,
       PreviousHostsPredicate.self, OmitCanaryHostsPredicate.self, OmitHostMetadataConfig.self,
       PreviousPrioritiesConfig.self,
+      UpstreamTlsContext.self, RawBuffer.self, Secret.self, LocalRateLimit.self, GlobalRateLimit.self,
+      RateLimitPerRoute.self, NetworkRateLimit.self, NetworkConnectionLimit.self, ListenerRateLimit.self,
     ]
     for type in types { Google_Protobuf_Any.register(messageType: type) }
   }()

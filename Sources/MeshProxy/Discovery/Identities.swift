@@ -22,6 +22,8 @@ final class Identities {
   /// The runtime's values: whoever compiles a configuration takes the ones it names from here.
   let runtime = Runtime()
   let secrets = SecretStore()
+  /// The buckets of rate limits.
+  let tokenBuckets = TokenBuckets()
   /// All connections from clients together.
   let connectionLimit: ConnectionLimit
   /// The statistics of the codec.

@@ -39,6 +39,7 @@ struct SnapshotBuilder {
   mutating func build(_ bootstrap: Bootstrap) -> ConfigurationSnapshot? {
     let resources = bootstrap.staticResources
     clusterNames = Set(resources.clusters.map(\.name))
+    identities.tokenBuckets.begin()
     loadSecrets(resources)
     let maximumConnections = maximumConnections(bootstrap.overloadManager)
     let overload = overload(bootstrap.overloadManager)
@@ -200,7 +201,9 @@ struct SnapshotBuilder {
   }
 
   private func filterContext(_ manager: HttpConnectionManager) -> FilterBuildContext {
-    FilterBuildContext(statPrefix: manager.statPrefix, store: identities.store, runtime: identities.runtime)
+    FilterBuildContext(
+      statPrefix: manager.statPrefix, store: identities.store, runtime: identities.runtime,
+      buckets: identities.tokenBuckets, ownCluster: Array(node.cluster.utf8), clusterNames: clusterNames)
   }
 }
 

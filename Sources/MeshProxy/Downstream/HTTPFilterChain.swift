@@ -108,6 +108,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
     if hasTLS { manager.stats.subtract(.connectionTLSActive) }
     manager.stats.add(.connectionDestroy)
     manager.stats.add(reason == .remote ? .connectionDestroyRemote : .connectionDestroyLocal)
+    worker.connectionLimiters.forget(info.identifier)
     identity.manager.connectionTime.lane(worker.index).record(worker.loop.now.since(openedAt).rawValue / 1000)
     listener.connectionEnded(info, openedAt: openedAt)
     if connectionCount == 0 { listener.becameEmpty(self) }

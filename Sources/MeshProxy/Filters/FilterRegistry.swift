@@ -10,6 +10,12 @@ struct FilterBuildContext {
   let statPrefix: String
   let store: StatsStore
   let runtime: Runtime
+  /// Buckets of tokens that outlive a configuration.
+  let buckets: TokenBuckets
+  /// The proxy's own cluster (`node.cluster`); may be empty.
+  let ownCluster: [UInt8]
+  /// The names of the clusters that there are.
+  let clusterNames: Set<String>
 }
 
 /// One kind of HTTP filter: its type and how its configuration is made. `make` reports what is wrong by throwing words.
@@ -33,7 +39,7 @@ struct FilterProblem: Error {
 /// Every HTTP filter there is, in the order in which `docs/` lists them. The router is not among them: it ends every
 /// chain and belongs to the stream.
 enum FilterRegistry {
-  static let all = general + grpc
+  static let all = general + rateLimits + grpc
 
   private static let general: [FilterRegistration] = [
     FilterRegistration(

@@ -368,6 +368,20 @@ public enum EndpointStat: Int, StatSet {
   }
 }
 
+/// `<stat_prefix>.http_local_rate_limit.…`
+public enum LocalRateLimitStat: Int, StatSet {
+  case enabled, enforced, ok, rateLimited
+
+  public var definition: StatDefinition {
+    switch self {
+    case .enabled: .counter("enabled")
+    case .enforced: .counter("enforced")
+    case .ok: .counter("ok")
+    case .rateLimited: .counter("rate_limited")
+    }
+  }
+}
+
 /// `http.<stat_prefix>.cors.…`
 public enum CorsStat: Int, StatSet {
   case originValid, originInvalid

@@ -24,6 +24,8 @@ struct GRPCStatus: Equatable {
 
   /// The client's patience is over.
   static let deadlineExceeded = GRPCStatus(code: 4)
+  /// A limit is reached.
+  static let resourceExhausted = GRPCStatus(code: 8)
 
   static let timeoutName = HeaderName("grpc-timeout")
   static let name = HeaderName("grpc-status")

@@ -1,5 +1,6 @@
 import MeshHTTP
 import MeshPrimitives
+import MeshRouting
 
 /// An answer that the proxy makes itself. The texts are Envoy's, so that whoever knows them knows these.
 public struct LocalReply: Sendable {
@@ -17,6 +18,8 @@ public struct LocalReply: Sendable {
   public var headers: [(HeaderID, StaticString)]
   /// The connection cannot go on after this answer.
   public var closesConnection: Bool
+  /// What is added to the headers, behind what the route says; nil: nothing.
+  var mutations: HeaderMutations?
   /// What a call of gRPC is told; nil: what the status means.
   var grpcStatus: GRPCStatus?
 

@@ -20,7 +20,8 @@ extension RouteTableBuilder {
     let decorator = decorator(route, path + ".decorator")
     let drafts = drafts(route, path, around, matchedLength: match?.matchedLength ?? 0)
     guard let match, let drafts, !drafts.entries.isEmpty else { return nil }
-    let entries = drafts.entries.map { (entry($0, route, number, around, decorator), $0.weight) }
+    let limits = rateLimits(route, around, path)
+    let entries = drafts.entries.map { (entry($0, route, number, around, decorator, limits), $0.weight) }
     return VirtualHostRoutes.Source(
       rule: match.rule, conditions: match.conditions, entries: entries, choice: drafts.choice,
       isForConnect: route.match.isForConnect)
@@ -36,7 +37,8 @@ extension RouteTableBuilder {
   }
 
   private mutating func entry(
-    _ draft: EntryDraft, _ route: Route, _ number: Int, _ around: Surroundings, _ decorator: RouteEntry.Decorator?
+    _ draft: EntryDraft, _ route: Route, _ number: Int, _ around: Surroundings, _ decorator: RouteEntry.Decorator?,
+    _ limits: RouteRateLimits?
   ) -> RouteEntry {
     // From the special to the general, so that the general has the last word, or the other way round; a weighted
     // cluster's changes come first either way.
@@ -51,7 +53,17 @@ extension RouteTableBuilder {
       action: draft.action, requestHeaders: HeaderMutations(levels: levels.map(\.request)),
       responseHeaders: HeaderMutations(levels: levels.map(\.response)), attemptCount: attemptCount,
       filterSources: filters.values.sorted(), decorator: decorator, metadata: route.metadata,
-      virtualHostMetadata: around.host.metadata)
+      virtualHostMetadata: around.host.metadata, rateLimits: limits)
+  }
+
+  /// What requests that are sent to a cluster are counted under; nil if nothing is said.
+  private mutating func rateLimits(_ route: Route, _ around: Surroundings, _ path: String) -> RouteRateLimits? {
+    guard case .route(let action)? = route.action else { return nil }
+    let own = rateLimits.rules(action.rateLimits, path + ".route.rate_limits")
+    if own.isEmpty, around.rateLimits.isEmpty { return nil }
+    return RouteRateLimits(
+      own: own, host: around.rateLimits,
+      includesHost: action.hasIncludeVhRateLimits && action.includeVhRateLimits.value)
   }
 
   private mutating func decorator(_ route: Route, _ path: String) -> RouteEntry.Decorator? {

@@ -9,6 +9,7 @@ struct RouteTableBuilder {
   private var found: [RouteProblem] = []
   var headers: HeaderCompiler
   var conditions = ConditionCompiler()
+  var rateLimits: RateLimitCompiler
   private var clusters: [String: Int] = [:]
   private var clusterNames: [String] = []
   private var clusterPaths: [String] = []
@@ -25,9 +26,10 @@ struct RouteTableBuilder {
     self.runtime = runtime
     self.indexed = indexed
     headers = HeaderCompiler(formats: formats)
+    rateLimits = RateLimitCompiler(runtime: runtime, formats: formats)
   }
 
-  var problems: [RouteProblem] { found + conditions.problems + headers.problems }
+  var problems: [RouteProblem] { found + conditions.problems + headers.problems + rateLimits.problems }
 
   mutating func problem(_ path: String, _ message: String) {
     found.append(RouteProblem(path: path, message: message))
@@ -44,6 +46,8 @@ struct RouteTableBuilder {
     var attemptCount: RouteEntry.AttemptCount
     let retry: RetryPolicy?
     var replayLimit: ForwardAction.ReplayLimit?
+    /// The virtual host's.
+    let rateLimits: [RateLimitRule]
   }
 
   mutating func build(_ configuration: RouteConfiguration, prefix: String) -> RouteTable {
@@ -80,7 +84,8 @@ struct RouteTableBuilder {
         retry: host.hasRetryPolicy ? retryPolicy(host.retryPolicy, path + ".retry_policy") : nil,
         replayLimit: replayLimit(
           host.hasRequestBodyBufferLimit ? host.requestBodyBufferLimit.value : nil,
-          host.hasPerRequestBufferLimitBytes ? host.perRequestBufferLimitBytes.value : nil))
+          host.hasPerRequestBufferLimitBytes ? host.perRequestBufferLimitBytes.value : nil),
+        rateLimits: rateLimits.rules(host.rateLimits, path + ".rate_limits"))
       let sources = host.routes.enumerated().compactMap { number, route in
         source(route, number, around, "\(path).routes[\(number)]")
       }

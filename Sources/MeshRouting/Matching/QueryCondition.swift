@@ -15,11 +15,20 @@ struct QueryCondition: Sendable {
   /// - Parameter path: with the query.
   @usableFromInline
   func holds(_ path: Bytes) -> Bool {
-    let value = name.withUnsafeBufferPointer { Self.value(of: $0, in: path) }
+    holds(value: name.withUnsafeBufferPointer { Self.value(of: $0, in: path) })
+  }
+
+  private func holds(value: Bytes?) -> Bool {
     switch test {
-    case .present(let wanted): return (value != nil) == wanted
-    case .text(let pattern): return value.map { pattern.matches($0) } ?? false
+    case .present(let wanted): (value != nil) == wanted
+    case .text(let pattern): value.map { pattern.matches($0) } ?? false
     }
+  }
+
+  /// The same of a value that somebody has found; nil if there is no such parameter.
+  func holds(value: [UInt8]?) -> Bool {
+    guard let value else { return holds(value: Bytes?.none) }
+    return value.withUnsafeBufferPointer { holds(value: $0) }
   }
 
   /// The value of the first parameter called `name`: what stands behind its `=`, or nothing. Nil if there is none.
