@@ -132,6 +132,9 @@ public typealias OmitHostMetadataConfig = Envoy_Extensions_Retry_Host_OmitHostMe
 public typealias PreviousPrioritiesConfig =
   Envoy_Extensions_Retry_Priority_PreviousPriorities_V3_PreviousPrioritiesConfig
 public typealias RouteDecorator = Envoy_Config_Route_V3_Decorator
+public typealias RouteHashPolicy = Envoy_Config_Route_V3_RouteAction.HashPolicy
+/// What a connection's hash is made of, without requests.
+public typealias ConnectionHashPolicy = Envoy_Type_V3_HashPolicy
 public typealias HeaderMatcher = Envoy_Config_Route_V3_HeaderMatcher
 public typealias QueryParameterMatcher = Envoy_Config_Route_V3_QueryParameterMatcher
 public typealias CookieMatcher = Envoy_Config_Route_V3_CookieMatcher
@@ -161,6 +164,15 @@ public typealias UpstreamConnectionOptions = Envoy_Config_Cluster_V3_UpstreamCon
 public typealias RoundRobinPolicy = Envoy_Extensions_LoadBalancingPolicies_RoundRobin_V3_RoundRobin
 public typealias LeastRequestPolicy = Envoy_Extensions_LoadBalancingPolicies_LeastRequest_V3_LeastRequest
 public typealias RandomPolicy = Envoy_Extensions_LoadBalancingPolicies_Random_V3_Random
+public typealias RingHashPolicy = Envoy_Extensions_LoadBalancingPolicies_RingHash_V3_RingHash
+public typealias MaglevPolicy = Envoy_Extensions_LoadBalancingPolicies_Maglev_V3_Maglev
+public typealias LocalityPolicy = Envoy_Extensions_LoadBalancingPolicies_WrrLocality_V3_WrrLocality
+public typealias ClusterProvidedPolicy = Envoy_Extensions_LoadBalancingPolicies_ClusterProvided_V3_ClusterProvided
+public typealias LocalityLbConfig = Envoy_Extensions_LoadBalancingPolicies_Common_V3_LocalityLbConfig
+public typealias SlowStartConfig = Envoy_Extensions_LoadBalancingPolicies_Common_V3_SlowStartConfig
+public typealias ConsistentHashingLbConfig = Envoy_Extensions_LoadBalancingPolicies_Common_V3_ConsistentHashingLbConfig
+/// A cluster of clusters (`cluster_type`).
+public typealias AggregateClusterConfig = Envoy_Extensions_Clusters_Aggregate_V3_ClusterConfig
 public typealias CaresDnsResolverConfig = Envoy_Extensions_Network_DnsResolver_Cares_V3_CaresDnsResolverConfig
 /// A cluster of names as an extension (`cluster_type`).
 public typealias DnsCluster = Envoy_Extensions_Clusters_Dns_V3_DnsCluster

@@ -52,6 +52,6 @@ struct WorkerUpdate: Sendable {
   let snapshot: ConfigurationSnapshot
   /// This worker's sockets for each listener.
   let sockets: [ListenerKey: [ListeningSocket]]
-  /// The endpoints known so far, by cluster, where they differ from what the worker has.
-  let endpoints: [String: [WeightedEndpoint]]
+  /// The endpoints known so far, by cluster.
+  let hosts: [String: HostSets]
 }

@@ -215,14 +215,11 @@ public final class Proxy {
       configurationStats.begin(listeners: snapshot.listeners.count, waitingFor: snapshot.clusters.count)
       discovery.update(snapshot.clusters.map(\.configuration)) { [unowned self] in begin(snapshot) }
     }
-    discovery.onChange = { [unowned self] cluster, endpoints in
-      for worker in workers { worker.mailbox.post { $0.update(endpoints: endpoints, of: cluster) } }
-    }
     overload.onChange = { [unowned self] state in
       for worker in workers { worker.mailbox.post { $0.take(state) } }
     }
-    discovery.onHealthChange = { [unowned self] cluster in
-      for worker in workers { worker.mailbox.post { $0.clusters[cluster]?.healthChanged() } }
+    discovery.onChange = { [unowned self] cluster, hosts in
+      for worker in workers { worker.mailbox.post { $0.update(hosts, of: cluster) } }
     }
     loop.run()
     for worker in workers { worker.mailbox.post { $0.stop() } }
@@ -295,7 +292,7 @@ public final class Proxy {
         "inherited sockets that no listener wants are closed: \(unclaimed.map(\.description).joined(separator: ", "))")
     }
     configuredAt = ProcessClock.wall()
-    push(snapshot, endpoints: discovery.all) { [unowned self] in
+    push(snapshot, hosts: discovery.hosts) { [unowned self] in
       guard state == .initializing else { return }
       state = .live
       serverStats.set(.live, 1)
@@ -331,13 +328,13 @@ public final class Proxy {
 
   /// Hands a snapshot to every worker; `done` is called when all have taken it.
   private func push(
-    _ snapshot: ConfigurationSnapshot, endpoints: [String: [WeightedEndpoint]], _ done: @escaping () -> Void
+    _ snapshot: ConfigurationSnapshot, hosts: [String: HostSets], _ done: @escaping () -> Void
   ) {
     let updates = workers.indices.map { index in
       WorkerUpdate(
         snapshot: snapshot,
         sockets: sockets.mapValues { $0.share(of: index, of: concurrency) },
-        endpoints: endpoints)
+        hosts: hosts)
     }
     atAllWorkers({ $0.apply(updates[$0.index]) }, done)
   }
@@ -496,7 +493,7 @@ public final class Proxy {
     configuredAt = ProcessClock.wall()
     let kept = Set(next.listeners.map { ListenerKey($0.configuration) })
     let gone = retire { !kept.contains($0) }
-    push(next, endpoints: discovery.all) { [unowned self] in
+    push(next, hosts: discovery.hosts) { [unowned self] in
       for listener in gone { release(listener) }
       discovery.forgetOldEndpoints()
       serverStats.add(.reloadSuccess)

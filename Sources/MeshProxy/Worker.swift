@@ -32,6 +32,8 @@ public final class Worker {
   /// Listeners that accept no more and whose connections are ending.
   private var endingListeners: [ObjectIdentifier: ActiveListener] = [:]
   private(set) var clusters: [String: ActiveCluster] = [:]
+  /// Changes whenever some cluster's endpoints do: what is made of several clusters' is then made anew.
+  private(set) var hostsGeneration: UInt64 = 0
   /// For TCP sessions that move much.
   let splicePipes = SplicePipePool(limit: 64)
   private var freeStreams: [Stream] = []
@@ -164,7 +166,7 @@ public final class Worker {
         clusters[name] = ActiveCluster(worker: self, identity: entry.identity, configuration: entry.configuration)
       }
     }
-    for (name, endpoints) in update.endpoints { clusters[name]?.update(endpoints: endpoints) }
+    for (name, hosts) in update.hosts { clusters[name]?.update(hosts) }
     for (name, cluster) in gone {
       cluster.drain()
       if clusters[name] === cluster { clusters[name] = nil }
@@ -224,8 +226,11 @@ public final class Worker {
     }
   }
 
-  /// The endpoints of one cluster changed; nothing else did.
-  func update(endpoints: [WeightedEndpoint], of cluster: String) { clusters[cluster]?.update(endpoints: endpoints) }
+  /// The endpoints of one cluster, or their health, changed; nothing else did.
+  func update(_ hosts: HostSets, of cluster: String) { clusters[cluster]?.update(hosts) }
+
+  /// Some cluster has other endpoints than before, or is another one.
+  func hostsChanged() { hostsGeneration &+= 1 }
 
   private func end(_ listener: ActiveListener, idleFor patience: Nanoseconds? = nil) {
     listener.stopAccepting()

@@ -58,13 +58,14 @@ final class WorkerFixture {
       throw FixtureError(problems: builder.problems.map { "\($0.path): \($0.message)" })
     }
     worker = try Worker(index: 0, seed: 1)
-    var endpoints: [String: [WeightedEndpoint]] = [:]
+    var hosts: [String: HostSets] = [:]
     for entry in snapshot.clusters {
-      endpoints[entry.configuration.name] = entry.configuration.resolved([:], identities)
+      let endpoints = entry.configuration.resolved([:], identities)
+      hosts[entry.configuration.name] = HostSets(endpoints, entry.configuration.balancing, now: worker.loop.now)
     }
     worker.apply(
       WorkerUpdate(
-        snapshot: ConfigurationSnapshot(listeners: [], clusters: snapshot.clusters), sockets: [:], endpoints: endpoints)
+        snapshot: ConfigurationSnapshot(listeners: [], clusters: snapshot.clusters), sockets: [:], hosts: hosts)
     )
     guard
       case .connectionManager(let compiled, let identity) = snapshot.listeners[0].configuration.filterChains[0].network

@@ -36,9 +36,83 @@ public nonisolated struct Envoy_Config_Endpoint_V3_ClusterLoadAssignment: Sendab
   /// Default: none.
   public var endpoints: [Envoy_Config_Endpoint_V3_LocalityLbEndpoints] = []
 
+  /// How requests are spread over priorities.
+  /// Default: see the fields.
+  public var policy: Envoy_Config_Endpoint_V3_ClusterLoadAssignment.Policy {
+    get {_policy ?? Envoy_Config_Endpoint_V3_ClusterLoadAssignment.Policy()}
+    set {_policy = newValue}
+  }
+  /// Returns true if `policy` has been explicitly set.
+  public var hasPolicy: Bool {self._policy != nil}
+  /// Clears the value of `policy`. Subsequent reads from it will return its default value.
+  public mutating func clearPolicy() {self._policy = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// How requests are spread over priorities.
+  public nonisolated struct Policy: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// Requests that are refused with 503. At most one item is supported, as in Envoy.
+    /// Default: none.
+    public var dropOverloads: [Envoy_Config_Endpoint_V3_ClusterLoadAssignment.Policy.DropOverload] = []
+
+    /// A priority takes the whole load as long as its share of healthy endpoints, times this many percent, is 100 % or
+    /// more; what it cannot take goes to the next one. Range: 1 or more.
+    /// Default: 140.
+    public var overprovisioningFactor: SwiftProtobuf.Google_Protobuf_UInt32Value {
+      get {_overprovisioningFactor ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+      set {_overprovisioningFactor = newValue}
+    }
+    /// Returns true if `overprovisioningFactor` has been explicitly set.
+    public var hasOverprovisioningFactor: Bool {self._overprovisioningFactor != nil}
+    /// Clears the value of `overprovisioningFactor`. Subsequent reads from it will return its default value.
+    public mutating func clearOverprovisioningFactor() {self._overprovisioningFactor = nil}
+
+    /// Whether endpoints count by their weight in a priority's share of healthy endpoints.
+    /// Default: false.
+    public var weightedPriorityHealth: Bool = false
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    /// Requests that are refused, whatever the health of the endpoints.
+    public nonisolated struct DropOverload: Sendable {
+      // SwiftProtobuf.Message conformance is added in an extension below. See the
+      // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+      // methods supported on all messages.
+
+      /// Why, for people.
+      /// Default: required.
+      public var category: String = String()
+
+      /// Share of the requests. Range: at most all.
+      /// Default: 0.
+      public var dropPercentage: Envoy_Type_V3_FractionalPercent {
+        get {_dropPercentage ?? Envoy_Type_V3_FractionalPercent()}
+        set {_dropPercentage = newValue}
+      }
+      /// Returns true if `dropPercentage` has been explicitly set.
+      public var hasDropPercentage: Bool {self._dropPercentage != nil}
+      /// Clears the value of `dropPercentage`. Subsequent reads from it will return its default value.
+      public mutating func clearDropPercentage() {self._dropPercentage = nil}
+
+      public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+      public init() {}
+
+      fileprivate var _dropPercentage: Envoy_Type_V3_FractionalPercent? = nil
+    }
+
+    public init() {}
+
+    fileprivate var _overprovisioningFactor: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+  }
+
   public init() {}
+
+  fileprivate var _policy: Envoy_Config_Endpoint_V3_ClusterLoadAssignment.Policy? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -47,7 +121,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.endpoint.v3"
 
 nonisolated extension Envoy_Config_Endpoint_V3_ClusterLoadAssignment: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ClusterLoadAssignment"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_name\0\u{1}endpoints\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_name\0\u{1}endpoints\0\u{2}\u{2}policy\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -57,24 +131,116 @@ nonisolated extension Envoy_Config_Endpoint_V3_ClusterLoadAssignment: SwiftProto
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.clusterName) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.endpoints) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._policy) }()
       default: break
       }
     }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.clusterName.isEmpty {
       try visitor.visitSingularStringField(value: self.clusterName, fieldNumber: 1)
     }
     if !self.endpoints.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.endpoints, fieldNumber: 2)
     }
+    try { if let v = self._policy {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Config_Endpoint_V3_ClusterLoadAssignment, rhs: Envoy_Config_Endpoint_V3_ClusterLoadAssignment) -> Bool {
     if lhs.clusterName != rhs.clusterName {return false}
     if lhs.endpoints != rhs.endpoints {return false}
+    if lhs._policy != rhs._policy {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Endpoint_V3_ClusterLoadAssignment.Policy: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Endpoint_V3_ClusterLoadAssignment.protoMessageName + ".Policy"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{2}drop_overloads\0\u{3}overprovisioning_factor\0\u{4}\u{3}weighted_priority_health\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.dropOverloads) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._overprovisioningFactor) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.weightedPriorityHealth) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.dropOverloads.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.dropOverloads, fieldNumber: 2)
+    }
+    try { if let v = self._overprovisioningFactor {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    if self.weightedPriorityHealth != false {
+      try visitor.visitSingularBoolField(value: self.weightedPriorityHealth, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Endpoint_V3_ClusterLoadAssignment.Policy, rhs: Envoy_Config_Endpoint_V3_ClusterLoadAssignment.Policy) -> Bool {
+    if lhs.dropOverloads != rhs.dropOverloads {return false}
+    if lhs._overprovisioningFactor != rhs._overprovisioningFactor {return false}
+    if lhs.weightedPriorityHealth != rhs.weightedPriorityHealth {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Endpoint_V3_ClusterLoadAssignment.Policy.DropOverload: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Endpoint_V3_ClusterLoadAssignment.Policy.protoMessageName + ".DropOverload"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}category\0\u{3}drop_percentage\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.category) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._dropPercentage) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.category.isEmpty {
+      try visitor.visitSingularStringField(value: self.category, fieldNumber: 1)
+    }
+    try { if let v = self._dropPercentage {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Endpoint_V3_ClusterLoadAssignment.Policy.DropOverload, rhs: Envoy_Config_Endpoint_V3_ClusterLoadAssignment.Policy.DropOverload) -> Bool {
+    if lhs.category != rhs.category {return false}
+    if lhs._dropPercentage != rhs._dropPercentage {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -54,7 +54,19 @@ public nonisolated struct Envoy_Config_Endpoint_V3_LocalityLbEndpoints: Sendable
   /// Default: none.
   public var lbEndpoints: [Envoy_Config_Endpoint_V3_LbEndpoint] = []
 
-  /// When these endpoints are used; only the first of all, 0, is supported yet.
+  /// Share of the requests, relative to the other localities of the same priority; counts if the cluster has
+  /// `locality_weighted_lb_config` and `locality` is given. A locality without it gets none then. Range: 1 or more.
+  /// Default: none.
+  public var loadBalancingWeight: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_loadBalancingWeight ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_loadBalancingWeight = newValue}
+  }
+  /// Returns true if `loadBalancingWeight` has been explicitly set.
+  public var hasLoadBalancingWeight: Bool {self._loadBalancingWeight != nil}
+  /// Clears the value of `loadBalancingWeight`. Subsequent reads from it will return its default value.
+  public mutating func clearLoadBalancingWeight() {self._loadBalancingWeight = nil}
+
+  /// When these endpoints are used: 0 first, the next one as far as those before it are not healthy. Range: 0 to 128.
   /// Default: 0.
   public var priority: UInt32 = 0
 
@@ -64,6 +76,7 @@ public nonisolated struct Envoy_Config_Endpoint_V3_LocalityLbEndpoints: Sendable
 
   fileprivate var _locality: Envoy_Config_Core_V3_Locality? = nil
   fileprivate var _metadata: Envoy_Config_Core_V3_Metadata? = nil
+  fileprivate var _loadBalancingWeight: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
 }
 
 /// One endpoint and its share of the load.
@@ -89,7 +102,7 @@ public nonisolated struct Envoy_Config_Endpoint_V3_LbEndpoint: Sendable {
   public var healthStatus: Envoy_Config_Core_V3_HealthStatus = .unknown
 
   /// What is known of the endpoint beyond its configuration; for the access log. In `envoy.lb`,
-  /// `canary: true` marks it as such for the admin interface.
+  /// `canary: true` marks it as such for the admin interface, and `hash_key` is its key for consistent hashing.
   /// Default: none.
   public var metadata: Envoy_Config_Core_V3_Metadata {
     get {_metadata ?? Envoy_Config_Core_V3_Metadata()}
@@ -161,7 +174,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.endpoint.v3"
 
 nonisolated extension Envoy_Config_Endpoint_V3_LocalityLbEndpoints: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".LocalityLbEndpoints"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}locality\0\u{3}lb_endpoints\0\u{2}\u{3}priority\0\u{2}\u{4}metadata\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}locality\0\u{3}lb_endpoints\0\u{3}load_balancing_weight\0\u{2}\u{2}priority\0\u{2}\u{4}metadata\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -171,6 +184,7 @@ nonisolated extension Envoy_Config_Endpoint_V3_LocalityLbEndpoints: SwiftProtobu
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._locality) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.lbEndpoints) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._loadBalancingWeight) }()
       case 5: try { try decoder.decodeSingularUInt32Field(value: &self.priority) }()
       case 9: try { try decoder.decodeSingularMessageField(value: &self._metadata) }()
       default: break
@@ -189,6 +203,9 @@ nonisolated extension Envoy_Config_Endpoint_V3_LocalityLbEndpoints: SwiftProtobu
     if !self.lbEndpoints.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.lbEndpoints, fieldNumber: 2)
     }
+    try { if let v = self._loadBalancingWeight {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
     if self.priority != 0 {
       try visitor.visitSingularUInt32Field(value: self.priority, fieldNumber: 5)
     }
@@ -202,6 +219,7 @@ nonisolated extension Envoy_Config_Endpoint_V3_LocalityLbEndpoints: SwiftProtobu
     if lhs._locality != rhs._locality {return false}
     if lhs._metadata != rhs._metadata {return false}
     if lhs.lbEndpoints != rhs.lbEndpoints {return false}
+    if lhs._loadBalancingWeight != rhs._loadBalancingWeight {return false}
     if lhs.priority != rhs.priority {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

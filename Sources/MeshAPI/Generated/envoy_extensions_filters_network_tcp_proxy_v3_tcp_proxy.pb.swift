@@ -69,6 +69,11 @@ public nonisolated struct Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy:
   /// Default: none.
   public var accessLog: [Envoy_Config_Accesslog_V3_AccessLog] = []
 
+  /// What a connection's hash is made of, by which `RING_HASH` and `MAGLEV` choose an endpoint. At most one item. A
+  /// connection without a hash goes to a random endpoint.
+  /// Default: none.
+  public var hashPolicy: [Envoy_Type_V3_HashPolicy] = []
+
   /// Endpoints that are tried until a connection is made. Range: 1 or more.
   /// Default: 1.
   public var maxConnectAttempts: SwiftProtobuf.Google_Protobuf_UInt32Value {
@@ -210,7 +215,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.filters.networ
 
 nonisolated extension Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".TcpProxy"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}stat_prefix\0\u{1}cluster\0\u{4}\u{3}access_log\0\u{4}\u{2}max_connect_attempts\0\u{3}idle_timeout\0\u{4}\u{2}weighted_clusters\0\u{4}\u{3}max_downstream_connection_duration\0\u{4}\u{2}access_log_flush_interval\0\u{3}flush_access_log_on_connected\0\u{3}access_log_options\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}stat_prefix\0\u{1}cluster\0\u{4}\u{3}access_log\0\u{4}\u{2}max_connect_attempts\0\u{3}idle_timeout\0\u{4}\u{2}weighted_clusters\0\u{3}hash_policy\0\u{4}\u{2}max_downstream_connection_duration\0\u{4}\u{2}access_log_flush_interval\0\u{3}flush_access_log_on_connected\0\u{3}access_log_options\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -243,6 +248,7 @@ nonisolated extension Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy: Swi
           self.clusterSpecifier = .weightedClusters(v)
         }
       }()
+      case 11: try { try decoder.decodeRepeatedMessageField(value: &self.hashPolicy) }()
       case 13: try { try decoder.decodeSingularMessageField(value: &self._maxDownstreamConnectionDuration) }()
       case 15: try { try decoder.decodeSingularMessageField(value: &self._accessLogFlushInterval) }()
       case 16: try { try decoder.decodeSingularBoolField(value: &self.flushAccessLogOnConnected) }()
@@ -275,6 +281,9 @@ nonisolated extension Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy: Swi
     try { if case .weightedClusters(let v)? = self.clusterSpecifier {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
     } }()
+    if !self.hashPolicy.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.hashPolicy, fieldNumber: 11)
+    }
     try { if let v = self._maxDownstreamConnectionDuration {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
     } }()
@@ -295,6 +304,7 @@ nonisolated extension Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy: Swi
     if lhs.clusterSpecifier != rhs.clusterSpecifier {return false}
     if lhs._idleTimeout != rhs._idleTimeout {return false}
     if lhs.accessLog != rhs.accessLog {return false}
+    if lhs.hashPolicy != rhs.hashPolicy {return false}
     if lhs._maxConnectAttempts != rhs._maxConnectAttempts {return false}
     if lhs._maxDownstreamConnectionDuration != rhs._maxDownstreamConnectionDuration {return false}
     if lhs._accessLogFlushInterval != rhs._accessLogFlushInterval {return false}

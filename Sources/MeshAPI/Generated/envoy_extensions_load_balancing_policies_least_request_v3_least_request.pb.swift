@@ -54,6 +54,28 @@ public nonisolated struct Envoy_Extensions_LoadBalancingPolicies_LeastRequest_V3
   /// Clears the value of `activeRequestBias`. Subsequent reads from it will return its default value.
   public mutating func clearActiveRequestBias() {self._activeRequestBias = nil}
 
+  /// How endpoints that are new, or healthy again, come to their share.
+  /// Default: they have it at once.
+  public var slowStartConfig: Envoy_Extensions_LoadBalancingPolicies_Common_V3_SlowStartConfig {
+    get {_slowStartConfig ?? Envoy_Extensions_LoadBalancingPolicies_Common_V3_SlowStartConfig()}
+    set {_slowStartConfig = newValue}
+  }
+  /// Returns true if `slowStartConfig` has been explicitly set.
+  public var hasSlowStartConfig: Bool {self._slowStartConfig != nil}
+  /// Clears the value of `slowStartConfig`. Subsequent reads from it will return its default value.
+  public mutating func clearSlowStartConfig() {self._slowStartConfig = nil}
+
+  /// How requests are spread over localities.
+  /// Default: they do not count.
+  public var localityLbConfig: Envoy_Extensions_LoadBalancingPolicies_Common_V3_LocalityLbConfig {
+    get {_localityLbConfig ?? Envoy_Extensions_LoadBalancingPolicies_Common_V3_LocalityLbConfig()}
+    set {_localityLbConfig = newValue}
+  }
+  /// Returns true if `localityLbConfig` has been explicitly set.
+  public var hasLocalityLbConfig: Bool {self._localityLbConfig != nil}
+  /// Clears the value of `localityLbConfig`. Subsequent reads from it will return its default value.
+  public mutating func clearLocalityLbConfig() {self._localityLbConfig = nil}
+
   /// Which endpoints are compared, where all weights are equal.
   /// Default: N_CHOICES.
   public var selectionMethod: Envoy_Extensions_LoadBalancingPolicies_LeastRequest_V3_LeastRequest.SelectionMethod = .nChoices
@@ -103,6 +125,8 @@ public nonisolated struct Envoy_Extensions_LoadBalancingPolicies_LeastRequest_V3
 
   fileprivate var _choiceCount: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
   fileprivate var _activeRequestBias: Envoy_Config_Core_V3_RuntimeDouble? = nil
+  fileprivate var _slowStartConfig: Envoy_Extensions_LoadBalancingPolicies_Common_V3_SlowStartConfig? = nil
+  fileprivate var _localityLbConfig: Envoy_Extensions_LoadBalancingPolicies_Common_V3_LocalityLbConfig? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -111,7 +135,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.load_balancing
 
 nonisolated extension Envoy_Extensions_LoadBalancingPolicies_LeastRequest_V3_LeastRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".LeastRequest"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}choice_count\0\u{3}active_request_bias\0\u{4}\u{4}selection_method\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}choice_count\0\u{3}active_request_bias\0\u{3}slow_start_config\0\u{3}locality_lb_config\0\u{4}\u{2}selection_method\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -121,6 +145,8 @@ nonisolated extension Envoy_Extensions_LoadBalancingPolicies_LeastRequest_V3_Lea
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._choiceCount) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._activeRequestBias) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._slowStartConfig) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._localityLbConfig) }()
       case 6: try { try decoder.decodeSingularEnumField(value: &self.selectionMethod) }()
       default: break
       }
@@ -138,6 +164,12 @@ nonisolated extension Envoy_Extensions_LoadBalancingPolicies_LeastRequest_V3_Lea
     try { if let v = self._activeRequestBias {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
+    try { if let v = self._slowStartConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try { if let v = self._localityLbConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
     if self.selectionMethod != .nChoices {
       try visitor.visitSingularEnumField(value: self.selectionMethod, fieldNumber: 6)
     }
@@ -147,6 +179,8 @@ nonisolated extension Envoy_Extensions_LoadBalancingPolicies_LeastRequest_V3_Lea
   public static func ==(lhs: Envoy_Extensions_LoadBalancingPolicies_LeastRequest_V3_LeastRequest, rhs: Envoy_Extensions_LoadBalancingPolicies_LeastRequest_V3_LeastRequest) -> Bool {
     if lhs._choiceCount != rhs._choiceCount {return false}
     if lhs._activeRequestBias != rhs._activeRequestBias {return false}
+    if lhs._slowStartConfig != rhs._slowStartConfig {return false}
+    if lhs._localityLbConfig != rhs._localityLbConfig {return false}
     if lhs.selectionMethod != rhs.selectionMethod {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

@@ -22,16 +22,28 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
-/// At random; all endpoints alike, as `load_balancing_weight` does not count. Has no settings that
-/// are supported.
+/// At random; all endpoints alike, as `load_balancing_weight` does not count.
 public nonisolated struct Envoy_Extensions_LoadBalancingPolicies_Random_V3_Random: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// How requests are spread over localities.
+  /// Default: they do not count.
+  public var localityLbConfig: Envoy_Extensions_LoadBalancingPolicies_Common_V3_LocalityLbConfig {
+    get {_localityLbConfig ?? Envoy_Extensions_LoadBalancingPolicies_Common_V3_LocalityLbConfig()}
+    set {_localityLbConfig = newValue}
+  }
+  /// Returns true if `localityLbConfig` has been explicitly set.
+  public var hasLocalityLbConfig: Bool {self._localityLbConfig != nil}
+  /// Clears the value of `localityLbConfig`. Subsequent reads from it will return its default value.
+  public mutating func clearLocalityLbConfig() {self._localityLbConfig = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
+
+  fileprivate var _localityLbConfig: Envoy_Extensions_LoadBalancingPolicies_Common_V3_LocalityLbConfig? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -40,18 +52,33 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.load_balancing
 
 nonisolated extension Envoy_Extensions_LoadBalancingPolicies_Random_V3_Random: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Random"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}locality_lb_config\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    // Load everything into unknown fields
-    while try decoder.nextFieldNumber() != nil {}
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._localityLbConfig) }()
+      default: break
+      }
+    }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._localityLbConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Extensions_LoadBalancingPolicies_Random_V3_Random, rhs: Envoy_Extensions_LoadBalancingPolicies_Random_V3_Random) -> Bool {
+    if lhs._localityLbConfig != rhs._localityLbConfig {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -22,15 +22,40 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
-/// In turn, weighted by `load_balancing_weight`. Has no settings that are supported.
+/// In turn, weighted by `load_balancing_weight`.
 public nonisolated struct Envoy_Extensions_LoadBalancingPolicies_RoundRobin_V3_RoundRobin: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// How endpoints that are new, or healthy again, come to their share.
+  /// Default: they have it at once.
+  public var slowStartConfig: Envoy_Extensions_LoadBalancingPolicies_Common_V3_SlowStartConfig {
+    get {_slowStartConfig ?? Envoy_Extensions_LoadBalancingPolicies_Common_V3_SlowStartConfig()}
+    set {_slowStartConfig = newValue}
+  }
+  /// Returns true if `slowStartConfig` has been explicitly set.
+  public var hasSlowStartConfig: Bool {self._slowStartConfig != nil}
+  /// Clears the value of `slowStartConfig`. Subsequent reads from it will return its default value.
+  public mutating func clearSlowStartConfig() {self._slowStartConfig = nil}
+
+  /// How requests are spread over localities.
+  /// Default: they do not count.
+  public var localityLbConfig: Envoy_Extensions_LoadBalancingPolicies_Common_V3_LocalityLbConfig {
+    get {_localityLbConfig ?? Envoy_Extensions_LoadBalancingPolicies_Common_V3_LocalityLbConfig()}
+    set {_localityLbConfig = newValue}
+  }
+  /// Returns true if `localityLbConfig` has been explicitly set.
+  public var hasLocalityLbConfig: Bool {self._localityLbConfig != nil}
+  /// Clears the value of `localityLbConfig`. Subsequent reads from it will return its default value.
+  public mutating func clearLocalityLbConfig() {self._localityLbConfig = nil}
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
+
+  fileprivate var _slowStartConfig: Envoy_Extensions_LoadBalancingPolicies_Common_V3_SlowStartConfig? = nil
+  fileprivate var _localityLbConfig: Envoy_Extensions_LoadBalancingPolicies_Common_V3_LocalityLbConfig? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -39,18 +64,38 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.load_balancing
 
 nonisolated extension Envoy_Extensions_LoadBalancingPolicies_RoundRobin_V3_RoundRobin: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".RoundRobin"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}slow_start_config\0\u{3}locality_lb_config\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    // Load everything into unknown fields
-    while try decoder.nextFieldNumber() != nil {}
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._slowStartConfig) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._localityLbConfig) }()
+      default: break
+      }
+    }
   }
 
   public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._slowStartConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._localityLbConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Envoy_Extensions_LoadBalancingPolicies_RoundRobin_V3_RoundRobin, rhs: Envoy_Extensions_LoadBalancingPolicies_RoundRobin_V3_RoundRobin) -> Bool {
+    if lhs._slowStartConfig != rhs._slowStartConfig {return false}
+    if lhs._localityLbConfig != rhs._localityLbConfig {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -118,8 +118,12 @@ oneof lb_config
 5 per_connection_buffer_limit_bytes message:google.protobuf.UInt32Value
 6 lb_policy enum:envoy.config.cluster.v3.Cluster.LbPolicy
 41 load_balancing_policy message:envoy.config.cluster.v3.LoadBalancingPolicy
+23 ring_hash_lb_config message:envoy.config.cluster.v3.Cluster.RingHashLbConfig oneof=lb_config
+52 maglev_lb_config message:envoy.config.cluster.v3.Cluster.MaglevLbConfig oneof=lb_config
+56 round_robin_lb_config message:envoy.config.cluster.v3.Cluster.RoundRobinLbConfig oneof=lb_config
 37 least_request_lb_config message:envoy.config.cluster.v3.Cluster.LeastRequestLbConfig oneof=lb_config
 34 original_dst_lb_config message:envoy.config.cluster.v3.Cluster.OriginalDstLbConfig oneof=lb_config
+27 common_lb_config message:envoy.config.cluster.v3.Cluster.CommonLbConfig
 20 cleanup_interval message:google.protobuf.Duration gt=0
 33 load_assignment message:envoy.config.endpoint.v3.ClusterLoadAssignment
 10 circuit_breakers message:envoy.config.cluster.v3.CircuitBreakers
@@ -142,14 +146,30 @@ oneof lb_config
 30 upstream_connection_options message:envoy.config.cluster.v3.UpstreamConnectionOptions
 50 preconnect_policy message:envoy.config.cluster.v3.Cluster.PreconnectPolicy
 51 connection_pool_per_downstream_connection bool
-others 43:transport_socket_matches 59:transport_socket_matcher 3:eds_cluster_config 8:health_checks 46:upstream_http_protocol_options 14:http2_protocol_options 54:wait_for_warm_on_init 19:outlier_detection 22:lb_subset_config 23:ring_hash_lb_config 52:maglev_lb_config 56:round_robin_lb_config 27:common_lb_config 26:protocol_selection 31:close_connections_on_host_health_failure 32:ignore_health_on_host_removal 40:filters 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats
+others 43:transport_socket_matches 59:transport_socket_matcher 3:eds_cluster_config 8:health_checks 46:upstream_http_protocol_options 14:http2_protocol_options 54:wait_for_warm_on_init 19:outlier_detection 22:lb_subset_config 26:protocol_selection 31:close_connections_on_host_health_failure 32:ignore_health_on_host_removal 40:filters 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats
+message envoy.config.cluster.v3.Cluster.CommonLbConfig
+oneof locality_config_specifier
+1 healthy_panic_threshold message:envoy.type.v3.Percent
+2 zone_aware_lb_config message:envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig oneof=locality_config_specifier
+3 locality_weighted_lb_config message:envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig oneof=locality_config_specifier
+7 consistent_hashing_lb_config message:envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig
+others 4:update_merge_window 5:ignore_new_hosts_until_first_hc 6:close_connections_on_host_set_change 8:override_host_status
+message envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig
+1 use_hostname_for_hashing bool
+2 hash_balance_factor message:google.protobuf.UInt32Value gte=100
+message envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig
+message envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig
+3 fail_traffic_on_panic bool
+others 1:routing_enabled 2:min_cluster_size
 message envoy.config.cluster.v3.Cluster.CustomClusterType
 1 name string required min_len=1
-2 typed_config message:google.protobuf.Any required types=envoy.extensions.clusters.dns.v3.DnsCluster
+2 typed_config message:google.protobuf.Any required types=envoy.extensions.clusters.dns.v3.DnsCluster,envoy.extensions.clusters.aggregate.v3.ClusterConfig
 message envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
 1 choice_count message:google.protobuf.UInt32Value gte=2
 2 active_request_bias message:envoy.config.core.v3.RuntimeDouble
-others 3:slow_start_config
+3 slow_start_config message:envoy.config.cluster.v3.Cluster.SlowStartConfig
+message envoy.config.cluster.v3.Cluster.MaglevLbConfig
+1 table_size message:google.protobuf.UInt64Value lte=5000011
 message envoy.config.cluster.v3.Cluster.OriginalDstLbConfig
 1 use_http_header bool
 2 http_header_name string
@@ -161,6 +181,16 @@ others 2:predictive_preconnect_ratio
 message envoy.config.cluster.v3.Cluster.RefreshRate
 1 base_interval message:google.protobuf.Duration required gt=1000000
 2 max_interval message:google.protobuf.Duration gt=1000000
+message envoy.config.cluster.v3.Cluster.RingHashLbConfig
+1 minimum_ring_size message:google.protobuf.UInt64Value lte=8388608
+3 hash_function enum:envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction
+4 maximum_ring_size message:google.protobuf.UInt64Value lte=8388608
+message envoy.config.cluster.v3.Cluster.RoundRobinLbConfig
+1 slow_start_config message:envoy.config.cluster.v3.Cluster.SlowStartConfig
+message envoy.config.cluster.v3.Cluster.SlowStartConfig
+1 slow_start_window message:google.protobuf.Duration
+2 aggression message:envoy.config.core.v3.RuntimeDouble
+3 min_weight_percent message:envoy.type.v3.Percent
 message envoy.config.cluster.v3.LoadBalancingPolicy
 1 policies repeated:message:envoy.config.cluster.v3.LoadBalancingPolicy.Policy
 message envoy.config.cluster.v3.LoadBalancingPolicy.Policy
@@ -365,7 +395,16 @@ message envoy.config.core.v3.WatchedDirectory
 message envoy.config.endpoint.v3.ClusterLoadAssignment
 1 cluster_name string required min_len=1
 2 endpoints repeated:message:envoy.config.endpoint.v3.LocalityLbEndpoints
-others 5:named_endpoints 4:policy
+4 policy message:envoy.config.endpoint.v3.ClusterLoadAssignment.Policy
+others 5:named_endpoints
+message envoy.config.endpoint.v3.ClusterLoadAssignment.Policy
+2 drop_overloads repeated:message:envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload
+3 overprovisioning_factor message:google.protobuf.UInt32Value gt=0
+6 weighted_priority_health bool
+others 4:endpoint_stale_after
+message envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload
+1 category string required min_len=1
+2 drop_percentage message:envoy.type.v3.FractionalPercent
 message envoy.config.endpoint.v3.Endpoint
 1 address message:envoy.config.core.v3.Address required
 3 hostname string
@@ -381,8 +420,9 @@ message envoy.config.endpoint.v3.LocalityLbEndpoints
 1 locality message:envoy.config.core.v3.Locality
 9 metadata message:envoy.config.core.v3.Metadata
 2 lb_endpoints repeated:message:envoy.config.endpoint.v3.LbEndpoint
+3 load_balancing_weight message:google.protobuf.UInt32Value gte=1
 5 priority uint32 lte=128
-others 7:load_balancer_endpoints 8:leds_cluster_locality_config 3:load_balancing_weight 6:proximity
+others 7:load_balancer_endpoints 8:leds_cluster_locality_config 6:proximity
 message envoy.config.listener.v3.AdditionalAddress
 1 address message:envoy.config.core.v3.Address required
 2 socket_options message:envoy.config.core.v3.SocketOptionsOverride
@@ -679,6 +719,7 @@ oneof host_rewrite_specifier
 35 host_rewrite_path_regex message:envoy.type.matcher.v3.RegexMatchAndSubstitute oneof=host_rewrite_specifier
 44 host_rewrite string oneof=host_rewrite_specifier
 38 append_x_forwarded_host bool
+15 hash_policy repeated:message:envoy.config.route.v3.RouteAction.HashPolicy
 30 request_mirror_policies repeated:message:envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 8 timeout message:google.protobuf.Duration
 23 max_grpc_timeout message:google.protobuf.Duration deprecated=max_stream_duration.grpc_timeout_header_max
@@ -688,7 +729,30 @@ oneof host_rewrite_specifier
 11 priority enum:envoy.config.core.v3.RoutingPriority
 36 max_stream_duration message:envoy.config.route.v3.RouteAction.MaxStreamDuration
 9 retry_policy message:envoy.config.route.v3.RetryPolicy
-others 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 4:metadata_match 41:path_rewrite_policy 42:flush_timeout 40:early_data_policy 33:retry_policy_typed_config 15:hash_policy 17:cors 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
+others 37:cluster_specifier_plugin 39:inline_cluster_specifier_plugin 4:metadata_match 41:path_rewrite_policy 42:flush_timeout 40:early_data_policy 33:retry_policy_typed_config 17:cors 34:internal_redirect_policy 26:internal_redirect_action 31:max_internal_redirects 27:hedge_policy
+message envoy.config.route.v3.RouteAction.HashPolicy
+oneof policy_specifier required
+1 header message:envoy.config.route.v3.RouteAction.HashPolicy.Header oneof=policy_specifier
+2 cookie message:envoy.config.route.v3.RouteAction.HashPolicy.Cookie oneof=policy_specifier
+3 connection_properties message:envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties oneof=policy_specifier
+5 query_parameter message:envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter oneof=policy_specifier
+4 terminal bool
+others 6:filter_state
+message envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties
+1 source_ip bool
+message envoy.config.route.v3.RouteAction.HashPolicy.Cookie
+1 name string required min_len=1
+2 ttl message:google.protobuf.Duration
+3 path string
+4 attributes repeated:message:envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute
+message envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute
+1 name string required min_len=1 max_bytes=16384 header_name
+2 value string max_bytes=16384 header_value
+message envoy.config.route.v3.RouteAction.HashPolicy.Header
+1 header_name string required min_len=1 header_name
+2 regex_rewrite message:envoy.type.matcher.v3.RegexMatchAndSubstitute
+message envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter
+1 name string required min_len=1
 message envoy.config.route.v3.RouteAction.MaxStreamDuration
 1 max_stream_duration message:google.protobuf.Duration
 2 grpc_timeout_header_max message:google.protobuf.Duration
@@ -797,6 +861,8 @@ oneof access_log_format
 message envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
 oneof access_log_format
 1 log_format message:envoy.config.core.v3.SubstitutionFormatString oneof=access_log_format
+message envoy.extensions.clusters.aggregate.v3.ClusterConfig
+1 clusters repeated:string required min_items=1
 message envoy.extensions.clusters.dns.v3.DnsCluster
 3 dns_refresh_rate message:google.protobuf.Duration gt=1000000
 4 dns_failure_refresh_rate message:envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate
@@ -1058,12 +1124,13 @@ oneof cluster_specifier required
 10 weighted_clusters message:envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster oneof=cluster_specifier
 8 idle_timeout message:google.protobuf.Duration
 5 access_log repeated:message:envoy.config.accesslog.v3.AccessLog
+11 hash_policy repeated:message:envoy.type.v3.HashPolicy max_items=1
 7 max_connect_attempts message:google.protobuf.UInt32Value gte=1
 13 max_downstream_connection_duration message:google.protobuf.Duration gte=1000000
 15 access_log_flush_interval message:google.protobuf.Duration deprecated=access_log_options.access_log_flush_interval gte=1000000
 16 flush_access_log_on_connected bool deprecated=access_log_options.flush_access_log_on_connected
 17 access_log_options message:envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions
-others 14:on_demand 9:metadata_match 3:downstream_idle_timeout 4:upstream_idle_timeout 18:backoff_options 11:hash_policy 12:tunneling_config 20:max_downstream_connection_duration_jitter_percentage 19:proxy_protocol_tlvs 21:upstream_connect_mode 22:max_early_data_bytes
+others 14:on_demand 9:metadata_match 3:downstream_idle_timeout 4:upstream_idle_timeout 18:backoff_options 12:tunneling_config 20:max_downstream_connection_duration_jitter_percentage 19:proxy_protocol_tlvs 21:upstream_connect_mode 22:max_early_data_bytes
 message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions
 1 access_log_flush_interval message:google.protobuf.Duration gte=1000000
 2 flush_access_log_on_connected bool
@@ -1086,15 +1153,49 @@ message envoy.extensions.http.original_ip_detection.xff.v3.XffConfig
 3 skip_xff_append message:google.protobuf.BoolValue
 message envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs
 1 cidrs repeated:message:envoy.config.core.v3.CidrRange
+message envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided
+message envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig
+1 use_hostname_for_hashing bool
+2 hash_balance_factor message:google.protobuf.UInt32Value gte=100
+others 3:hash_policy
+message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig
+oneof locality_config_specifier required
+1 zone_aware_lb_config message:envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig oneof=locality_config_specifier
+2 locality_weighted_lb_config message:envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig oneof=locality_config_specifier
+message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig
+message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig
+3 fail_traffic_on_panic bool
+others 1:routing_enabled 2:min_cluster_size 4:force_locality_direct_routing 5:force_local_zone 6:locality_basis
+message envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig
+1 slow_start_window message:google.protobuf.Duration
+2 aggression message:envoy.config.core.v3.RuntimeDouble
+3 min_weight_percent message:envoy.type.v3.Percent
 message envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
 1 choice_count message:google.protobuf.UInt32Value gte=2
 2 active_request_bias message:envoy.config.core.v3.RuntimeDouble
+3 slow_start_config message:envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig
+4 locality_lb_config message:envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig
 6 selection_method enum:envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod
-others 3:slow_start_config 4:locality_lb_config 5:enable_full_scan
+others 5:enable_full_scan
+message envoy.extensions.load_balancing_policies.maglev.v3.Maglev
+1 table_size message:google.protobuf.UInt64Value lte=5000011
+2 consistent_hashing_lb_config message:envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig
+3 locality_weighted_lb_config message:envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig
 message envoy.extensions.load_balancing_policies.random.v3.Random
-others 1:locality_lb_config
+1 locality_lb_config message:envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig
+message envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash
+1 hash_function enum:envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction
+2 minimum_ring_size message:google.protobuf.UInt64Value lte=8388608 gte=1
+3 maximum_ring_size message:google.protobuf.UInt64Value lte=8388608
+4 use_hostname_for_hashing bool deprecated=consistent_hashing_lb_config
+5 hash_balance_factor message:google.protobuf.UInt32Value deprecated=consistent_hashing_lb_config gte=100
+6 consistent_hashing_lb_config message:envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig
+7 locality_weighted_lb_config message:envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig
 message envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin
-others 1:slow_start_config 2:locality_lb_config
+1 slow_start_config message:envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig
+2 locality_lb_config message:envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig
+message envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality
+1 endpoint_picking_policy message:envoy.config.cluster.v3.LoadBalancingPolicy required
 message envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
 1 resolvers repeated:message:envoy.config.core.v3.Address
 3 use_resolvers_as_fallback bool
@@ -1291,6 +1392,11 @@ oneof segment
 message envoy.type.v3.FractionalPercent
 1 numerator uint32
 2 denominator enum:envoy.type.v3.FractionalPercent.DenominatorType
+message envoy.type.v3.HashPolicy
+oneof policy_specifier
+1 source_ip message:envoy.type.v3.HashPolicy.SourceIp oneof=policy_specifier required
+others 2:filter_state
+message envoy.type.v3.HashPolicy.SourceIp
 message envoy.type.v3.HttpStatus
 1 code enum:envoy.type.v3.StatusCode required
 message envoy.type.v3.Int32Range
@@ -1343,11 +1449,14 @@ enum envoy.config.cluster.v3.Cluster.DnsLookupFamily
 enum envoy.config.cluster.v3.Cluster.LbPolicy
 0 ROUND_ROBIN
 1 LEAST_REQUEST
-2 RING_HASH unsupported
+2 RING_HASH
 3 RANDOM
-5 MAGLEV unsupported
+5 MAGLEV
 6 CLUSTER_PROVIDED
 7 LOAD_BALANCING_POLICY_CONFIG
+enum envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction
+0 XX_HASH
+1 MURMUR_HASH_2
 enum envoy.config.core.v3.ApiVersion
 0 AUTO
 1 V2
@@ -1482,6 +1591,10 @@ enum envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormat
 enum envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod
 0 N_CHOICES
 1 FULL_SCAN
+enum envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction
+0 DEFAULT_HASH
+1 XX_HASH
+2 MURMUR_HASH_2
 enum envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig.UtilizationComputeStrategy
 0 HOST
 1 CONTAINER

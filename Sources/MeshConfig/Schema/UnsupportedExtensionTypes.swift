@@ -19,7 +19,6 @@ envoy.extensions.bootstrap.internal_listener.v3.InternalListener
 envoy.extensions.bootstrap.reverse_tunnel.downstream_socket_interface.v3.DownstreamReverseConnectionSocketInterface
 envoy.extensions.bootstrap.reverse_tunnel.upstream_socket_interface.v3.UpstreamReverseConnectionSocketInterface
 envoy.extensions.clusters.aggregate.v3.AggregateClusterResource
-envoy.extensions.clusters.aggregate.v3.ClusterConfig
 envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig
 envoy.extensions.clusters.dynamic_forward_proxy.v3.SubClustersConfig
 envoy.extensions.clusters.redis.v3.RedisClusterConfig
@@ -309,16 +308,9 @@ envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig
 envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig
 envoy.extensions.key_value.file_based.v3.FileBasedKeyValueStoreConfig
 envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin
-envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided
-envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig
-envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig
-envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig
-envoy.extensions.load_balancing_policies.maglev.v3.Maglev
 envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost
 envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst
-envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash
 envoy.extensions.load_balancing_policies.subset.v3.Subset
-envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality
 envoy.extensions.local_address_selectors.filter_state_override.v3.Config
 envoy.extensions.matching.common_inputs.environment_variable.v3.Config
 envoy.extensions.matching.common_inputs.network.v3.ApplicationProtocolInput

@@ -81,6 +81,7 @@ extension HeaderID {
       if same(name, "x-envoy-original-path") { return .xEnvoyOriginalPath }
       if same(name, "x-envoy-original-host") { return .xEnvoyOriginalHost }
       if same(name, "x-envoy-attempt-count") { return .xEnvoyAttemptCount }
+      if same(name, "x-envoy-drop-overload") { return .xEnvoyDropOverload }
       if same(name, "x-envoy-retry-grpc-on") { return .xEnvoyRetryGRPCOn }
     case 23:
       if same(name, "x-envoy-upstream-canary") { return .xEnvoyUpstreamCanary }

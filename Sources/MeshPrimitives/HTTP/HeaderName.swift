@@ -18,7 +18,7 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
   case xEnvoyUpstreamRequestTimeoutAltResponse, xEnvoyUpstreamStreamDuration, xEnvoyUpstreamCanary, xEnvoyIPTags
   case xEnvoyOriginalURL, xEnvoyOriginalHost, xEnvoyUpstreamAltStatName
   case xEnvoyDownstreamServiceCluster, xEnvoyDownstreamServiceNode, xEnvoyLocalOverloaded,
-    xEnvoyImmediateHealthCheckFail
+    xEnvoyImmediateHealthCheckFail, xEnvoyDropOverload
   // Trace context.
   case traceparent, tracestate, b3, xB3TraceID, xB3SpanID, xB3ParentSpanID, xB3Sampled, xB3Flags
 
@@ -87,6 +87,7 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
     case .xEnvoyDownstreamServiceNode: "x-envoy-downstream-service-node"
     case .xEnvoyLocalOverloaded: "x-envoy-local-overloaded"
     case .xEnvoyImmediateHealthCheckFail: "x-envoy-immediate-health-check-fail"
+    case .xEnvoyDropOverload: "x-envoy-drop-overload"
     case .traceparent: "traceparent"
     case .tracestate: "tracestate"
     case .b3: "b3"

@@ -7,12 +7,12 @@ final class EndpointDiscovery: TimerTarget {
   /// How long a configuration waits for the first answers of its names before it is used without them.
   static let initialPatience = Nanoseconds.seconds(5)
 
-  /// A cluster's endpoints changed after its configuration was put in place.
-  var onChange: (String, [WeightedEndpoint]) -> Void = { _, _ in }
-  /// Endpoints of a cluster have become healthy, or no longer are.
-  var onHealthChange: (String) -> Void = { _ in }
+  /// A cluster's endpoints, or what is known of their health, changed after its configuration was put in place.
+  var onChange: (String, HostSets) -> Void = { _, _ in }
   /// The endpoints known now, by cluster.
   private(set) var all: [String: [WeightedEndpoint]] = [:]
+  /// The same by priority and health, as the workers have it.
+  private(set) var hosts: [String: HostSets] = [:]
 
   /// Names that fail do so again and again.
   private static let failures = RateLimitedLog(Log.dns, perSecond: 10)
@@ -43,6 +43,7 @@ final class EndpointDiscovery: TimerTarget {
     for name in clusters.keys where !names.contains(name) {
       clusters[name] = nil
       all[name] = nil
+      hosts[name] = nil
       waiting.remove(name)
     }
     whenComplete = ready
@@ -91,28 +92,40 @@ final class EndpointDiscovery: TimerTarget {
   }
 
   /// Takes a cluster's endpoints. - Returns: whether they are others than before.
-  private func publish(_ endpoints: [WeightedEndpoint], of cluster: String, _ stats: StatLane<ClusterStat>) -> Bool {
-    let old = all.updateValue(endpoints, forKey: cluster)
-    publishMembership(endpoints, stats)
+  private func publish(_ endpoints: [WeightedEndpoint], of cluster: ClusterEndpoints) -> Bool {
+    let name = cluster.configuration.name
+    let old = all.updateValue(endpoints, forKey: name)
+    publishMembership(endpoints, cluster.stats)
     let before = Set((old ?? []).map { ObjectIdentifier($0.endpoint.identity) })
-    if Set(endpoints.map { ObjectIdentifier($0.endpoint.identity) }) != before { stats.add(.membershipChange) }
-    if old == endpoints { return false }
-    onChange(cluster, endpoints)
-    return true
+    if Set(endpoints.map { ObjectIdentifier($0.endpoint.identity) }) != before { cluster.stats.add(.membershipChange) }
+    // Another configuration may make something else of the same endpoints.
+    if old == endpoints, cluster.isPublished { return false }
+    publishHosts(endpoints, of: cluster)
+    return old != endpoints
   }
 
   private func publishMembership(_ endpoints: [WeightedEndpoint], _ stats: StatLane<ClusterStat>) {
     stats.set(.membershipTotal, Int64(endpoints.count))
     stats.set(.membershipHealthy, Int64(endpoints.count { $0.availability == .healthy }))
     stats.set(.membershipDegraded, Int64(endpoints.count { $0.availability == .degraded }))
-    stats.set(.membershipExcluded, Int64(endpoints.count { $0.health == .draining }))
+    stats.set(.membershipExcluded, Int64(endpoints.count { $0.isExcluded }))
+  }
+
+  /// Sorts a cluster's endpoints by priority and health, for all workers.
+  private func publishHosts(_ endpoints: [WeightedEndpoint], of cluster: ClusterEndpoints) {
+    let name = cluster.configuration.name
+    let new = HostSets(endpoints, cluster.configuration.balancing, previous: hosts[name], now: loop.now)
+    hosts[name] = new
+    cluster.isPublished = true
+    cluster.hashStats?.note(new)
+    onChange(name, new)
   }
 
   /// What has been found out about the health of some of a cluster's endpoints is news.
-  func healthChanged(_ cluster: String) {
-    guard let endpoints = all[cluster], let stats = clusters[cluster]?.stats else { return }
-    publishMembership(endpoints, stats)
-    onHealthChange(cluster)
+  func healthChanged(_ name: String) {
+    guard let endpoints = all[name], let cluster = clusters[name] else { return }
+    publishMembership(endpoints, cluster.stats)
+    publishHosts(endpoints, of: cluster)
   }
 
   /// The endpoints of one cluster.
@@ -122,6 +135,10 @@ final class EndpointDiscovery: TimerTarget {
     /// Keeps the lane below alive.
     private let identity: ClusterIdentity
     fileprivate let stats: StatLane<ClusterStat>
+    /// What it chooses by hash with; nil if it does not.
+    fileprivate let hashStats: HashStats?
+    /// Workers have its endpoints as this configuration has them.
+    fileprivate var isPublished = false
     private var watch: NameWatch?
 
     init(
@@ -132,6 +149,7 @@ final class EndpointDiscovery: TimerTarget {
       self.configuration = configuration
       self.identity = identity
       stats = identity.stats.lane(discovery.lane)
+      hashStats = HashStats(configuration.balancing.policy, identity, lane: discovery.lane)
       let names = configuration.names
       if !names.isEmpty {
         watch = NameWatch(
@@ -149,7 +167,7 @@ final class EndpointDiscovery: TimerTarget {
     @discardableResult
     func publish() -> Bool {
       let endpoints = configuration.resolved(watch?.addresses ?? [:], discovery.identities)
-      return discovery.publish(endpoints, of: configuration.name, stats)
+      return discovery.publish(endpoints, of: self)
     }
 
     // MARK: NameWatch.Listener
@@ -214,6 +232,7 @@ extension ClusterConfiguration {
       address, hostname: hostname, cluster: self.name, isLogical: discovery == .logicalDNS,
       metadata: configured.metadata, localityMetadata: configured.localityMetadata)
     return WeightedEndpoint(
-      endpoint: endpoint, weight: configured.weight, health: configured.health, locality: configured.locality)
+      endpoint: endpoint, weight: configured.weight, health: configured.health, locality: configured.locality,
+      priority: configured.priority, localityWeight: configured.localityWeight)
   }
 }

@@ -36,11 +36,11 @@ extension SnapshotBuilder {
     if proxyHeader != nil { pool.isPerDownstreamConnection = true }
     let configuration = ClusterConfiguration(
       name: cluster.name, statName: statName, discovery: discovery, dns: dns,
-      endpoints: endpoints(cluster, discovery, path), balancing: balancing(cluster, path),
+      endpoints: endpoints(cluster, discovery, path), balancing: balancing(cluster, discovery, path), dropOverload: dropOverload(cluster, path),
       connection: connection, pool: pool,
       tls: tls, proxyHeader: proxyHeader,
       connectTimeout: cluster.hasConnectTimeout ? Nanoseconds(cluster.connectTimeout) : .seconds(5),
-      limits: limits(cluster, "\(path).circuit_breakers"), retries: RetrySettings(identities.runtime),
+      limits: limits(cluster, discovery, "\(path).circuit_breakers"), retries: RetrySettings(identities.runtime),
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
       metadata: cluster.hasMetadata ? cluster.metadata : nil,
       fingerprint: ((try? cluster.serializedBytes()) ?? []) + defaults.fingerprint)
@@ -141,7 +141,9 @@ extension SnapshotBuilder {
     }
   }
 
-  private mutating func limits(_ cluster: Cluster, _ path: String) -> ByPriority<CircuitBreaker.Limits> {
+  private mutating func limits(
+    _ cluster: Cluster, _ discovery: ClusterConfiguration.Discovery, _ path: String
+  ) -> ByPriority<CircuitBreaker.Limits> {
     var result = ByPriority(normal: CircuitBreaker.Limits(), high: CircuitBreaker.Limits())
     // Of several for one priority the first holds.
     for threshold in cluster.circuitBreakers.thresholds.reversed() {
@@ -160,6 +162,11 @@ extension SnapshotBuilder {
       limits.tracksRemaining = threshold.trackRemaining
       result[threshold.priority == .high ? .high : .normal] = limits
     }
+    if case .aggregate = discovery {
+      // Those of its clusters hold.
+      result.normal.requests = .max
+      result.high.requests = .max
+    }
     for (index, threshold) in cluster.circuitBreakers.perHostThresholds.enumerated().reversed() {
       let path = "\(path).per_host_thresholds[\(index)]"
       var others = threshold
@@ -170,62 +177,6 @@ extension SnapshotBuilder {
       result.high.connectionsPerEndpoint = Int(threshold.maxConnections.value)
     }
     return result
-  }
-
-  // MARK: Balancing
-
-  private mutating func balancing(_ cluster: Cluster, _ path: String) -> LoadBalancingConfiguration {
-    guard cluster.hasLoadBalancingPolicy else {
-      switch cluster.lbPolicy {
-      case .leastRequest:
-        let settings = cluster.leastRequestLbConfig
-        return leastRequest(
-          choices: settings.hasChoiceCount ? settings.choiceCount.value : nil, comparesAll: false,
-          bias: settings.hasActiveRequestBias ? settings.activeRequestBias : nil,
-          "\(path).least_request_lb_config")
-      case .random: return .random
-      case .clusterProvided where cluster.type != .originalDst:
-        report("\(path).lb_policy", "CLUSTER_PROVIDED is for clusters of type ORIGINAL_DST")
-        return .roundRobin
-      case .loadBalancingPolicyConfig:
-        report("\(path).lb_policy", "LOAD_BALANCING_POLICY_CONFIG needs the field load_balancing_policy")
-        return .roundRobin
-      default: return .roundRobin
-      }
-    }
-    for (index, policy) in cluster.loadBalancingPolicy.policies.enumerated() {
-      let config = policy.typedExtensionConfig.typedConfig
-      if config.holds(RoundRobinPolicy.self) { return .roundRobin }
-      if config.holds(RandomPolicy.self) { return .random }
-      if let settings: LeastRequestPolicy = try? config.unpack() {
-        return leastRequest(
-          choices: settings.hasChoiceCount ? settings.choiceCount.value : nil,
-          comparesAll: settings.selectionMethod == .fullScan,
-          bias: settings.hasActiveRequestBias ? settings.activeRequestBias : nil,
-          "\(path).load_balancing_policy.policies[\(index)].typed_extension_config.typed_config")
-      }
-    }
-    report(
-      "\(path).load_balancing_policy.policies",
-      "needs a policy that is supported (\(RoundRobinPolicy.protoMessageName), "
-        + "\(LeastRequestPolicy.protoMessageName), \(RandomPolicy.protoMessageName))")
-    return .roundRobin
-  }
-
-  private mutating func leastRequest(
-    choices: UInt32?, comparesAll: Bool, bias: RuntimeDouble?, _ path: String
-  ) -> LoadBalancingConfiguration {
-    var settings = LoadBalancingConfiguration.LeastRequest()
-    if let choices { settings.choices = Int(max(2, choices)) }
-    settings.comparesAll = comparesAll
-    if let bias {
-      if !(bias.defaultValue >= 0) {
-        report("\(path).active_request_bias.default_value", "must be 0 or more, not \(bias.defaultValue)")
-      }
-      settings.bias = bias.defaultValue
-      settings.runtimeBias = identities.runtime.value(bias.runtimeKey)
-    }
-    return .leastRequest(settings)
   }
 }
 

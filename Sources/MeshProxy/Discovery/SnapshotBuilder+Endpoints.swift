@@ -14,9 +14,6 @@ extension SnapshotBuilder {
     var result: [ClusterConfiguration.ConfiguredEndpoint] = []
     for (group, locality) in groups.enumerated() {
       let groupPath = "\(path).load_assignment.endpoints[\(group)]"
-      if locality.priority > 0 {
-        report("\(groupPath).priority", "priorities other than 0 are not supported yet")
-      }
       let place = WeightedEndpoint.Locality(
         region: locality.locality.region, zone: locality.locality.zone, subZone: locality.locality.subZone)
       for (index, entry) in locality.lbEndpoints.enumerated() {
@@ -26,7 +23,9 @@ extension SnapshotBuilder {
           .init(
             target: target, hostname: entry.endpoint.hostname,
             weight: entry.hasLoadBalancingWeight ? max(1, entry.loadBalancingWeight.value) : 1,
-            health: EndpointHealth(entry.healthStatus), locality: place,
+            health: EndpointHealth(entry.healthStatus), locality: place, priority: locality.priority,
+            // As in Envoy, a locality without a name has no weight.
+            localityWeight: locality.hasLocality ? locality.loadBalancingWeight.value : 0,
             metadata: entry.hasMetadata ? entry.metadata : nil,
             localityMetadata: locality.hasMetadata ? locality.metadata : nil))
       }
@@ -74,8 +73,13 @@ extension SnapshotBuilder {
       default: return (.staticAddresses, dns)
       }
     }
+    if let config: AggregateClusterConfig = try? custom.typedConfig.unpack() {
+      return (.aggregate(aggregateClusters(config, of: cluster, path)), DNSSettings())
+    }
     guard let config: DnsCluster = try? custom.typedConfig.unpack() else {
-      report("\(path).cluster_type.typed_config", "must hold \(DnsCluster.protoMessageName)")
+      report(
+        "\(path).cluster_type.typed_config",
+        "must hold \(DnsCluster.protoMessageName) or \(AggregateClusterConfig.protoMessageName)")
       return (.staticAddresses, DNSSettings())
     }
     let dns = dns(config, "\(path).cluster_type.typed_config", defaults)

@@ -30,9 +30,10 @@ extension SnapshotBuilder {
       report(path, "needs one of cluster, weighted_clusters")
       return nil
     }
+    if proxy.hashPolicy.count > 1 { report("\(path).hash_policy", "has \(proxy.hashPolicy.count) items (one is allowed)") }
     guard problems.count == before, !targets.isEmpty else { return nil }
     return TCPProxyConfiguration(
-      statPrefix: proxy.statPrefix, targets: targets,
+      statPrefix: proxy.statPrefix, targets: targets, hashesAddress: !proxy.hashPolicy.isEmpty,
       idleTimeout: proxy.hasIdleTimeout ? Nanoseconds(orNever: proxy.idleTimeout) : .seconds(3600),
       maximumAttempts: proxy.hasMaxConnectAttempts ? max(proxy.maxConnectAttempts.value, 1) : 1,
       maximumDuration: proxy.hasMaxDownstreamConnectionDuration

@@ -23,6 +23,8 @@ struct SnapshotBuilder {
   private var clusterNames: Set<String> = []
   /// Codecs ask the overload manager before they look at what they have read.
   private var asksBeforeDispatch = false
+  /// By name: what one cluster says of another.
+  private(set) var clusterMessages: [String: Cluster] = [:]
   /// `static_resources.secrets`, by name.
   var secrets: [String: SecretContent] = [:]
 
@@ -40,6 +42,7 @@ struct SnapshotBuilder {
     let resources = bootstrap.staticResources
     clusterNames = Set(resources.clusters.map(\.name))
     identities.tokenBuckets.begin()
+    clusterMessages = Dictionary(resources.clusters.map { ($0.name, $0) }) { first, _ in first }
     loadSecrets(resources)
     let maximumConnections = maximumConnections(bootstrap.overloadManager)
     let overload = overload(bootstrap.overloadManager)
@@ -119,7 +122,7 @@ struct SnapshotBuilder {
       virtualHostStatistics: statistics)
   }
 
-  private func unknownCluster(_ name: String) -> String {
+  func unknownCluster(_ name: String) -> String {
     guard let near = NearestName.of(name, in: clusterNames) else { return "unknown cluster \"\(name)\"" }
     return "unknown cluster \"\(name)\" (did you mean \"\(near)\"?)"
   }

@@ -235,7 +235,7 @@ public enum ClusterStat: Int, StatSet {
   case connectionDestroy, connectionDestroyLocal, connectionDestroyRemote
   case connectionDestroyWithActiveRequest, connectionDestroyLocalWithActiveRequest
   case connectionDestroyRemoteWithActiveRequest
-  case connectionNoneHealthy, connectionReceivedBytes, connectionSentBytes
+  case connectionNoneHealthy, healthyPanic, connectionReceivedBytes, connectionSentBytes
   case requestTotal, requestActive, requestCompleted, requestCancelled
   case requestPendingTotal, requestPendingActive, requestPendingOverflow, requestPendingFailureEject
   case requestActiveOverflow, requestTimeout, requestReceivedReset, requestSentReset
@@ -278,6 +278,7 @@ public enum ClusterStat: Int, StatSet {
     case .connectionDestroyRemoteWithActiveRequest:
       .init(name: "upstream_cx_destroy_remote_with_active_rq", kind: .counter)
     case .connectionNoneHealthy: .init(name: "upstream_cx_none_healthy", kind: .counter)
+    case .healthyPanic: .counter("lb_healthy_panic")
     case .connectionReceivedBytes: .init(name: "upstream_cx_rx_bytes_total", kind: .counter)
     case .connectionSentBytes: .init(name: "upstream_cx_tx_bytes_total", kind: .counter)
     case .requestTotal: .init(name: "upstream_rq_total", kind: .counter)

@@ -32,9 +32,17 @@ public final class ActiveCluster {
   private(set) var isLogical: Bool
   /// See `ClusterConfiguration`.
   private(set) var maximumStreamDuration: Nanoseconds?
+  /// In the order of `hosts.hosts`.
   private(set) var endpoints: [ActiveEndpoint] = []
-  private var known: [WeightedEndpoint] = []
-  private var balancer = LoadBalancer()
+  private var balancer: LoadBalancer
+  /// Its endpoints are those of other clusters; nil in every other one.
+  private(set) var aggregate: AggregateBalancer?
+  /// `pickEndpoint()` is enough: nothing about a request changes the choice.
+  private(set) var picksPlainly = true
+  /// The router has something to see to before it sends a request here.
+  private(set) var isSpecial = false
+  /// The router has something to note of each connection that a request gets.
+  private(set) var notesConnections = false
   /// The endpoints, if they are where clients were going; nil in every other cluster.
   private(set) var originalDestinations: OriginalDestinations?
   let worker: Worker
@@ -56,15 +64,25 @@ public final class ActiveCluster {
     hasTLS = configuration.tls != nil
     isLogical = configuration.discovery == .logicalDNS
     maximumStreamDuration = configuration.maximumStreamDuration
-    takeOriginalDestinations()
+    balancer = LoadBalancer(identity, lane: worker.index)
+    takeDiscovery()
   }
 
-  private func takeOriginalDestinations() {
+  /// Takes from the configuration what follows from where endpoints come from, and how they are chosen.
+  private func takeDiscovery() {
     originalDestinations?.drain()
     originalDestinations = nil
-    if case .originalDestination(let settings) = configuration.discovery {
-      originalDestinations = OriginalDestinations(self, settings)
+    aggregate = nil
+    switch configuration.discovery {
+    case .originalDestination(let settings): originalDestinations = OriginalDestinations(self, settings)
+    case .aggregate(let clusters):
+      aggregate = AggregateBalancer(clusters, configuration.balancing, worker)
+      hasOnePool = false
+    case .staticAddresses, .strictDNS, .logicalDNS: break
     }
+    picksPlainly = originalDestinations == nil && aggregate == nil && !configuration.balancing.usesHash
+    isSpecial = hasTLS || !picksPlainly || configuration.dropOverload != nil
+    notesConnections = isLogical || aggregate != nil
   }
 
   /// A connection has ended.
@@ -88,27 +106,28 @@ public final class ActiveCluster {
   /// The worker's lane of statistics.
   var lane: Int { worker.index }
 
-  /// Takes new endpoints. Connections to those that stay are kept; those to the others end when their request does.
-  func update(endpoints new: [WeightedEndpoint]) {
-    if new == known { return }
-    known = new
+  /// Its endpoints by priority and health.
+  var hosts: HostSets { balancer.sets }
+
+  /// Takes endpoints, or what is new of their health. Connections to those that stay are kept; those to the others end when
+  /// their request does.
+  func update(_ new: HostSets) {
     var old: [ObjectIdentifier: ActiveEndpoint] = [:]
     for endpoint in endpoints { old[ObjectIdentifier(endpoint.endpoint.identity)] = endpoint }
-    endpoints = new.map { configured in
+    endpoints = new.hosts.enumerated().map { index, configured in
+      let endpoint: ActiveEndpoint
       if let kept = old.removeValue(forKey: ObjectIdentifier(configured.endpoint.identity)) {
         kept.update(configured)
-        return kept
+        endpoint = kept
+      } else {
+        endpoint = ActiveEndpoint(configured, cluster: self)
       }
-      return ActiveEndpoint(configured, cluster: self)
+      if !new.healthySince.isEmpty { endpoint.healthySince = new.healthySince[index] }
+      return endpoint
     }
     for gone in old.values { gone.drain() }
-    balancer.update(endpoints, configuration.balancing, &worker.random)
-  }
-
-  /// What has been found out about the health of some endpoints is news.
-  func healthChanged() {
-    for endpoint in endpoints { endpoint.healthChanged() }
-    balancer.update(endpoints, configuration.balancing, &worker.random)
+    balancer.update(endpoints, new, &worker.random, worker.loop.now)
+    worker.hostsChanged()
   }
 
   /// Takes a changed configuration under the same name. New connections follow it; those in use finish as they are.
@@ -120,9 +139,8 @@ public final class ActiveCluster {
     hasTLS = new.tls != nil
     isLogical = new.discovery == .logicalDNS
     maximumStreamDuration = new.maximumStreamDuration
-    takeOriginalDestinations()
+    takeDiscovery()
     for endpoint in endpoints { endpoint.replaceConnections() }
-    balancer.update(endpoints, new.balancing, &worker.random)
   }
 
   /// TLS with the endpoints; nil for plaintext.
@@ -136,19 +154,34 @@ public final class ActiveCluster {
     }
   }
 
-  /// The endpoint for the next request; nil if none is healthy.
+  /// The endpoint for the next request; nil if there is none that may have it.
   @inline(__always)
-  func pickEndpoint() -> ActiveEndpoint? { balancer.pick(&worker.random) }
-
-  /// `pickEndpoint()` is enough: nothing about a request changes the choice.
-  @inline(__always)
-  var picksPlainly: Bool { originalDestinations == nil }
-
-  /// The same, for a request or a connection; nil also if nothing says where it was going.
-  func pickEndpoint(_ choice: EndpointChoice) -> ActiveEndpoint? {
-    guard let originalDestinations else { return pickEndpoint() }
-    return originalDestinations.endpoint(for: choice.connection, choice.headers)
+  func pickEndpoint() -> ActiveEndpoint? {
+    guard picksPlainly else { return pickEndpoint(EndpointChoice()) }
+    return balancer.pick(&worker.random, worker.loop.now)
   }
+
+  /// The same, for a request or a connection of which something is known.
+  @inline(never)
+  func pickEndpoint(_ choice: EndpointChoice) -> ActiveEndpoint? {
+    if let originalDestinations {
+      return originalDestinations.endpoint(for: choice.connection, choice.headers)
+    }
+    if let aggregate { return aggregate.pick(choice) }
+    return balancer.pick(choice, &worker.random, worker.loop.now)
+  }
+
+  /// The endpoint for a request that goes to one place of the cluster; nil if there is none.
+  func pickEndpoint(_ choice: EndpointChoice, at place: PriorityLoad.Place) -> ActiveEndpoint? {
+    let number = choice.hash ?? worker.random.next()
+    return balancer.pick(place, number, choice.refusals, &worker.random, worker.loop.now)
+  }
+
+  /// Requests with the same hash go to the same endpoint.
+  var usesHash: Bool { aggregate?.usesHash ?? configuration.balancing.usesHash }
+
+  /// The priority of an endpoint, as `EndpointChoice.triedPriorities` counts.
+  func priority(of endpoint: ActiveEndpoint) -> UInt32 { aggregate?.priority(of: endpoint) ?? endpoint.priority }
 
   /// Takes a permit for one active request; whoever gets it owes one `leave`.
   @inline(__always)
@@ -167,6 +200,11 @@ public final class ActiveCluster {
   /// What the runtime says of retries.
   var retrySettings: RetrySettings { configuration.retries }
 
+  /// A request that finds no idle connection may wait for one.
+  func hasRoom(_ priority: RoutePriority) -> Bool {
+    breakers[priority].pendingRequests.current < max(1, limits[priority].pendingRequests)
+  }
+
   /// No new requests come; the connections end as they become free.
   func drain() {
     isGone = true
@@ -174,7 +212,8 @@ public final class ActiveCluster {
     for endpoint in endpoints { endpoint.drain() }
     // Ends the cycle of cluster and pools; a pool lives as long as its connections.
     endpoints = []
-    known = []
     balancer = LoadBalancer()
+    aggregate = nil
+    worker.hostsChanged()
   }
 }

@@ -6,20 +6,21 @@ import MeshRouting
 public final class ActiveEndpoint {
   private(set) var endpoint: Endpoint
   private(set) var weight: UInt32
-  private(set) var availability: EndpointAvailability
-  private var configured: WeightedEndpoint
+  /// 0 is the first choice.
+  private(set) var priority: UInt32
+  /// Counts while endpoints start slowly.
+  var healthySince = MonotonicTime(nanoseconds: 0)
   /// For requests of normal priority, by the cluster's own version of HTTP.
   let pool: ConnectionPool
   let stats: StatLane<EndpointStat>
   /// Ends with `ActiveCluster.drain`.
-  private let cluster: ActiveCluster
+  let cluster: ActiveCluster
   private var otherPools: [PoolKey: ConnectionPool] = [:]
 
   init(_ configured: WeightedEndpoint, cluster: ActiveCluster) {
-    self.configured = configured
     endpoint = configured.endpoint
     weight = configured.weight
-    availability = configured.availability
+    priority = configured.priority
     self.cluster = cluster
     pool = ConnectionPool(
       cluster: cluster, endpoint: configured.endpoint, key: PoolKey(codec: cluster.codec(for: .http11)))
@@ -28,18 +29,11 @@ public final class ActiveEndpoint {
 
   /// Takes what the configuration, or DNS, says of the same endpoint now. Connections stay.
   func update(_ configured: WeightedEndpoint) {
-    self.configured = configured
     endpoint = configured.endpoint
     weight = configured.weight
-    availability = configured.availability
+    priority = configured.priority
     forEachPool { $0.endpoint = configured.endpoint }
   }
-
-  /// Takes what has been found out about its health.
-  func healthChanged() { availability = configured.availability }
-
-  /// Whether it may have new requests.
-  var isHealthy: Bool { availability != .unhealthy }
 
   /// Reports what has come of an attempt, for outlier detection.
   @inline(__always)

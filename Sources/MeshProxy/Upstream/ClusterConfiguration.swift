@@ -15,6 +15,8 @@ public final class ClusterConfiguration: Sendable {
     case logicalDNS
     /// Where each client's connection was going (`ORIGINAL_DST`).
     case originalDestination(OriginalDestinationSettings)
+    /// Those of other clusters, the first choice first; none of them is of this kind.
+    case aggregate([String])
   }
 
   /// An endpoint as it is configured.
@@ -31,6 +33,8 @@ public final class ClusterConfiguration: Sendable {
     public var weight: UInt32
     public var health: EndpointHealth
     public var locality: WeightedEndpoint.Locality
+    public var priority: UInt32 = 0
+    public var localityWeight: UInt32 = 0
     public var metadata: Metadata?
     public var localityMetadata: Metadata?
   }
@@ -42,6 +46,8 @@ public final class ClusterConfiguration: Sendable {
   public let dns: DNSSettings
   public let endpoints: [ConfiguredEndpoint]
   public let balancing: LoadBalancingConfiguration
+  /// Requests that are refused, whatever the health of the endpoints (`drop_overloads`); nil: none.
+  public let dropOverload: Fraction?
   public let connection: ClientConnectionSettings
   public let pool: PoolSettings
   /// nil: plaintext.
@@ -63,6 +69,7 @@ public final class ClusterConfiguration: Sendable {
   init(
     name: String, statName: String, discovery: Discovery = .staticAddresses, dns: DNSSettings = DNSSettings(),
     endpoints: [ConfiguredEndpoint] = [], balancing: LoadBalancingConfiguration = .roundRobin,
+    dropOverload: Fraction? = nil,
     connection: ClientConnectionSettings = ClientConnectionSettings(), pool: PoolSettings = PoolSettings(),
     tls: UpstreamTLS? = nil, proxyHeader: UpstreamProxyHeader? = nil,
     connectTimeout: Nanoseconds = .seconds(5),
@@ -76,6 +83,7 @@ public final class ClusterConfiguration: Sendable {
     self.dns = dns
     self.endpoints = endpoints
     self.balancing = balancing
+    self.dropOverload = dropOverload
     self.connection = connection
     self.pool = pool
     self.tls = tls
@@ -133,6 +141,13 @@ public final class ClusterIdentity: Sendable {
     store.scope(
       "cluster.\(statName).http2",
       prometheus: PrometheusScope("envoy_cluster_http2", labels: [("envoy_cluster_name", statName)]))
+  }
+
+  /// What its ring or table is like, if it chooses by hash; shown from the first call on.
+  func hashStats<Stat: StatSet>(_ kind: String) -> StatBlock<Stat> {
+    store.scope(
+      "cluster.\(statName).\(kind)",
+      prometheus: PrometheusScope("envoy_cluster_\(kind)", labels: [("envoy_cluster_name", statName)]))
   }
 
   /// The lives of its connections.

@@ -88,11 +88,19 @@ public struct WeightedEndpoint: Sendable {
   public let weight: UInt32
   public let health: EndpointHealth
   public let locality: Locality
+  /// 0 is the first choice; up to 128.
+  public var priority: UInt32 = 0
+  /// Share of its locality among those of the same priority; 0: none.
+  public var localityWeight: UInt32 = 0
 
-  public struct Locality: Hashable, Sendable {
+  public struct Locality: Hashable, Sendable, Comparable {
     public var region = ""
     public var zone = ""
     public var subZone = ""
+
+    public static func < (a: Self, b: Self) -> Bool {
+      (a.region, a.zone, a.subZone) < (b.region, b.zone, b.subZone)
+    }
   }
 
   /// Whether it may have new requests, as the configuration and what has been found out about it say together.
@@ -101,11 +109,18 @@ public struct WeightedEndpoint: Sendable {
     if !health.receivesRequests || !found.isDisjoint(with: .unhealthy) { return .unhealthy }
     return health == .degraded || found.contains(.degradedActiveHealthCheck) ? .degraded : .healthy
   }
+
+  /// It does not count among those that ought to be healthy: it is going, or has not come yet.
+  public var isExcluded: Bool {
+    health == .draining
+      || !endpoint.identity.health.isDisjoint(with: [.pendingActiveHealthCheck, .excludedByHealthCheck])
+  }
 }
 
 extension WeightedEndpoint: Equatable {
   /// The same endpoint, configured the same.
   public static func == (a: Self, b: Self) -> Bool {
     a.endpoint === b.endpoint && a.weight == b.weight && a.health == b.health && a.locality == b.locality
+      && a.priority == b.priority && a.localityWeight == b.localityWeight
   }
 }

@@ -41,6 +41,8 @@ public final class ForwardAction: Sendable {
   public let callTimeout: CallTimeout?
   /// Who gets copies of the requests.
   public let mirrors: [RequestMirror]
+  /// What the request's hash is made of, for clusters that choose endpoints by it; nil: it has none.
+  public let hashPolicies: HashPolicies?
   /// What is said to requests for tunnels, each type once.
   public let upgrades: [UpgradeRule]
   /// When and how often a request is sent once more; nil: only where the client says so.
@@ -67,6 +69,7 @@ public final class ForwardAction: Sendable {
     var callTimeout: CallTimeout?
     var mirrors: [RequestMirror] = []
     var upgrades: [UpgradeRule] = []
+    var hashPolicies: HashPolicies?
     var retry: RetryPolicy?
     var replayLimit: ReplayLimit?
     var tellsOfTimeouts = false
@@ -124,6 +127,7 @@ public final class ForwardAction: Sendable {
     callTimeout = settings.callTimeout
     mirrors = settings.mirrors
     upgrades = settings.upgrades
+    hashPolicies = settings.hashPolicies
     retry = settings.retry
     replayLimit = settings.replayLimit
     tellsOfTimeouts = settings.tellsOfTimeouts

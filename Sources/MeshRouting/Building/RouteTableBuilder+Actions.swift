@@ -130,6 +130,7 @@ extension RouteTableBuilder {
         action.maxStreamDuration.maxStreamDuration, path + ".max_stream_duration.max_stream_duration")
     }
     settings.upgrades = upgrades(action.upgradeConfigs, path + ".upgrade_configs")
+    settings.hashPolicies = hashPolicies(action.hashPolicy, path + ".hash_policy")
     return settings
   }
 

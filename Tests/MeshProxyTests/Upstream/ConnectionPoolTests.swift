@@ -260,7 +260,8 @@ struct ConnectionPoolTests {
     // Nobody listens there.
     let moved = Endpoint(
       address: SocketAddress(IPAddress(v4: 0x7f00_0003), port: 1), hostname: "", identity: before.identity)
-    cluster.update(endpoints: [WeightedEndpoint(endpoint: moved, weight: 1, health: .healthy, locality: .init())])
+    cluster.update(
+      HostSets([WeightedEndpoint(endpoint: moved, weight: 1, health: .healthy, locality: .init())], .roundRobin))
     #expect(cluster.endpoints.first === endpoint)
     #expect(endpoint.endpoint === moved)
     let old = fixture.open()

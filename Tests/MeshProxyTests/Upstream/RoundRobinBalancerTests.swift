@@ -20,8 +20,7 @@ struct RoundRobinBalancerTests {
 
   private func shares(_ weights: [UInt32], unhealthy: Set<Int> = [], picks: Int) throws -> [Int] {
     let endpoints = try endpoints(weights, unhealthy: unhealthy)
-    var balancer = RoundRobinBalancer()
-    balancer.update(endpoints, random: 12345)
+    var balancer = RoundRobinBalancer(endpoints, random: 12345)
     var counts = Array(repeating: 0, count: weights.count)
     for _ in 0..<picks {
       let picked = balancer.pick()
@@ -50,8 +49,7 @@ struct RoundRobinBalancerTests {
     let endpoints = try endpoints([1, 1, 1, 1])
     let firsts = Set(
       (0..<8).compactMap { seed -> ObjectIdentifier? in
-        var balancer = RoundRobinBalancer()
-        balancer.update(endpoints, random: UInt64(seed))
+        var balancer = RoundRobinBalancer(endpoints, random: UInt64(seed))
         return balancer.pick().map { ObjectIdentifier($0) }
       })
     #expect(firsts.count == 4)

@@ -17,6 +17,8 @@ public final class TCPProxyConfiguration: Sendable {
   let totalWeight: UInt64
   /// Without a byte in either direction; nil: for ever.
   let idleTimeout: Nanoseconds?
+  /// Clusters that choose endpoints by hash have it of the client's IP address (`hash_policy`).
+  let hashesAddress: Bool
   /// Endpoints tried for one connection, 1…
   let maximumAttempts: UInt32
   /// `max_downstream_connection_duration`; nil: unlimited.
@@ -27,13 +29,15 @@ public final class TCPProxyConfiguration: Sendable {
   let logging: LoggingConfiguration
 
   init(
-    statPrefix: String, targets: [Target], idleTimeout: Nanoseconds? = .seconds(3600), maximumAttempts: UInt32 = 1,
+    statPrefix: String, targets: [Target], hashesAddress: Bool = false,
+    idleTimeout: Nanoseconds? = .seconds(3600), maximumAttempts: UInt32 = 1,
     maximumDuration: Nanoseconds? = nil, bufferLimit: Int = 1024 * 1024,
     logging: LoggingConfiguration = LoggingConfiguration()
   ) {
     self.statPrefix = statPrefix
     self.targets = targets
     totalWeight = targets.reduce(0) { $0 + $1.weight }
+    self.hashesAddress = hashesAddress
     self.idleTimeout = idleTimeout
     self.maximumAttempts = maximumAttempts
     self.maximumDuration = maximumDuration

@@ -40,6 +40,8 @@ final class TCPSession: IOHandler, TimerTarget {
   private var attempt: ConnectAttempt?
   /// The upstream's side of the session, as the loop sees it.
   private var upstreamSide: UpstreamSide?
+  /// The endpoint's: one of several, if that of the log is an aggregate cluster.
+  private var cluster: ActiveCluster?
   private var lease: TCPUpstreamLease?
   private let idleTimer: Timer
   private var durationTimer: Timer?
@@ -95,12 +97,15 @@ final class TCPSession: IOHandler, TimerTarget {
 
   // MARK: Connecting
 
-  private func connect(_ cluster: ActiveCluster) {
-    guard let endpoint = cluster.pickEndpoint(EndpointChoice(connection: info.connection)) else {
-      cluster.stats.add(.connectionNoneHealthy)
+  private func connect(_ named: ActiveCluster) {
+    let choice = EndpointChoice(hash: hash(for: named), connection: info.connection)
+    guard let endpoint = named.pickEndpoint(choice) else {
+      named.stats.add(.connectionNoneHealthy)
       info.flags.insert(.noHealthyUpstream)
       return close(.notConnected("tcp_initializion_failure:1"))
     }
+    let cluster = endpoint.cluster
+    self.cluster = cluster
     guard let lease = TCPUpstreamLease(cluster, endpoint) else {
       info.flags.insert(.upstreamOverflow)
       return close(.notConnected("tcp_initializion_failure:2"))
@@ -120,11 +125,21 @@ final class TCPSession: IOHandler, TimerTarget {
     }
   }
 
+  /// The hash of the connection, where endpoints are chosen by it; nil: there is none.
+  private func hash(for cluster: ActiveCluster) -> UInt64? {
+    guard proxy.configuration.hashesAddress, cluster.usesHash, let address = info.connection?.remoteAddress,
+      !address.isUnix
+    else { return nil }
+    return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: IPAddress.maximumText) { text in
+      text.baseAddress.map { XXHash64.hash(Bytes(start: $0, count: address.ip.writeText(into: $0))) }
+    }
+  }
+
   private func connectFailed(_ detail: StaticString, _ tls: TLSFailure? = nil, timedOut: Bool) {
     attempt = nil
     info.upstreamFailure = detail
     info.transportFailure = tls.flatMap { TransportFailure($0) }
-    if let tls { info.cluster?.tls?.stats.count(tls, lane: worker.index) }
+    if let tls { cluster?.tls?.stats.count(tls, lane: worker.index) }
     lease?.connectFailed(timedOut: timedOut)
     lease = nil
     guard let cluster = info.cluster else { return close(.notConnected("")) }
@@ -142,7 +157,7 @@ final class TCPSession: IOHandler, TimerTarget {
     let now = loop.now
     upstream = transport
     let details = upstream.tls?.details(loop)
-    if let details { info.cluster?.tls?.stats.count(details, lane: worker.index) }
+    if let details { cluster?.tls?.stats.count(details, lane: worker.index) }
     info.beginExchange(
       UpstreamConnectionInfo(
         address: attempt.address, localAddress: attempt.address.isUnix ? nil : upstream.localAddress,
@@ -229,7 +244,7 @@ final class TCPSession: IOHandler, TimerTarget {
   }
 
   private func count(sent: UInt64, received: UInt64) {
-    guard let cluster = info.cluster else { return }
+    guard let cluster else { return }
     if sent > 0 {
       proxy.stats.add(.receivedBytes, Int64(sent))
       cluster.stats.add(.connectionSentBytes, Int64(sent))
@@ -244,7 +259,7 @@ final class TCPSession: IOHandler, TimerTarget {
   private func countFlowControl(_ before: (request: Bool, response: Bool)) {
     if request.isBlocked != before.request { proxy.stats.add(request.isBlocked ? .paused : .resumed) }
     if response.isBlocked != before.response {
-      info.cluster?.stats.add(response.isBlocked ? .flowControlPaused : .flowControlResumed)
+      cluster?.stats.add(response.isBlocked ? .flowControlPaused : .flowControlResumed)
     }
   }
 

@@ -64,13 +64,15 @@ extension RouterFilter {
   /// The endpoint for an attempt, where more than the cluster has a say in it.
   @inline(never)
   func pickEndpoint(_ stream: Stream, _ cluster: ActiveCluster) -> ActiveEndpoint? {
-    let choice = EndpointChoice(connection: stream.info.connection, headers: stream.requestHeaders)
+    var choice = EndpointChoice(
+      hash: self.choice?.hash, connection: stream.info.connection, headers: stream.requestHeaders)
     guard let retry, retry.count > 0, let policy = retry.policy, !policy.hostPredicates.isEmpty else {
-      return cluster.pickEndpoint(choice)
+      return pickEndpoint(stream, cluster, choice)
     }
     var picked: ActiveEndpoint?
-    for _ in 0...policy.hostSelectionAttempts {
-      picked = cluster.pickEndpoint(choice)
+    for refusals in 0...policy.hostSelectionAttempts {
+      choice.refusals = refusals
+      picked = pickEndpoint(stream, cluster, choice)
       guard let candidate = picked, retry.avoids(candidate.endpoint, stream.info) else { break }
     }
     return picked

@@ -33,7 +33,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   var responseDeadline: MonotonicTime = .never
   var attemptDeadline: MonotonicTime = .never
   private(set) var answersNoContent = false
-  private var isDecorated = false
+  /// The response has something to tell the client: what its operation is called, or by what cookie it is known.
+  var hasNews = false
   /// The request said itself what its operation is called.
   private var isNamedByCaller = false
   /// Copies of the request that still get what comes of it.
@@ -57,6 +58,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   var isCoveredByPolicy = false
   /// For the next request that needs one.
   var spareRetry: RetryState?
+  /// What is known of the choice of an endpoint; nil if it is the cluster's alone.
+  var choice: RouterChoice?
   /// Which of the cluster's circuit breakers counts this request.
   private(set) var priority = RoutePriority.normal
   /// The client is trusted (`x-envoy-internal`).
@@ -141,7 +144,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     self.cluster = cluster
     stream.info.cluster = cluster
     beginCounting(stream, headers, route)
-    if cluster.hasTLS { stream.manager?.matchScheme(headers) }
+    hasNews = route.decorator != nil
+    if cluster.isSpecial, !beginChoice(stream, cluster, headers, action) { return }
     if let idle = action.idleTimeout { stream.setIdleTimeout(idle) }
     if action.boundsStream { stream.setMaximumDuration(action, headers) }
     var timeout = UpstreamTimeout(action, headers, respectsExpected: configuration.respectsExpectedTimeout)
@@ -158,7 +162,6 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     else { return stream.sendLocalReply(.rewrittenPathTooLong) }
     preparesAttempts = action.takesEndpointHost || route.attemptCount.contains(.inRequest)
     if let decorator = route.decorator { name(stream, headers, decorator) }
-    isDecorated = route.decorator != nil
     if !action.mirrors.isEmpty, !tunnel.isHeldBack { mirror(stream, headers, action) }
     attempt(stream, cluster, fresh: false)
     if requestEnded || tunnel.isHeldBack { startResponseTimer(stream) }
@@ -177,8 +180,13 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     }
   }
 
-  /// The other half: a service tells its caller what the operation is called.
   @inline(never)
+  private func tellNews(_ stream: Stream, _ headers: HeaderMap) {
+    if let decorator = stream.info.route?.decorator { nameResponse(stream, headers, decorator) }
+    addCookies(to: headers)
+  }
+
+  /// The other half: a service tells its caller what the operation is called.
   private func nameResponse(_ stream: Stream, _ headers: HeaderMap, _ decorator: RouteEntry.Decorator) {
     if stream.manager?.configuration.isOutbound == true {
       headers.remove(.xEnvoyDecoratorOperation)
@@ -208,10 +216,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
     let picked =
       cluster.picksPlainly && retry == nil ? cluster.pickEndpoint() : pickEndpoint(stream, cluster)
-    guard let endpoint = picked else {
-      cluster.stats.add(.connectionNoneHealthy)
-      return fail(stream, .noHealthyUpstream)
-    }
+    guard let endpoint = picked else { return noEndpoint(stream, cluster) }
     self.endpoint = endpoint
     let now = stream.worker.loop.now
     attemptStartedAt = now
@@ -220,18 +225,18 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     endpoint.stats.add(.requestActive)
     // Most clusters have one pool for everybody: what tells others apart is not even looked at.
     let isPlain = priority == .normal && cluster.hasOnePool && !tunnel.endsHere
-    let pool = isPlain ? endpoint.pool : specialPool(stream, cluster, endpoint)
+    let pool = isPlain ? endpoint.pool : specialPool(stream, endpoint)
     ticket = pool.acquire(self, fresh: fresh)
   }
 
   @inline(never)
-  private func specialPool(_ stream: Stream, _ cluster: ActiveCluster, _ endpoint: ActiveEndpoint) -> ConnectionPool {
+  private func specialPool(_ stream: Stream, _ endpoint: ActiveEndpoint) -> ConnectionPool {
     let connection = stream.info.connectionIdentifier
     let pool =
       tunnel.endsHere
       ? endpoint.tunnelPool(priority, downstream: connection)
       : endpoint.pool(priority, stream.start.version, downstream: connection, stream.requestHeaders)
-    if cluster.hasPrivatePools { pool.downstream = stream.info.connection }
+    if endpoint.cluster.hasPrivatePools { pool.downstream = stream.info.connection }
     return pool
   }
 
@@ -244,7 +249,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if let scopes { scopes.add(.requestTotal, lane: stream.worker.index) }
     let now = stream.worker.loop.now
     stream.info.beginExchange(connection.info, now)
-    if cluster?.isLogical == true { noteAddress(of: connection.info, stream) }
+    if cluster?.notesConnections == true { noteConnection(connection.info, stream) }
     let endsWithHeaders =
       requestEnded && pendingBody.isEmpty && pendingTrailers == nil && !tunnel.isHeldBack && retry?.hasContent != true
     if tunnel.isHeldBack { prepareTunnel(stream, connection) }
@@ -401,7 +406,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if !configuration.suppressesEnvoyHeaders, !isTunnel, let began = stream.info.upstreamRequestStartedAt {
       headers.set(.xEnvoyUpstreamServiceTime, number: now.since(began).wholeMilliseconds)
     }
-    if isDecorated, let decorator = stream.info.route?.decorator { nameResponse(stream, headers, decorator) }
+    if hasNews { tellNews(stream, headers) }
     if isTunnel { return respondToTunnel(stream, status, headers, endStream: endStream) }
     if endStream { exchangeEnded(stream, now) }
     stream.respond(status: status, headers, endStream: endStream)
@@ -472,9 +477,11 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     cluster.breakers[priority].requests.leave()
   }
 
-  /// The endpoint's address may have changed since this connection was made.
+  /// The request has got its connection. Its cluster may be one of several behind an aggregate cluster; its endpoint's address
+  /// may have changed since the connection was made.
   @inline(never)
-  private func noteAddress(of connection: UpstreamConnectionInfo, _ stream: Stream) {
+  private func noteConnection(_ connection: UpstreamConnectionInfo, _ stream: Stream) {
+    choice?.member?.stats.add(.requestTotal)
     guard let endpoint = endpoint?.endpoint, endpoint.address != connection.address else { return }
     stream.info.endpoint = Endpoint(
       address: connection.address, hostname: endpoint.hostname, metadata: endpoint.metadata,
@@ -598,6 +605,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard let cluster else { return }
     if isCounted { leave(cluster) }
     if isRetryCounted { leaveRetry(cluster) }
+    if choice != nil { endChoice() }
     self.cluster = nil
   }
 }

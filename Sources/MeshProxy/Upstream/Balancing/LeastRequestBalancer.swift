@@ -11,22 +11,28 @@ struct LeastRequestBalancer {
   private var configuration = LoadBalancingConfiguration.LeastRequest()
   /// As it was when the endpoints last changed: the turns already given follow from it.
   private var bias = 1.0
+  private var slowStart: SlowStart?
 
-  mutating func update(
-    _ endpoints: [ActiveEndpoint], _ new: LoadBalancingConfiguration.LeastRequest, random: inout Random
+  init() {}
+
+  /// - Parameter slowStart: nil if every endpoint has its whole weight.
+  init(
+    _ hosts: [ActiveEndpoint], _ configuration: LoadBalancingConfiguration.LeastRequest, slowStart: SlowStart? = nil,
+    random: inout Random, now: MonotonicTime = .never
   ) {
-    hosts = endpoints.filter(\.isHealthy)
-    configuration = new
-    bias = new.currentBias
-    schedule.removeAll()
-    guard hosts.haveDifferentWeights else { return }
-    for (index, host) in hosts.enumerated() { schedule.add(index, weight: weight(of: host)) }
-    for _ in 0..<random.below(64) { _ = pickWeighted() }
+    self.hosts = hosts
+    self.configuration = configuration
+    self.slowStart = slowStart
+    bias = configuration.currentBias
+    guard hosts.haveDifferentWeights || slowStart != nil else { return }
+    for (index, host) in hosts.enumerated() { schedule.add(index, weight: weight(of: host, now)) }
+    for _ in 0..<random.below(64) { _ = pickWeighted(now) }
   }
 
-  /// The endpoint for the next request; nil if none is healthy.
-  mutating func pick(_ random: inout Random) -> ActiveEndpoint? {
-    guard schedule.isEmpty else { return pickWeighted() }
+  /// The endpoint for the next request; nil if there is none.
+  /// - Parameter now: counts while endpoints start slowly.
+  mutating func pick(_ random: inout Random, _ now: MonotonicTime = .never) -> ActiveEndpoint? {
+    guard schedule.isEmpty else { return pickWeighted(now) }
     guard !hosts.isEmpty else { return nil }
     return configuration.comparesAll ? leastOfAll(&random) : leastOfSome(&random)
   }
@@ -60,15 +66,19 @@ struct LeastRequestBalancer {
     return best
   }
 
-  private mutating func pickWeighted() -> ActiveEndpoint? {
-    let index = schedule.next { [hosts, bias] in Self.weight(of: hosts[$0], bias) }
+  private mutating func pickWeighted(_ now: MonotonicTime) -> ActiveEndpoint? {
+    let index = schedule.next { [hosts, bias, slowStart] in Self.weight(of: hosts[$0], bias, slowStart, now) }
     return index.map { hosts[$0] }
   }
 
-  private func weight(of host: ActiveEndpoint) -> Double { Self.weight(of: host, bias) }
+  private func weight(of host: ActiveEndpoint, _ now: MonotonicTime) -> Double {
+    Self.weight(of: host, bias, slowStart, now)
+  }
 
-  private static func weight(of host: ActiveEndpoint, _ bias: Double) -> Double {
-    let weight = Double(host.weight)
+  private static func weight(
+    of host: ActiveEndpoint, _ bias: Double, _ slowStart: SlowStart?, _ now: MonotonicTime
+  ) -> Double {
+    let weight = host.weight(slowStart, now)
     if bias == 0 { return weight }
     let active = Double(max(0, host.activeRequests)) + 1
     if bias == 1 { return weight / active }
@@ -79,7 +89,7 @@ struct LeastRequestBalancer {
 
 extension ActiveEndpoint {
   /// Requests in flight, of all workers.
-  fileprivate var activeRequests: Int64 { endpoint.stats.total(.requestActive) }
+  var activeRequests: Int64 { endpoint.stats.total(.requestActive) }
 }
 
 extension Random {

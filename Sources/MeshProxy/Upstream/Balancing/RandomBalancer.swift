@@ -1,12 +1,13 @@
 import MeshPrimitives
 
-/// `RANDOM`: any healthy endpoint. Weights do not count, as in Envoy.
+/// `RANDOM`: any endpoint. Weights do not count, as in Envoy.
 struct RandomBalancer {
   private var hosts: [ActiveEndpoint] = []
 
-  mutating func update(_ endpoints: [ActiveEndpoint]) { hosts = endpoints.filter(\.isHealthy) }
+  init() {}
+  init(_ hosts: [ActiveEndpoint]) { self.hosts = hosts }
 
-  /// The endpoint for the next request; nil if none is healthy.
+  /// The endpoint for the next request; nil if there is none.
   func pick(_ random: inout Random) -> ActiveEndpoint? {
     hosts.isEmpty ? nil : hosts[random.index(hosts.count)]
   }
