@@ -183,6 +183,9 @@ public final class ActiveCluster {
   /// The priority of an endpoint, as `EndpointChoice.triedPriorities` counts.
   func priority(of endpoint: ActiveEndpoint) -> UInt32 { aggregate?.priority(of: endpoint) ?? endpoint.priority }
 
+  /// How many priorities there are, as `priority(of:)` counts.
+  var priorityCount: Int { aggregate?.priorityCount ?? hosts.levels.count }
+
   /// Takes a permit for one active request; whoever gets it owes one `leave`.
   @inline(__always)
   func admitRequest(_ priority: RoutePriority) -> Bool {

@@ -73,6 +73,8 @@ final class RetryState: TimerTarget {
   private var askedWait: Nanoseconds?
   /// A response said how long the last wait was to be.
   private(set) var wasAsked = false
+  private var triedPriorities: [UInt32] = []
+  private var leftOut: [UInt32] = []
   /// The next attempt follows one that took too long.
   private(set) var followsTimeout = false
   /// The request's body so far, as long as it may have to be sent again.
@@ -109,6 +111,10 @@ final class RetryState: TimerTarget {
     idleDeadline = .never
     askedWait = nil
     followsTimeout = false
+    if !triedPriorities.isEmpty {
+      triedPriorities = []
+      leftOut = []
+    }
     self.bodyLimit = bodyLimit
     let asks = headers.hasAny(Self.fields)
     if asks { readConditions(headers) }
@@ -257,6 +263,29 @@ final class RetryState: TimerTarget {
       self.trailers = nil
       worker.headerMaps.recycle(trailers)
     }
+  }
+
+  // MARK: Endpoints
+
+  /// It has a say in what endpoint the next attempt gets.
+  var choosesEndpoints: Bool {
+    guard let policy else { return false }
+    return policy.priorityUpdateFrequency != nil || count > 0 && !policy.hostPredicates.isEmpty
+  }
+
+  /// An attempt goes to an endpoint of this priority.
+  func noteTried(_ priority: UInt32) { triedPriorities.append(priority) }
+
+  /// The priorities that the next attempt should not have.
+  /// - Parameter total: how many there are. When all have been tried, they all begin anew.
+  func leftOutPriorities(of total: Int) -> [UInt32] {
+    guard let frequency = policy?.priorityUpdateFrequency, !triedPriorities.isEmpty else { return [] }
+    if triedPriorities.count % frequency == 0 { leftOut = triedPriorities }
+    if Set(leftOut).count >= total {
+      leftOut = []
+      triedPriorities = []
+    }
+    return leftOut
   }
 
   /// An endpoint that attempts after the first should not have.

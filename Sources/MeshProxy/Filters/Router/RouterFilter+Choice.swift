@@ -76,7 +76,8 @@ extension RouterFilter {
 
   /// The endpoint for an attempt at an aggregate cluster. Its own cluster counts the request as long as the attempt is the
   /// last one; one whose circuit breaker is open is passed over.
-  private func pickMember(_ stream: Stream, _ aggregate: AggregateBalancer, _ choice: EndpointChoice) -> ActiveEndpoint? {
+  private func pickMember(_ stream: Stream, _ aggregate: AggregateBalancer, _ choice: EndpointChoice) -> ActiveEndpoint?
+  {
     leaveMember()
     switch aggregate.admit(choice, priority) {
     case .admitted(let endpoint):
@@ -93,7 +94,7 @@ extension RouterFilter {
     }
   }
 
-  private func leaveMember() {
+  func leaveMember() {
     guard let member = choice?.member else { return }
     choice?.member = nil
     member.stats.subtract(.requestActive)
@@ -103,7 +104,7 @@ extension RouterFilter {
   /// There is no endpoint for an attempt.
   @inline(never)
   func noEndpoint(_ stream: Stream, _ cluster: ActiveCluster) {
-    if choice?.isOverflown == true { return fail(stream, .upstreamReset(.overflow, "")) }
+    if choice?.isOverflown == true { return fail(stream, reset(.overflow, "", stream)) }
     cluster.stats.add(.connectionNoneHealthy)
     fail(stream, .noHealthyUpstream)
   }

@@ -66,15 +66,15 @@ extension RouterFilter {
   func pickEndpoint(_ stream: Stream, _ cluster: ActiveCluster) -> ActiveEndpoint? {
     var choice = EndpointChoice(
       hash: self.choice?.hash, connection: stream.info.connection, headers: stream.requestHeaders)
-    guard let retry, retry.count > 0, let policy = retry.policy, !policy.hostPredicates.isEmpty else {
-      return pickEndpoint(stream, cluster, choice)
-    }
+    guard let retry, let policy = retry.policy else { return pickEndpoint(stream, cluster, choice) }
+    choice.triedPriorities = retry.leftOutPriorities(of: cluster.priorityCount)
     var picked: ActiveEndpoint?
     for refusals in 0...policy.hostSelectionAttempts {
       choice.refusals = refusals
       picked = pickEndpoint(stream, cluster, choice)
-      guard let candidate = picked, retry.avoids(candidate.endpoint, stream.info) else { break }
+      guard retry.count > 0, let candidate = picked, retry.avoids(candidate.endpoint, stream.info) else { break }
     }
+    if policy.priorityUpdateFrequency != nil, let picked { retry.noteTried(cluster.priority(of: picked)) }
     return picked
   }
 
@@ -227,6 +227,7 @@ extension RouterFilter {
     retry.wait(stream.worker, afterTimeout: timedOut, base: cluster.retrySettings.base)
     // Between attempts the upstream has nothing to do with the request.
     if isCounted { leave(cluster) }
+    leaveMember()
     stream.setResponseDeadline(nextDeadline)
   }
 

@@ -215,7 +215,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
     let picked =
-      cluster.picksPlainly && retry == nil ? cluster.pickEndpoint() : pickEndpoint(stream, cluster)
+      cluster.picksPlainly && retry?.choosesEndpoints != true
+      ? cluster.pickEndpoint() : pickEndpoint(stream, cluster)
     guard let endpoint = picked else { return noEndpoint(stream, cluster) }
     self.endpoint = endpoint
     let now = stream.worker.loop.now

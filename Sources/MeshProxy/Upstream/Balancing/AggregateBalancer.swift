@@ -54,6 +54,8 @@ final class AggregateBalancer {
     return hashes
   }
 
+  var priorityCount: Int { levels.count }
+
   /// The priority of an endpoint of one of its clusters; 0 if it is none.
   func priority(of endpoint: ActiveEndpoint) -> UInt32 {
     refresh()

@@ -196,7 +196,8 @@ extension HostSets.Level {
 extension HostSets {
   /// The members of a group with their shares. Those of localities without a weight have none, and are left out.
   fileprivate static func members(
-    _ group: inout Group, of everybody: [Int32], _ hosts: [WeightedEndpoint], _ configuration: LoadBalancingConfiguration
+    _ group: inout Group, of everybody: [Int32], _ hosts: [WeightedEndpoint],
+    _ configuration: LoadBalancingConfiguration
   ) -> [HashedHosts.Member] {
     func key(_ host: WeightedEndpoint) -> [UInt8] { host.endpoint.hashKey(byName: configuration.hashesNames) }
     func members(_ indices: [Int32], share: Double) -> [HashedHosts.Member] {
