@@ -131,6 +131,8 @@ public typealias OmitCanaryHostsPredicate = Envoy_Extensions_Retry_Host_OmitCana
 public typealias OmitHostMetadataConfig = Envoy_Extensions_Retry_Host_OmitHostMetadata_V3_OmitHostMetadataConfig
 public typealias PreviousPrioritiesConfig =
   Envoy_Extensions_Retry_Priority_PreviousPriorities_V3_PreviousPrioritiesConfig
+/// One change of headers (`envoy.config.common.mutation_rules.v3.HeaderMutation`).
+public typealias HeaderMutation = Envoy_Config_Common_MutationRules_V3_HeaderMutation
 public typealias RouteDecorator = Envoy_Config_Route_V3_Decorator
 public typealias RouteHashPolicy = Envoy_Config_Route_V3_RouteAction.HashPolicy
 /// What a connection's hash is made of, without requests.

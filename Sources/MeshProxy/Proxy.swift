@@ -211,12 +211,12 @@ public final class Proxy {
       return 1
     }
     state = .initializing
+    overload.onChange = { [unowned self] state in
+      for worker in workers { worker.mailbox.post { $0.take(state) } }
+    }
     if let snapshot {
       configurationStats.begin(listeners: snapshot.listeners.count, waitingFor: snapshot.clusters.count)
       discovery.update(snapshot.clusters.map(\.configuration)) { [unowned self] in begin(snapshot) }
-    }
-    overload.onChange = { [unowned self] state in
-      for worker in workers { worker.mailbox.post { $0.take(state) } }
     }
     discovery.onChange = { [unowned self] cluster, hosts in
       for worker in workers { worker.mailbox.post { $0.update(hosts, of: cluster) } }

@@ -45,7 +45,7 @@ TITLES = [
     (
         "Routes",
         [
-            "envoy.config.route.v3",
+            "envoy.config.route.v3", "envoy.config.common.mutation_rules.v3",
             "envoy.type.matcher.v3",
             "envoy.type.metadata.v3",
             "envoy.extensions.retry.host.previous_hosts.v3",

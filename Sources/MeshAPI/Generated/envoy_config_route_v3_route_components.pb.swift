@@ -1318,9 +1318,24 @@ public nonisolated struct Envoy_Config_Route_V3_RouteAction: @unchecked Sendable
     /// Clears the value of `runtimeFraction`. Subsequent reads from it will return its default value.
     public mutating func clearRuntimeFraction() {self._runtimeFraction = nil}
 
+    /// Whether the copy belongs to a trace that is kept: what its trace headers say of that.
+    /// Default: as the request does.
+    public var traceSampled: SwiftProtobuf.Google_Protobuf_BoolValue {
+      get {_traceSampled ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+      set {_traceSampled = newValue}
+    }
+    /// Returns true if `traceSampled` has been explicitly set.
+    public var hasTraceSampled: Bool {self._traceSampled != nil}
+    /// Clears the value of `traceSampled`. Subsequent reads from it will return its default value.
+    public mutating func clearTraceSampled() {self._traceSampled = nil}
+
     /// Whether the copy's host stays as it is; else `-shadow` is put behind the name.
     /// Default: false.
     public var disableShadowHostSuffixAppend: Bool = false
+
+    /// Changes of the copy's headers, one after the other.
+    /// Default: none.
+    public var requestHeadersMutations: [Envoy_Config_Common_MutationRules_V3_HeaderMutation] = []
 
     /// What replaces the copy's host; no suffix is put behind it.
     /// Default: the host stays.
@@ -1331,6 +1346,7 @@ public nonisolated struct Envoy_Config_Route_V3_RouteAction: @unchecked Sendable
     public init() {}
 
     fileprivate var _runtimeFraction: Envoy_Config_Core_V3_RuntimeFractionalPercent? = nil
+    fileprivate var _traceSampled: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
   }
 
   /// What of a request its hash is made of, by which `RING_HASH` and `MAGLEV` choose an endpoint.
@@ -4243,7 +4259,7 @@ nonisolated extension Envoy_Config_Route_V3_RouteAction.ClusterNotFoundResponseC
 
 nonisolated extension Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = Envoy_Config_Route_V3_RouteAction.protoMessageName + ".RequestMirrorPolicy"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cluster\0\u{4}\u{2}runtime_fraction\0\u{4}\u{2}cluster_header\0\u{3}disable_shadow_host_suffix_append\0\u{4}\u{2}host_rewrite_literal\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cluster\0\u{4}\u{2}runtime_fraction\0\u{3}trace_sampled\0\u{3}cluster_header\0\u{3}disable_shadow_host_suffix_append\0\u{3}request_headers_mutations\0\u{3}host_rewrite_literal\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4253,8 +4269,10 @@ nonisolated extension Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy: Swi
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.cluster) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._runtimeFraction) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._traceSampled) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.clusterHeader) }()
       case 6: try { try decoder.decodeSingularBoolField(value: &self.disableShadowHostSuffixAppend) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.requestHeadersMutations) }()
       case 8: try { try decoder.decodeSingularStringField(value: &self.hostRewriteLiteral) }()
       default: break
       }
@@ -4272,11 +4290,17 @@ nonisolated extension Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy: Swi
     try { if let v = self._runtimeFraction {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
+    try { if let v = self._traceSampled {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
     if !self.clusterHeader.isEmpty {
       try visitor.visitSingularStringField(value: self.clusterHeader, fieldNumber: 5)
     }
     if self.disableShadowHostSuffixAppend != false {
       try visitor.visitSingularBoolField(value: self.disableShadowHostSuffixAppend, fieldNumber: 6)
+    }
+    if !self.requestHeadersMutations.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.requestHeadersMutations, fieldNumber: 7)
     }
     if !self.hostRewriteLiteral.isEmpty {
       try visitor.visitSingularStringField(value: self.hostRewriteLiteral, fieldNumber: 8)
@@ -4288,7 +4312,9 @@ nonisolated extension Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy: Swi
     if lhs.cluster != rhs.cluster {return false}
     if lhs.clusterHeader != rhs.clusterHeader {return false}
     if lhs._runtimeFraction != rhs._runtimeFraction {return false}
+    if lhs._traceSampled != rhs._traceSampled {return false}
     if lhs.disableShadowHostSuffixAppend != rhs.disableShadowHostSuffixAppend {return false}
+    if lhs.requestHeadersMutations != rhs.requestHeadersMutations {return false}
     if lhs.hostRewriteLiteral != rhs.hostRewriteLiteral {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

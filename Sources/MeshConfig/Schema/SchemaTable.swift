@@ -198,6 +198,11 @@ message envoy.config.cluster.v3.LoadBalancingPolicy.Policy
 message envoy.config.cluster.v3.UpstreamConnectionOptions
 1 tcp_keepalive message:envoy.config.core.v3.TcpKeepalive
 others 2:set_local_interface_name_on_upstream_connections 3:happy_eyeballs_config
+message envoy.config.common.mutation_rules.v3.HeaderMutation
+oneof action required
+1 remove string oneof=action header_value
+2 append message:envoy.config.core.v3.HeaderValueOption oneof=action
+others 3:remove_on_match
 message envoy.config.core.v3.Address
 oneof address required
 1 socket_address message:envoy.config.core.v3.SocketAddress oneof=address
@@ -761,9 +766,10 @@ message envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 1 cluster string
 5 cluster_header string header_name
 3 runtime_fraction message:envoy.config.core.v3.RuntimeFractionalPercent
+4 trace_sampled message:google.protobuf.BoolValue
 6 disable_shadow_host_suffix_append bool
+7 request_headers_mutations repeated:message:envoy.config.common.mutation_rules.v3.HeaderMutation max_items=1000
 8 host_rewrite_literal string header_value
-others 4:trace_sampled 7:request_headers_mutations
 message envoy.config.route.v3.RouteAction.UpgradeConfig
 1 upgrade_type string required min_len=1 header_value
 2 enabled message:google.protobuf.BoolValue

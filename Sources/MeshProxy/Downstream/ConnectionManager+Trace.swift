@@ -66,36 +66,6 @@ extension ConnectionManager {
         b3Flags: headers.value(.xB3Flags)))
     let trace = incoming.child(&worker.random, samplingIfUndecided: reason != .notTraced)
     stream.info.trace = trace
-    if trace.formats.contains(.w3c) {
-      headers.remove(.traceparent)
-      trace.writeTraceparent(into: headers.reserveTail(TraceContext.traceparentLength))
-      headers.addReserved(.traceparent, TraceContext.traceparentLength)
-    }
-    if headers.has(.tracestate), !trace.keepsTracestate { headers.remove(.tracestate) }
-    if trace.formats.contains(.b3Single) {
-      headers.remove(.b3)
-      headers.addReserved(.b3, trace.writeB3(into: headers.reserveTail(TraceContext.maximumB3Length)))
-    }
-    if trace.formats.contains(.b3Multi) { writeB3Fields(headers, trace) }
-  }
-
-  private func writeB3Fields(_ headers: HeaderMap, _ trace: TraceContext) {
-    headers.remove(.xB3TraceID)
-    headers.addReserved(.xB3TraceID, trace.writeB3TraceID(into: headers.reserveTail(32)))
-    headers.remove(.xB3SpanID)
-    trace.writeB3SpanID(into: headers.reserveTail(16))
-    headers.addReserved(.xB3SpanID, 16)
-    headers.remove(.xB3ParentSpanID)
-    if trace.parentSpanID != 0 {
-      trace.writeB3ParentSpanID(into: headers.reserveTail(16))
-      headers.addReserved(.xB3ParentSpanID, 16)
-    }
-    headers.remove(.xB3Sampled)
-    if let sampled = trace.b3SampledValue {
-      headers.reserveTail(1).pointee = sampled
-      headers.addReserved(.xB3Sampled, 1)
-    }
-    headers.remove(.xB3Flags)
-    if trace.debug { headers.set(.xB3Flags, "1") }
+    headers.write(trace)
   }
 }

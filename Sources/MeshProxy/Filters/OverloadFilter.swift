@@ -12,6 +12,8 @@ final class OverloadFilter: StreamFilter {
     guard callbacks.cluster != nil, callbacks.stream.worker.overload?.sheds(.downstreamFilterCheck) == true else {
       return .proceed
     }
+    // In the router's place.
+    callbacks.stream.count(.routerTotal)
     callbacks.stream.count(.requestOverloadReply)
     callbacks.sendLocalReply(.overloaded)
     return .stop

@@ -31,24 +31,35 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   /// Begins the copy of a request whose headers are as its own upstream gets them; nil if there is no room or no endpoint
   /// for it.
   static func start(
-    _ mirror: RequestMirror, of headers: HeaderMap, method: HTTPMethod, to cluster: ActiveCluster, worker: Worker,
-    limit: Int, timeout: Nanoseconds, endStream: Bool
+    _ mirror: RequestMirror, of stream: Stream, _ headers: HeaderMap, to cluster: ActiveCluster,
+    timeout: Nanoseconds, endStream: Bool
   ) -> ShadowRequest? {
+    let worker = stream.worker
     guard cluster.admitRequest(.normal) else {
       cluster.stats.add(.requestActiveOverflow)
-      return nil
+      return refuse(.upstreamReset(.overflow, ""), cluster)
     }
     guard let endpoint = cluster.pickEndpoint(EndpointChoice(headers: headers)) else {
       cluster.breakers.normal.requests.leave()
       cluster.stats.add(.connectionNoneHealthy)
-      return nil
+      return refuse(.noHealthyUpstream, cluster)
     }
     let copy = worker.headerMaps.take()
     copy.copy(from: headers)
     rename(copy, mirror)
-    let shadow = ShadowRequest(worker, cluster, endpoint, copy, method, limit: limit, timeout: timeout)
+    if let sampled = mirror.sampled { copy.write(stream.info.trace.with(sampled: sampled)) }
+    if !mirror.requestHeaders.isEmpty { RequestRewrite.mutate(copy, of: stream, mirror.requestHeaders) }
+    let shadow = ShadowRequest(
+      worker, cluster, endpoint, copy, stream.start.method, limit: stream.requestPath.limit, timeout: timeout)
     shadow.begin(endpoint, endStream: endStream)
     return shadow.isOver ? nil : shadow
+  }
+
+  /// The cluster's response codes count what a request would have been answered in the mirror's place.
+  private static func refuse(_ reply: LocalReply, _ cluster: ActiveCluster) -> ShadowRequest? {
+    cluster.responseCodes.add(reply.status)
+    cluster.stats.add(.requestCompleted)
+    return nil
   }
 
   /// What the copy says its host is.
@@ -144,6 +155,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     ticket = nil
     cluster.stats.add(.requestTotal)
     endpoint?.stats.add(.requestTotal)
+    endpoint?.note(.connected)
     let endsWithData = isRequestComplete && pendingTrailers == nil
     let upstream = connection.send(
       headers, method: method, endStream: endsWithData && pending.isEmpty, receiver: self)
@@ -162,13 +174,12 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   func poolFailed(_ reason: StreamResetReason, _ detail: StaticString, _ transport: TransportFailure?) {
     ticket = nil
     endpoint?.stats.add(.requestError)
+    endpoint?.note(.failed(reason))
     failed(.upstreamReset(reason, detail))
   }
 
-  /// The cluster's response codes count what a request would have been answered in the mirror's place.
   private func failed(_ reply: LocalReply) {
-    cluster.responseCodes.add(reply.status)
-    cluster.stats.add(.requestCompleted)
+    _ = Self.refuse(reply, cluster)
     finish()
   }
 
@@ -186,6 +197,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     cluster.stats.add(.requestCompleted)
     hasAnswered = true
     endpoint?.stats.add(status >= 500 ? .requestError : .requestSuccess)
+    endpoint?.note(.status(status))
     worker.headerMaps.recycle(headers)
     if endStream { responseEnded() }
   }
@@ -207,6 +219,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   func responseReset(_ reason: StreamResetReason, detail: StaticString) {
     upstream = nil
     endpoint?.stats.add(.requestError)
+    endpoint?.note(.failed(reason))
     hasAnswered ? finish() : failed(.upstreamReset(reason, detail))
   }
 
@@ -217,6 +230,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   func timerFired(_ tag: UInt8) {
     cluster.stats.add(.requestTimeout)
     endpoint?.stats.add(.requestTimeout)
+    endpoint?.note(.timedOut)
     finish()
   }
 }

@@ -73,6 +73,14 @@ public struct TraceContext: Equatable, Sendable {
     return child
   }
 
+  /// The same with another decision whether the trace is kept.
+  func with(sampled: Bool) -> TraceContext {
+    var trace = self
+    trace.sampled = sampled
+    trace.debug = trace.debug && sampled
+    return trace
+  }
+
   @usableFromInline @inline(__always)
   mutating func beginTrace(_ generator: inout Random) {
     traceIDHigh = generator.next()

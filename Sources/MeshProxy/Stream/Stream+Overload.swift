@@ -8,12 +8,11 @@ extension Stream {
   /// enough of something to keep connections.
   @inline(never)
   func endConnection(_ manager: ConnectionManager, _ sender: any ResponseSender) {
-    if worker.isDraining || manager.isDraining {
-      manager.stats.add(.connectionDrainClose)
-    } else {
+    if !worker.isDraining, !manager.isDraining {
       guard worker.overload?.acts(.disableKeepAlive) == true else { return }
       manager.stats.add(.connectionOverloadDisableKeepAlive)
     }
+    manager.stats.add(.connectionDrainClose)
     sender.closeAfterResponse()
   }
 

@@ -201,6 +201,7 @@ public final class Stream: RequestReceiver, TimerTarget {
       if reason == .localReset { info.details = .init("downstream_local_disconnect") }
     }
     manager?.stats.add(.requestReceivedReset)
+    if info.cluster == nil { noteClusterOfRoute() }
     finish()
   }
 

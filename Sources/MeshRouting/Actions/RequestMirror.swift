@@ -15,6 +15,10 @@ public struct RequestMirror: Sendable {
   public let fraction: RuntimeFraction
   /// Whether the copy's host says that it is one: `-shadow` behind the name.
   public let appendsSuffix: Bool
+  /// Whether the copy's trace is kept; nil: as the request's.
+  public let sampled: Bool?
+  /// How the copy's headers differ from the request's.
+  public let requestHeaders: HeaderMutations
   /// What replaces the copy's host; empty if it stays. No suffix is appended to it.
   public let hostRewrite: [UInt8]
 

@@ -201,9 +201,28 @@ extension RouteTableBuilder {
       result.append(
         RequestMirror(
           target: target, fraction: fraction ?? RuntimeFraction(nil, or: .all),
-          appendsSuffix: !policy.disableShadowHostSuffixAppend, hostRewrite: rewrite))
+          appendsSuffix: !policy.disableShadowHostSuffixAppend,
+          sampled: policy.hasTraceSampled ? policy.traceSampled.value : nil,
+          requestHeaders: mutations(policy.requestHeadersMutations, path + ".request_headers_mutations"),
+          hostRewrite: rewrite))
     }
     return result
+  }
+
+  /// Changes that are made one after the other: each is a level of its own.
+  private mutating func mutations(_ messages: [HeaderMutation], _ path: String) -> HeaderMutations {
+    var levels: [HeaderMutations.Level] = []
+    for (index, message) in messages.enumerated() {
+      let path = "\(path)[\(index)]"
+      switch message.action {
+      case .remove(let name):
+        guard let name = headers.changeable(name, path + ".remove") else { continue }
+        levels.append(.init(removals: [name], additions: []))
+      case .append(let option): levels.append(.init(removals: [], additions: headers.additions([option], path)))
+      case nil: problem(path, "needs one of remove and append")
+      }
+    }
+    return HeaderMutations(levels: levels)
   }
 
   // MARK: Rewrites

@@ -38,7 +38,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   /// The request said itself what its operation is called.
   private var isNamedByCaller = false
   /// Copies of the request that still get what comes of it.
-  private var shadows: [ShadowRequest] = []
+  var shadows: [ShadowRequest] = []
   /// Body bytes that came before there was a connection.
   var pendingBody = ByteQueue()
   private var pendingTrailers: HeaderMap?
@@ -192,24 +192,6 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       headers.remove(.xEnvoyDecoratorOperation)
     } else if decorator.propagates, !isNamedByCaller {
       decorator.operation.withUnsafeBufferPointer { headers.set(.xEnvoyDecoratorOperation, $0) }
-    }
-  }
-
-  /// Starts a copy of the request for each mirror that gets one.
-  @inline(never)
-  private func mirror(_ stream: Stream, _ headers: HeaderMap, _ action: ForwardAction) {
-    guard let routes = stream.manager?.routes else { return }
-    for mirror in action.mirrors where mirror.fraction.includes(stream.worker.random.next()) {
-      let cluster: ActiveCluster? =
-        switch mirror.target {
-        case .cluster(let index): routes.cluster(at: index)
-        case .header(let name): headers.value(name).flatMap { stream.worker.clusters[$0.text] }
-        }
-      guard let cluster else { continue }
-      let shadow = ShadowRequest.start(
-        mirror, of: headers, method: stream.start.method, to: cluster, worker: stream.worker,
-        limit: stream.requestPath.limit, timeout: timeout, endStream: requestEnded)
-      if let shadow, !requestEnded { shadows.append(shadow) }
     }
   }
 
@@ -560,9 +542,6 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     cluster?.stats.add(.flowControlDrained)
     stream?.pauseRequest(false)
   }
-
-  /// Bytes of the request that wait to be sent.
-  var heldBytes: Int { pendingBody.count + (upstream?.waitingOutput ?? 0) }
 
   func pauseResponse(_ pause: Bool) {
     isResponsePaused = pause
