@@ -87,6 +87,7 @@ public typealias GrpcMethodList = Envoy_Config_Core_V3_GrpcMethodList
 public typealias GrpcStatsConfig = Envoy_Extensions_Filters_Http_GrpcStats_V3_FilterConfig
 public typealias GrpcBridgeConfig = Envoy_Extensions_Filters_Http_GrpcHttp1Bridge_V3_Config
 public typealias GrpcWebConfig = Envoy_Extensions_Filters_Http_GrpcWeb_V3_GrpcWeb
+public typealias HealthCheckFilterConfig = Envoy_Extensions_Filters_Http_HealthCheck_V3_HealthCheck
 public typealias HTTPFault = Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault
 public typealias FaultAbort = Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort
 public typealias FaultDelay = Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay
@@ -157,6 +158,13 @@ public typealias ClusterLoadAssignment = Envoy_Config_Endpoint_V3_ClusterLoadAss
 public typealias LocalityLbEndpoints = Envoy_Config_Endpoint_V3_LocalityLbEndpoints
 public typealias LbEndpoint = Envoy_Config_Endpoint_V3_LbEndpoint
 public typealias Endpoint = Envoy_Config_Endpoint_V3_Endpoint
+public typealias HealthCheck = Envoy_Config_Core_V3_HealthCheck
+public typealias HealthCheckEventFileSink =
+  Envoy_Extensions_HealthCheck_EventSinks_File_V3_HealthCheckEventFileSink
+public typealias OutlierDetection = Envoy_Config_Cluster_V3_OutlierDetection
+public typealias Int64Range = Envoy_Type_V3_Int64Range
+public typealias EndpointHealthCheckConfig = Envoy_Config_Endpoint_V3_Endpoint.HealthCheckConfig
+public typealias RequestMethod = Envoy_Config_Core_V3_RequestMethod
 public typealias HealthStatus = Envoy_Config_Core_V3_HealthStatus
 /// A cluster's options of the upstream protocol (`envoy.extensions.upstreams.http.v3.HttpProtocolOptions`).
 public typealias UpstreamHttpProtocolOptions = Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions

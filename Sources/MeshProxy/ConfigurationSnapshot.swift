@@ -30,12 +30,15 @@ public final class ConfigurationSnapshot: Sendable {
   let overload: OverloadConfiguration?
   /// The main thread's; workers read values only.
   let runtimeLayers: [RuntimeLayerConfiguration]
+  /// Where ejections are logged (`cluster_manager.outlier_detection.event_log_path`); nil: nowhere. The main thread's.
+  let outlierEventLog: AccessLogFile?
   /// Used at the start only.
   let admin: AdminConfiguration
 
   init(
     listeners: [ListenerEntry], clusters: [ClusterEntry], maximumConnections: UInt64? = nil,
     overload: OverloadConfiguration? = nil, runtimeLayers: [RuntimeLayerConfiguration] = [],
+    outlierEventLog: AccessLogFile? = nil,
     admin: AdminConfiguration = .init()
   ) {
     self.listeners = listeners
@@ -43,6 +46,7 @@ public final class ConfigurationSnapshot: Sendable {
     self.maximumConnections = maximumConnections
     self.overload = overload
     self.runtimeLayers = runtimeLayers
+    self.outlierEventLog = outlierEventLog
     self.admin = admin
   }
 }

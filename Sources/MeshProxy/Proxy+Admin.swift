@@ -42,9 +42,14 @@ extension Proxy: AdminContext {
   }
 
   public var clusters: [AdminCluster] {
-    (snapshot?.clusters ?? []).map {
-      AdminCluster(
-        configuration: $0.configuration, identity: $0.identity, endpoints: discovery.all[$0.configuration.name] ?? [])
+    (snapshot?.clusters ?? []).map { entry in
+      let name = entry.configuration.name
+      var cluster = AdminCluster(
+        configuration: entry.configuration, identity: entry.identity, endpoints: discovery.all[name] ?? [])
+      if let outliers = health.outliers(of: name) {
+        cluster.outliers = cluster.endpoints.map { outliers.report($0.endpoint.identity) }
+      }
+      return cluster
     }
   }
 

@@ -50,6 +50,7 @@ public final class Proxy {
   private(set) var workers: [WorkerHandle] = []
   private(set) var sockets: [ListenerKey: BoundListener] = [:]
   let discovery: EndpointDiscovery
+  let health: HealthMonitor
   private var admin: AdminServer?
   private(set) var shutdown: ShutdownSequence?
   /// `POST /drain_listeners?graceful`.
@@ -173,6 +174,8 @@ public final class Proxy {
     inherited = InheritedSockets()
     listenSockets = ListenSockets(loop, source: inherited)
     discovery = EndpointDiscovery(loop: loop, identities: identities, mainLane: concurrency)
+    health = HealthMonitor(loop: loop, identities: identities, mainLane: concurrency)
+    discovery.health = health
     serverStats.set(.concurrency, Int64(concurrency))
     serverStats.set(.version, Self.versionNumber)
   }
@@ -203,6 +206,7 @@ public final class Proxy {
   public func run() -> Int32 {
     do {
       try mailbox.attach(to: loop, owner: self)
+      try health.start()
       try signals.attach(to: loop) { [unowned self] signal, _ in received(signal) }
       try startAdmin()
       try startWorkers()
@@ -216,14 +220,19 @@ public final class Proxy {
     }
     if let snapshot {
       configurationStats.begin(listeners: snapshot.listeners.count, waitingFor: snapshot.clusters.count)
-      discovery.update(snapshot.clusters.map(\.configuration)) { [unowned self] in begin(snapshot) }
+      health.update(snapshot)
+      discovery.update(snapshot.clusters.map(\.configuration)) { [unowned self] in
+        health.whenChecked { [unowned self] in begin(snapshot) }
+      }
     }
     discovery.onChange = { [unowned self] cluster, hosts in
       for worker in workers { worker.mailbox.post { $0.update(hosts, of: cluster) } }
     }
+    health.onChange = { [unowned self] in discovery.healthChanged($0) }
     loop.run()
     for worker in workers { worker.mailbox.post { $0.stop() } }
     for worker in workers { worker.thread.join() }
+    health.flush()
     accessLogFiles.flushAndWait()
     log.info("exiting")
     return exitCode
@@ -461,8 +470,9 @@ public final class Proxy {
       for key in opened { if let listener = sockets.removeValue(forKey: key) { release(listener) } }
       return rejectReload()
     }
+    health.update(next)
     discovery.update(next.clusters.map(\.configuration)) { [unowned self] in
-      install(next, runtime, loaded.bootstrap)
+      health.whenChecked { [unowned self] in install(next, runtime, loaded.bootstrap) }
     }
   }
 

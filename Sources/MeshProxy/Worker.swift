@@ -19,7 +19,8 @@ public final class Worker {
   /// Every response is its connection's last.
   var isDraining: Bool { isEnding || isHealthCheckFailed }
   private var isEnding = false { didSet { updateConnectionEnds() } }
-  private var isHealthCheckFailed = false { didSet { updateConnectionEnds() } }
+  /// `POST /healthcheck/fail` was the last word.
+  private(set) var isHealthCheckFailed = false { didSet { updateConnectionEnds() } }
   /// Responses may be their connections' last, because the worker drains or because of overload.
   private(set) var mayEndConnections = false
   /// nil unless the overload manager does something.

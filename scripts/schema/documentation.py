@@ -79,6 +79,7 @@ TITLES = [
             "envoy.extensions.clusters.aggregate.v3",
             "envoy.extensions.clusters.dns.v3",
             "envoy.extensions.clusters.common.dns.v3",
+            "envoy.extensions.health_check.event_sinks.file.v3",
         ],
     ),
     (
@@ -96,6 +97,7 @@ TITLES = [
             "envoy.extensions.filters.http.buffer.v3",
             "envoy.extensions.filters.http.fault.v3",
             "envoy.extensions.filters.http.cors.v3",
+            "envoy.extensions.filters.http.health_check.v3",
             "envoy.extensions.filters.http.grpc_stats.v3",
             "envoy.extensions.filters.http.grpc_http1_bridge.v3",
             "envoy.extensions.filters.http.grpc_web.v3",

@@ -101,8 +101,7 @@ public nonisolated struct Envoy_Config_Accesslog_V3_AccessLogFilter: Sendable {
     set {filterSpecifier = .durationFilter(newValue)}
   }
 
-  /// The request is no health check. No filter of this proxy takes requests for such, so that this
-  /// holds always.
+  /// The request is no health check: the filter `envoy.filters.http.health_check` has not taken it for one.
   /// Default: none.
   public var notHealthCheckFilter: Envoy_Config_Accesslog_V3_NotHealthCheckFilter {
     get {
@@ -211,8 +210,7 @@ public nonisolated struct Envoy_Config_Accesslog_V3_AccessLogFilter: Sendable {
     /// How long the stream has lasted.
     /// Default: none.
     case durationFilter(Envoy_Config_Accesslog_V3_DurationFilter)
-    /// The request is no health check. No filter of this proxy takes requests for such, so that this
-    /// holds always.
+    /// The request is no health check: the filter `envoy.filters.http.health_check` has not taken it for one.
     /// Default: none.
     case notHealthCheckFilter(Envoy_Config_Accesslog_V3_NotHealthCheckFilter)
     /// The request is part of a trace that is sampled.

@@ -154,6 +154,17 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_ClusterManager: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Outlier detection, for all clusters.
+  /// Default: none.
+  public var outlierDetection: Envoy_Config_Bootstrap_V3_ClusterManager.OutlierDetection {
+    get {_outlierDetection ?? Envoy_Config_Bootstrap_V3_ClusterManager.OutlierDetection()}
+    set {_outlierDetection = newValue}
+  }
+  /// Returns true if `outlierDetection` has been explicitly set.
+  public var hasOutlierDetection: Bool {self._outlierDetection != nil}
+  /// Clears the value of `outlierDetection`. Subsequent reads from it will return its default value.
+  public mutating func clearOutlierDetection() {self._outlierDetection = nil}
+
   /// Where connections to endpoints come from, for clusters that say nothing of it.
   /// Default: the system chooses.
   public var upstreamBindConfig: Envoy_Config_Core_V3_BindConfig {
@@ -167,8 +178,24 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_ClusterManager: Sendable {
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// Outlier detection, for all clusters.
+  public nonisolated struct OutlierDetection: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// Path of a file with a line of JSON for each endpoint that is ejected or returns.
+    /// Default: none.
+    public var eventLogPath: String = String()
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
+
   public init() {}
 
+  fileprivate var _outlierDetection: Envoy_Config_Bootstrap_V3_ClusterManager.OutlierDetection? = nil
   fileprivate var _upstreamBindConfig: Envoy_Config_Core_V3_BindConfig? = nil
 }
 
@@ -489,7 +516,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources: Swift
 
 nonisolated extension Envoy_Config_Bootstrap_V3_ClusterManager: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".ClusterManager"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{3}upstream_bind_config\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{2}outlier_detection\0\u{3}upstream_bind_config\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -497,6 +524,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_ClusterManager: SwiftProtobuf.Me
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._outlierDetection) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._upstreamBindConfig) }()
       default: break
       }
@@ -508,6 +536,9 @@ nonisolated extension Envoy_Config_Bootstrap_V3_ClusterManager: SwiftProtobuf.Me
     // allocates stack space for every if/case branch local when no optimizations
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._outlierDetection {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
     try { if let v = self._upstreamBindConfig {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
@@ -515,7 +546,38 @@ nonisolated extension Envoy_Config_Bootstrap_V3_ClusterManager: SwiftProtobuf.Me
   }
 
   public static func ==(lhs: Envoy_Config_Bootstrap_V3_ClusterManager, rhs: Envoy_Config_Bootstrap_V3_ClusterManager) -> Bool {
+    if lhs._outlierDetection != rhs._outlierDetection {return false}
     if lhs._upstreamBindConfig != rhs._upstreamBindConfig {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Bootstrap_V3_ClusterManager.OutlierDetection: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Config_Bootstrap_V3_ClusterManager.protoMessageName + ".OutlierDetection"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}event_log_path\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.eventLogPath) }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.eventLogPath.isEmpty {
+      try visitor.visitSingularStringField(value: self.eventLogPath, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Config_Bootstrap_V3_ClusterManager.OutlierDetection, rhs: Envoy_Config_Bootstrap_V3_ClusterManager.OutlierDetection) -> Bool {
+    if lhs.eventLogPath != rhs.eventLogPath {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

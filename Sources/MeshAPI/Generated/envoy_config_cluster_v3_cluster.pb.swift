@@ -197,6 +197,40 @@ public nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable {
   /// Clears the value of `loadAssignment`. Subsequent reads from it will return its default value.
   public mutating func clearLoadAssignment() {_uniqueStorage()._loadAssignment = nil}
 
+  /// How endpoints are asked whether they are well; one entry at most.
+  /// Default: none.
+  public var healthChecks: [Envoy_Config_Core_V3_HealthCheck] {
+    get {_storage._healthChecks}
+    set {_uniqueStorage()._healthChecks = newValue}
+  }
+
+  /// When an endpoint that answers badly is left out for some time.
+  /// Default: none.
+  public var outlierDetection: Envoy_Config_Cluster_V3_OutlierDetection {
+    get {_storage._outlierDetection ?? Envoy_Config_Cluster_V3_OutlierDetection()}
+    set {_uniqueStorage()._outlierDetection = newValue}
+  }
+  /// Returns true if `outlierDetection` has been explicitly set.
+  public var hasOutlierDetection: Bool {_storage._outlierDetection != nil}
+  /// Clears the value of `outlierDetection`. Subsequent reads from it will return its default value.
+  public mutating func clearOutlierDetection() {_uniqueStorage()._outlierDetection = nil}
+
+  /// Whether TCP sessions with an endpoint are closed when it becomes unhealthy. Connections of HTTP take no further
+  /// request then in any case, and end when those under way are done.
+  /// Default: false.
+  public var closeConnectionsOnHostHealthFailure: Bool {
+    get {_storage._closeConnectionsOnHostHealthFailure}
+    set {_uniqueStorage()._closeConnectionsOnHostHealthFailure = newValue}
+  }
+
+  /// Whether an endpoint that DNS does not give any more is gone at once. Otherwise one that active health checks
+  /// find healthy stays until a check fails.
+  /// Default: false.
+  public var ignoreHealthOnHostRemoval: Bool {
+    get {_storage._ignoreHealthOnHostRemoval}
+    set {_uniqueStorage()._ignoreHealthOnHostRemoval = newValue}
+  }
+
   /// Limits of what may be in flight to this cluster at once.
   /// Default: see the fields.
   public var circuitBreakers: Envoy_Config_Cluster_V3_CircuitBreakers {
@@ -972,6 +1006,11 @@ public nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable {
       set {localityConfigSpecifier = .localityWeightedLbConfig(newValue)}
     }
 
+    /// Whether endpoints that have not been checked yet (`health_checks`) do not count for the panic threshold and
+    /// for shares among priorities.
+    /// Default: false.
+    public var ignoreNewHostsUntilFirstHc: Bool = false
+
     /// Settings of `RING_HASH` and `MAGLEV`.
     /// Default: see the fields.
     public var consistentHashingLbConfig: Envoy_Config_Cluster_V3_Cluster.CommonLbConfig.ConsistentHashingLbConfig {
@@ -1191,7 +1230,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.cluster.v3"
 
 nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Cluster"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}type\0\u{4}\u{2}connect_timeout\0\u{3}per_connection_buffer_limit_bytes\0\u{3}lb_policy\0\u{4}\u{3}max_requests_per_connection\0\u{3}circuit_breakers\0\u{4}\u{3}http_protocol_options\0\u{4}\u{3}dns_refresh_rate\0\u{3}dns_lookup_family\0\u{3}dns_resolvers\0\u{4}\u{2}cleanup_interval\0\u{3}upstream_bind_config\0\u{4}\u{2}ring_hash_lb_config\0\u{3}transport_socket\0\u{1}metadata\0\u{4}\u{2}common_lb_config\0\u{3}alt_stat_name\0\u{3}common_http_protocol_options\0\u{3}upstream_connection_options\0\u{4}\u{3}load_assignment\0\u{3}original_dst_lb_config\0\u{4}\u{2}typed_extension_protocol_options\0\u{3}least_request_lb_config\0\u{3}cluster_type\0\u{3}respect_dns_ttl\0\u{4}\u{2}load_balancing_policy\0\u{4}\u{3}dns_failure_refresh_rate\0\u{3}use_tcp_for_dns_lookups\0\u{4}\u{5}preconnect_policy\0\u{3}connection_pool_per_downstream_connection\0\u{3}maglev_lb_config\0\u{3}dns_resolution_config\0\u{4}\u{2}typed_dns_resolver_config\0\u{3}round_robin_lb_config\0\u{4}\u{2}dns_jitter\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}type\0\u{4}\u{2}connect_timeout\0\u{3}per_connection_buffer_limit_bytes\0\u{3}lb_policy\0\u{4}\u{2}health_checks\0\u{3}max_requests_per_connection\0\u{3}circuit_breakers\0\u{4}\u{3}http_protocol_options\0\u{4}\u{3}dns_refresh_rate\0\u{3}dns_lookup_family\0\u{3}dns_resolvers\0\u{3}outlier_detection\0\u{3}cleanup_interval\0\u{3}upstream_bind_config\0\u{4}\u{2}ring_hash_lb_config\0\u{3}transport_socket\0\u{1}metadata\0\u{4}\u{2}common_lb_config\0\u{3}alt_stat_name\0\u{3}common_http_protocol_options\0\u{3}upstream_connection_options\0\u{3}close_connections_on_host_health_failure\0\u{3}ignore_health_on_host_removal\0\u{3}load_assignment\0\u{3}original_dst_lb_config\0\u{4}\u{2}typed_extension_protocol_options\0\u{3}least_request_lb_config\0\u{3}cluster_type\0\u{3}respect_dns_ttl\0\u{4}\u{2}load_balancing_policy\0\u{4}\u{3}dns_failure_refresh_rate\0\u{3}use_tcp_for_dns_lookups\0\u{4}\u{5}preconnect_policy\0\u{3}connection_pool_per_downstream_connection\0\u{3}maglev_lb_config\0\u{3}dns_resolution_config\0\u{4}\u{2}typed_dns_resolver_config\0\u{3}round_robin_lb_config\0\u{4}\u{2}dns_jitter\0")
 
   fileprivate class _StorageClass {
     var _name: String = String()
@@ -1205,6 +1244,10 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
     var _commonLbConfig: Envoy_Config_Cluster_V3_Cluster.CommonLbConfig? = nil
     var _cleanupInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _loadAssignment: Envoy_Config_Endpoint_V3_ClusterLoadAssignment? = nil
+    var _healthChecks: [Envoy_Config_Core_V3_HealthCheck] = []
+    var _outlierDetection: Envoy_Config_Cluster_V3_OutlierDetection? = nil
+    var _closeConnectionsOnHostHealthFailure: Bool = false
+    var _ignoreHealthOnHostRemoval: Bool = false
     var _circuitBreakers: Envoy_Config_Cluster_V3_CircuitBreakers? = nil
     var _typedExtensionProtocolOptions: Dictionary<String,SwiftProtobuf.Google_Protobuf_Any> = [:]
     var _commonHTTPProtocolOptions: Envoy_Config_Core_V3_HttpProtocolOptions? = nil
@@ -1246,6 +1289,10 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
       _commonLbConfig = source._commonLbConfig
       _cleanupInterval = source._cleanupInterval
       _loadAssignment = source._loadAssignment
+      _healthChecks = source._healthChecks
+      _outlierDetection = source._outlierDetection
+      _closeConnectionsOnHostHealthFailure = source._closeConnectionsOnHostHealthFailure
+      _ignoreHealthOnHostRemoval = source._ignoreHealthOnHostRemoval
       _circuitBreakers = source._circuitBreakers
       _typedExtensionProtocolOptions = source._typedExtensionProtocolOptions
       _commonHTTPProtocolOptions = source._commonHTTPProtocolOptions
@@ -1296,12 +1343,14 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
         case 4: try { try decoder.decodeSingularMessageField(value: &_storage._connectTimeout) }()
         case 5: try { try decoder.decodeSingularMessageField(value: &_storage._perConnectionBufferLimitBytes) }()
         case 6: try { try decoder.decodeSingularEnumField(value: &_storage._lbPolicy) }()
+        case 8: try { try decoder.decodeRepeatedMessageField(value: &_storage._healthChecks) }()
         case 9: try { try decoder.decodeSingularMessageField(value: &_storage._maxRequestsPerConnection) }()
         case 10: try { try decoder.decodeSingularMessageField(value: &_storage._circuitBreakers) }()
         case 13: try { try decoder.decodeSingularMessageField(value: &_storage._httpProtocolOptions) }()
         case 16: try { try decoder.decodeSingularMessageField(value: &_storage._dnsRefreshRate) }()
         case 17: try { try decoder.decodeSingularEnumField(value: &_storage._dnsLookupFamily) }()
         case 18: try { try decoder.decodeRepeatedMessageField(value: &_storage._dnsResolvers) }()
+        case 19: try { try decoder.decodeSingularMessageField(value: &_storage._outlierDetection) }()
         case 20: try { try decoder.decodeSingularMessageField(value: &_storage._cleanupInterval) }()
         case 21: try { try decoder.decodeSingularMessageField(value: &_storage._upstreamBindConfig) }()
         case 23: try {
@@ -1323,6 +1372,8 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
         case 28: try { try decoder.decodeSingularStringField(value: &_storage._altStatName) }()
         case 29: try { try decoder.decodeSingularMessageField(value: &_storage._commonHTTPProtocolOptions) }()
         case 30: try { try decoder.decodeSingularMessageField(value: &_storage._upstreamConnectionOptions) }()
+        case 31: try { try decoder.decodeSingularBoolField(value: &_storage._closeConnectionsOnHostHealthFailure) }()
+        case 32: try { try decoder.decodeSingularBoolField(value: &_storage._ignoreHealthOnHostRemoval) }()
         case 33: try { try decoder.decodeSingularMessageField(value: &_storage._loadAssignment) }()
         case 34: try {
           var v: Envoy_Config_Cluster_V3_Cluster.OriginalDstLbConfig?
@@ -1426,6 +1477,9 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
       if _storage._lbPolicy != .roundRobin {
         try visitor.visitSingularEnumField(value: _storage._lbPolicy, fieldNumber: 6)
       }
+      if !_storage._healthChecks.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._healthChecks, fieldNumber: 8)
+      }
       try { if let v = _storage._maxRequestsPerConnection {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
       } }()
@@ -1444,6 +1498,9 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
       if !_storage._dnsResolvers.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._dnsResolvers, fieldNumber: 18)
       }
+      try { if let v = _storage._outlierDetection {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 19)
+      } }()
       try { if let v = _storage._cleanupInterval {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
       } }()
@@ -1471,6 +1528,12 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
       try { if let v = _storage._upstreamConnectionOptions {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 30)
       } }()
+      if _storage._closeConnectionsOnHostHealthFailure != false {
+        try visitor.visitSingularBoolField(value: _storage._closeConnectionsOnHostHealthFailure, fieldNumber: 31)
+      }
+      if _storage._ignoreHealthOnHostRemoval != false {
+        try visitor.visitSingularBoolField(value: _storage._ignoreHealthOnHostRemoval, fieldNumber: 32)
+      }
       try { if let v = _storage._loadAssignment {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 33)
       } }()
@@ -1539,6 +1602,10 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
         if _storage._commonLbConfig != rhs_storage._commonLbConfig {return false}
         if _storage._cleanupInterval != rhs_storage._cleanupInterval {return false}
         if _storage._loadAssignment != rhs_storage._loadAssignment {return false}
+        if _storage._healthChecks != rhs_storage._healthChecks {return false}
+        if _storage._outlierDetection != rhs_storage._outlierDetection {return false}
+        if _storage._closeConnectionsOnHostHealthFailure != rhs_storage._closeConnectionsOnHostHealthFailure {return false}
+        if _storage._ignoreHealthOnHostRemoval != rhs_storage._ignoreHealthOnHostRemoval {return false}
         if _storage._circuitBreakers != rhs_storage._circuitBreakers {return false}
         if _storage._typedExtensionProtocolOptions != rhs_storage._typedExtensionProtocolOptions {return false}
         if _storage._commonHTTPProtocolOptions != rhs_storage._commonHTTPProtocolOptions {return false}
@@ -1864,7 +1931,7 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster.MaglevLbConfig: SwiftProto
 
 nonisolated extension Envoy_Config_Cluster_V3_Cluster.CommonLbConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = Envoy_Config_Cluster_V3_Cluster.protoMessageName + ".CommonLbConfig"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}healthy_panic_threshold\0\u{3}zone_aware_lb_config\0\u{3}locality_weighted_lb_config\0\u{4}\u{4}consistent_hashing_lb_config\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}healthy_panic_threshold\0\u{3}zone_aware_lb_config\0\u{3}locality_weighted_lb_config\0\u{4}\u{2}ignore_new_hosts_until_first_hc\0\u{4}\u{2}consistent_hashing_lb_config\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1899,6 +1966,7 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster.CommonLbConfig: SwiftProto
           self.localityConfigSpecifier = .localityWeightedLbConfig(v)
         }
       }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.ignoreNewHostsUntilFirstHc) }()
       case 7: try { try decoder.decodeSingularMessageField(value: &self._consistentHashingLbConfig) }()
       default: break
       }
@@ -1924,6 +1992,9 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster.CommonLbConfig: SwiftProto
     }()
     case nil: break
     }
+    if self.ignoreNewHostsUntilFirstHc != false {
+      try visitor.visitSingularBoolField(value: self.ignoreNewHostsUntilFirstHc, fieldNumber: 5)
+    }
     try { if let v = self._consistentHashingLbConfig {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
     } }()
@@ -1933,6 +2004,7 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster.CommonLbConfig: SwiftProto
   public static func ==(lhs: Envoy_Config_Cluster_V3_Cluster.CommonLbConfig, rhs: Envoy_Config_Cluster_V3_Cluster.CommonLbConfig) -> Bool {
     if lhs._healthyPanicThreshold != rhs._healthyPanicThreshold {return false}
     if lhs.localityConfigSpecifier != rhs.localityConfigSpecifier {return false}
+    if lhs.ignoreNewHostsUntilFirstHc != rhs.ignoreNewHostsUntilFirstHc {return false}
     if lhs._consistentHashingLbConfig != rhs._consistentHashingLbConfig {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

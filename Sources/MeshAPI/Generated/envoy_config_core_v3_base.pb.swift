@@ -72,6 +72,93 @@ public nonisolated enum Envoy_Config_Core_V3_TrafficDirection: SwiftProtobuf.Enu
 
 }
 
+/// A method of HTTP.
+public nonisolated enum Envoy_Config_Core_V3_RequestMethod: SwiftProtobuf.Enum, Swift.CaseIterable {
+  public typealias RawValue = Int
+
+  /// The default of the field.
+  case methodUnspecified // = 0
+
+  /// Asks for a resource.
+  case get // = 1
+
+  /// Asks for its head.
+  case head // = 2
+
+  /// Has content processed.
+  case post // = 3
+
+  /// Replaces a resource.
+  case put // = 4
+
+  /// Removes a resource.
+  case delete // = 5
+
+  /// Asks for a tunnel.
+  case connect // = 6
+
+  /// Asks what is possible.
+  case options // = 7
+
+  /// Asks for an echo.
+  case trace // = 8
+
+  /// Changes a resource.
+  case patch // = 9
+  case UNRECOGNIZED(Int)
+
+  public init() {
+    self = .methodUnspecified
+  }
+
+  public init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .methodUnspecified
+    case 1: self = .get
+    case 2: self = .head
+    case 3: self = .post
+    case 4: self = .put
+    case 5: self = .delete
+    case 6: self = .connect
+    case 7: self = .options
+    case 8: self = .trace
+    case 9: self = .patch
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  public var rawValue: Int {
+    switch self {
+    case .methodUnspecified: return 0
+    case .get: return 1
+    case .head: return 2
+    case .post: return 3
+    case .put: return 4
+    case .delete: return 5
+    case .connect: return 6
+    case .options: return 7
+    case .trace: return 8
+    case .patch: return 9
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  public static let allCases: [Envoy_Config_Core_V3_RequestMethod] = [
+    .methodUnspecified,
+    .get,
+    .head,
+    .post,
+    .put,
+    .delete,
+    .connect,
+    .options,
+    .trace,
+    .patch,
+  ]
+
+}
+
 /// Priority of a request. Requests have the priority `DEFAULT` unless their route says otherwise.
 public nonisolated enum Envoy_Config_Core_V3_RoutingPriority: SwiftProtobuf.Enum, Swift.CaseIterable {
   public typealias RawValue = Int
@@ -537,6 +624,10 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.core.v3"
 
 nonisolated extension Envoy_Config_Core_V3_TrafficDirection: SwiftProtobuf._ProtoNameProviding {
   public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0UNSPECIFIED\0\u{1}INBOUND\0\u{1}OUTBOUND\0")
+}
+
+nonisolated extension Envoy_Config_Core_V3_RequestMethod: SwiftProtobuf._ProtoNameProviding {
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0METHOD_UNSPECIFIED\0\u{1}GET\0\u{1}HEAD\0\u{1}POST\0\u{1}PUT\0\u{1}DELETE\0\u{1}CONNECT\0\u{1}OPTIONS\0\u{1}TRACE\0\u{1}PATCH\0")
 }
 
 nonisolated extension Envoy_Config_Core_V3_RoutingPriority: SwiftProtobuf._ProtoNameProviding {

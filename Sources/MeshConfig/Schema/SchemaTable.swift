@@ -76,8 +76,12 @@ message envoy.config.bootstrap.v3.Bootstrap.StaticResources
 2 clusters repeated:message:envoy.config.cluster.v3.Cluster
 3 secrets repeated:message:envoy.extensions.transport_sockets.tls.v3.Secret
 message envoy.config.bootstrap.v3.ClusterManager
+2 outlier_detection message:envoy.config.bootstrap.v3.ClusterManager.OutlierDetection
 3 upstream_bind_config message:envoy.config.core.v3.BindConfig
-others 1:local_cluster_name 2:outlier_detection 4:load_stats_config 5:enable_deferred_cluster_creation
+others 1:local_cluster_name 4:load_stats_config 5:enable_deferred_cluster_creation
+message envoy.config.bootstrap.v3.ClusterManager.OutlierDetection
+1 event_log_path string
+others 2:event_service
 message envoy.config.bootstrap.v3.LayeredRuntime
 1 layers repeated:message:envoy.config.bootstrap.v3.RuntimeLayer
 message envoy.config.bootstrap.v3.RuntimeLayer
@@ -126,6 +130,10 @@ oneof lb_config
 27 common_lb_config message:envoy.config.cluster.v3.Cluster.CommonLbConfig
 20 cleanup_interval message:google.protobuf.Duration gt=0
 33 load_assignment message:envoy.config.endpoint.v3.ClusterLoadAssignment
+8 health_checks repeated:message:envoy.config.core.v3.HealthCheck
+19 outlier_detection message:envoy.config.cluster.v3.OutlierDetection
+31 close_connections_on_host_health_failure bool
+32 ignore_health_on_host_removal bool
 10 circuit_breakers message:envoy.config.cluster.v3.CircuitBreakers
 36 typed_extension_protocol_options map:message:google.protobuf.Any types=envoy.extensions.upstreams.http.v3.HttpProtocolOptions
 29 common_http_protocol_options message:envoy.config.core.v3.HttpProtocolOptions deprecated=typed_extension_protocol_options
@@ -146,14 +154,15 @@ oneof lb_config
 30 upstream_connection_options message:envoy.config.cluster.v3.UpstreamConnectionOptions
 50 preconnect_policy message:envoy.config.cluster.v3.Cluster.PreconnectPolicy
 51 connection_pool_per_downstream_connection bool
-others 43:transport_socket_matches 59:transport_socket_matcher 3:eds_cluster_config 8:health_checks 46:upstream_http_protocol_options 14:http2_protocol_options 54:wait_for_warm_on_init 19:outlier_detection 22:lb_subset_config 26:protocol_selection 31:close_connections_on_host_health_failure 32:ignore_health_on_host_removal 40:filters 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats
+others 43:transport_socket_matches 59:transport_socket_matcher 3:eds_cluster_config 46:upstream_http_protocol_options 14:http2_protocol_options 54:wait_for_warm_on_init 22:lb_subset_config 26:protocol_selection 40:filters 42:lrs_server 57:lrs_report_endpoint_metrics 47:track_timeout_budgets 48:upstream_config 49:track_cluster_stats
 message envoy.config.cluster.v3.Cluster.CommonLbConfig
 oneof locality_config_specifier
 1 healthy_panic_threshold message:envoy.type.v3.Percent
 2 zone_aware_lb_config message:envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig oneof=locality_config_specifier
 3 locality_weighted_lb_config message:envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig oneof=locality_config_specifier
+5 ignore_new_hosts_until_first_hc bool
 7 consistent_hashing_lb_config message:envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig
-others 4:update_merge_window 5:ignore_new_hosts_until_first_hc 6:close_connections_on_host_set_change 8:override_host_status
+others 4:update_merge_window 6:close_connections_on_host_set_change 8:override_host_status
 message envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig
 1 use_hostname_for_hashing bool
 2 hash_balance_factor message:google.protobuf.UInt32Value gte=100
@@ -195,6 +204,27 @@ message envoy.config.cluster.v3.LoadBalancingPolicy
 1 policies repeated:message:envoy.config.cluster.v3.LoadBalancingPolicy.Policy
 message envoy.config.cluster.v3.LoadBalancingPolicy.Policy
 4 typed_extension_config message:envoy.config.core.v3.TypedExtensionConfig required
+message envoy.config.cluster.v3.OutlierDetection
+1 consecutive_5xx message:google.protobuf.UInt32Value
+2 interval message:google.protobuf.Duration gt=0
+3 base_ejection_time message:google.protobuf.Duration gt=0
+4 max_ejection_percent message:google.protobuf.UInt32Value lte=100
+5 enforcing_consecutive_5xx message:google.protobuf.UInt32Value lte=100
+10 consecutive_gateway_failure message:google.protobuf.UInt32Value
+11 enforcing_consecutive_gateway_failure message:google.protobuf.UInt32Value lte=100
+12 split_external_local_origin_errors bool
+13 consecutive_local_origin_failure message:google.protobuf.UInt32Value
+14 enforcing_consecutive_local_origin_failure message:google.protobuf.UInt32Value lte=100
+16 failure_percentage_threshold message:google.protobuf.UInt32Value lte=100
+17 enforcing_failure_percentage message:google.protobuf.UInt32Value lte=100
+18 enforcing_failure_percentage_local_origin message:google.protobuf.UInt32Value lte=100
+19 failure_percentage_minimum_hosts message:google.protobuf.UInt32Value
+20 failure_percentage_request_volume message:google.protobuf.UInt32Value
+21 max_ejection_time message:google.protobuf.Duration gt=0
+22 max_ejection_time_jitter message:google.protobuf.Duration
+23 successful_active_health_check_uneject_host message:google.protobuf.BoolValue
+25 always_eject_one_host message:google.protobuf.BoolValue
+others 6:enforcing_success_rate 7:success_rate_minimum_hosts 8:success_rate_request_volume 9:success_rate_stdev_factor 15:enforcing_local_origin_success_rate 24:monitors
 message envoy.config.cluster.v3.UpstreamConnectionOptions
 1 tcp_keepalive message:envoy.config.core.v3.TcpKeepalive
 others 2:set_local_interface_name_on_upstream_connections 3:happy_eyeballs_config
@@ -264,6 +294,57 @@ message envoy.config.core.v3.HeaderValueOption
 2 append message:google.protobuf.BoolValue deprecated=append_action
 3 append_action enum:envoy.config.core.v3.HeaderValueOption.HeaderAppendAction
 4 keep_empty_value bool
+message envoy.config.core.v3.HealthCheck
+oneof health_checker required
+1 timeout message:google.protobuf.Duration required gt=0
+2 interval message:google.protobuf.Duration required gt=0
+20 initial_jitter message:google.protobuf.Duration
+3 interval_jitter message:google.protobuf.Duration
+18 interval_jitter_percent uint32
+4 unhealthy_threshold message:google.protobuf.UInt32Value required
+5 healthy_threshold message:google.protobuf.UInt32Value required
+7 reuse_connection message:google.protobuf.BoolValue
+8 http_health_check message:envoy.config.core.v3.HealthCheck.HttpHealthCheck oneof=health_checker
+9 tcp_health_check message:envoy.config.core.v3.HealthCheck.TcpHealthCheck oneof=health_checker
+11 grpc_health_check message:envoy.config.core.v3.HealthCheck.GrpcHealthCheck oneof=health_checker
+12 no_traffic_interval message:google.protobuf.Duration gt=0
+24 no_traffic_healthy_interval message:google.protobuf.Duration gt=0
+14 unhealthy_interval message:google.protobuf.Duration gt=0
+15 unhealthy_edge_interval message:google.protobuf.Duration gt=0
+16 healthy_edge_interval message:google.protobuf.Duration gt=0
+17 event_log_path string deprecated=event_logger
+25 event_logger repeated:message:envoy.config.core.v3.TypedExtensionConfig
+19 always_log_health_check_failures bool
+26 always_log_health_check_success bool
+21 tls_options message:envoy.config.core.v3.HealthCheck.TlsOptions
+others 6:alt_port 13:custom_health_check 22:event_service 23:transport_socket_match_criteria
+message envoy.config.core.v3.HealthCheck.GrpcHealthCheck
+1 service_name string
+2 authority string header_value
+3 initial_metadata repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
+message envoy.config.core.v3.HealthCheck.HttpHealthCheck
+1 host string header_value
+2 path string required min_len=1 header_value
+3 send message:envoy.config.core.v3.HealthCheck.Payload
+4 receive repeated:message:envoy.config.core.v3.HealthCheck.Payload
+14 response_buffer_size message:google.protobuf.UInt64Value gte=0
+6 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
+8 request_headers_to_remove repeated:string header_name
+9 expected_statuses repeated:message:envoy.type.v3.Int64Range
+12 retriable_statuses repeated:message:envoy.type.v3.Int64Range
+10 codec_client_type enum:envoy.type.v3.CodecClientType
+11 service_name_matcher message:envoy.type.matcher.v3.StringMatcher
+13 method enum:envoy.config.core.v3.RequestMethod
+message envoy.config.core.v3.HealthCheck.Payload
+oneof payload required
+1 text string oneof=payload min_len=1
+2 binary bytes oneof=payload
+message envoy.config.core.v3.HealthCheck.TcpHealthCheck
+1 send message:envoy.config.core.v3.HealthCheck.Payload
+2 receive repeated:message:envoy.config.core.v3.HealthCheck.Payload
+others 3:proxy_protocol_config
+message envoy.config.core.v3.HealthCheck.TlsOptions
+1 alpn_protocols repeated:string
 message envoy.config.core.v3.Http1ProtocolOptions
 1 allow_absolute_url message:google.protobuf.BoolValue
 2 accept_http_10 bool
@@ -412,8 +493,14 @@ message envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload
 2 drop_percentage message:envoy.type.v3.FractionalPercent
 message envoy.config.endpoint.v3.Endpoint
 1 address message:envoy.config.core.v3.Address required
+2 health_check_config message:envoy.config.endpoint.v3.Endpoint.HealthCheckConfig
 3 hostname string
-others 2:health_check_config 4:additional_addresses
+others 4:additional_addresses
+message envoy.config.endpoint.v3.Endpoint.HealthCheckConfig
+1 port_value uint32 lte=65535
+2 hostname string
+3 address message:envoy.config.core.v3.Address
+4 disable_active_health_check bool
 message envoy.config.endpoint.v3.LbEndpoint
 oneof host_identifier
 1 endpoint message:envoy.config.endpoint.v3.Endpoint oneof=host_identifier required
@@ -960,6 +1047,11 @@ oneof per_method_stat_specifier
 5 replace_dots_in_grpc_service_name bool
 others 1:emit_filter_state
 message envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
+message envoy.extensions.filters.http.health_check.v3.HealthCheck
+1 pass_through_mode message:google.protobuf.BoolValue required
+3 cache_time message:google.protobuf.Duration
+4 cluster_min_healthy_percentages map:message:envoy.type.v3.Percent
+5 headers repeated:message:envoy.config.route.v3.HeaderMatcher
 message envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
 1 stat_prefix string required min_len=1
 2 status message:envoy.type.v3.HttpStatus
@@ -1146,6 +1238,8 @@ message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.C
 1 name string required min_len=1
 2 weight uint32 required gte=1
 others 3:metadata_match
+message envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink
+1 event_log_path string required min_len=1
 message envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig
 1 forward_reason_phrase bool
 2 formatter_type_on_envoy_headers enum:envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders
@@ -1489,6 +1583,17 @@ enum envoy.config.core.v3.ProxyProtocolConfig.Version
 enum envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType
 0 INCLUDE_ALL
 1 INCLUDE
+enum envoy.config.core.v3.RequestMethod
+0 METHOD_UNSPECIFIED
+1 GET
+2 HEAD
+3 POST
+4 PUT
+5 DELETE
+6 CONNECT
+7 OPTIONS
+8 TRACE
+9 PATCH
 enum envoy.config.core.v3.RoutingPriority
 0 DEFAULT
 1 HIGH
@@ -1633,6 +1738,10 @@ enum envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit
 7 WEEK
 5 MONTH
 6 YEAR
+enum envoy.type.v3.CodecClientType
+0 HTTP1
+1 HTTP2
+2 HTTP3 unsupported
 enum envoy.type.v3.FractionalPercent.DenominatorType
 0 HUNDRED
 1 TEN_THOUSAND

@@ -129,7 +129,6 @@ envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
 envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute
 envoy.extensions.filters.http.header_mutation.v3.Mutations
 envoy.extensions.filters.http.header_to_metadata.v3.Config
-envoy.extensions.filters.http.health_check.v3.HealthCheck
 envoy.extensions.filters.http.ip_tagging.v3.IPTagging
 envoy.extensions.filters.http.json_to_metadata.v3.JsonToMetadata
 envoy.extensions.filters.http.jwt_authn.v3.FilterStateRule
@@ -283,7 +282,6 @@ envoy.extensions.grpc_service.channel_credentials.insecure.v3.InsecureCredential
 envoy.extensions.grpc_service.channel_credentials.local.v3.LocalCredentials
 envoy.extensions.grpc_service.channel_credentials.tls.v3.TlsCredentials
 envoy.extensions.grpc_service.channel_credentials.xds.v3.XdsCredentials
-envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink
 envoy.extensions.health_checkers.redis.v3.Redis
 envoy.extensions.health_checkers.thrift.v3.Thrift
 envoy.extensions.http.cache.file_system_http_cache.v3.FileSystemHttpCacheConfig

@@ -45,7 +45,7 @@ public final class TLSSession {
       _ = OpenSSLErrors.take()
       return nil
     }
-    if !target.applicationProtocols.isEmpty, context.applicationProtocols.isEmpty,
+    if !target.applicationProtocols.isEmpty, context.applicationProtocols.isEmpty || target.overridesProtocols,
       let protocols = try? TLSContext.wire(target.applicationProtocols)
     {
       SSL_set_alpn_protos(ssl, protocols, UInt32(protocols.count))

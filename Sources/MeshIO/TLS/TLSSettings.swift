@@ -155,6 +155,8 @@ public struct TLSClientTarget: Sendable, Equatable {
   public var expectedNames: [String] = []
   /// What to offer (ALPN) where the context has no protocols of its own.
   public var applicationProtocols: [String] = []
+  /// They are offered whatever the context has.
+  public var overridesProtocols = false
 
   public init(serverName: String = "", expectedNames: [String] = [], applicationProtocols: [String] = []) {
     self.serverName = serverName

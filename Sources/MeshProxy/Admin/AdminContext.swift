@@ -71,6 +71,8 @@ public struct AdminCluster {
   public let configuration: ClusterConfiguration
   public let identity: ClusterIdentity
   public let endpoints: [WeightedEndpoint]
+  /// What outlier detection knows of the endpoints, in their order; nil if the cluster has none.
+  public var outliers: [OutlierReport]?
 
   public init(configuration: ClusterConfiguration, identity: ClusterIdentity, endpoints: [WeightedEndpoint]) {
     self.configuration = configuration

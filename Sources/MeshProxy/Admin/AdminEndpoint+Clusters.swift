@@ -37,7 +37,7 @@ extension EndpointStat {
 private struct ClusterCursor {
   enum Step {
     case cluster(AdminCluster)
-    case endpoint(AdminCluster, WeightedEndpoint)
+    case endpoint(AdminCluster, WeightedEndpoint, OutlierReport?)
     case endOfCluster(AdminCluster)
   }
 
@@ -53,7 +53,9 @@ private struct ClusterCursor {
     let current = clusters[cluster]
     defer { endpoint += 1 }
     if endpoint < 0 { return .cluster(current) }
-    if endpoint < current.endpoints.count { return .endpoint(current, current.endpoints[endpoint]) }
+    if endpoint < current.endpoints.count {
+      return .endpoint(current, current.endpoints[endpoint], current.outliers?[endpoint])
+    }
     cluster += 1
     endpoint = -2
     return .endOfCluster(current)
@@ -71,7 +73,7 @@ private struct ClustersText: AdminReport {
     while output.count - start < softLimit {
       switch cursor.next() {
       case .cluster(let cluster): write(cluster, into: &output)
-      case .endpoint(let cluster, let endpoint): write(endpoint, of: cluster, into: &output)
+      case .endpoint(let cluster, let endpoint, let report): write(endpoint, report, of: cluster, into: &output)
       case .endOfCluster: break
       case nil: return false
       }
@@ -82,6 +84,13 @@ private struct ClustersText: AdminReport {
   private func write(_ cluster: AdminCluster, into output: inout [UInt8]) {
     let name = cluster.identity.name
     output.append(contentsOf: "\(name)::observability_name::\(cluster.configuration.statName)\n".utf8)
+    if cluster.outliers != nil {
+      // Of success rates nobody knows an average: they are not compared.
+      for field in [
+        "success_rate_average", "success_rate_ejection_threshold", "local_origin_success_rate_average",
+        "local_origin_success_rate_ejection_threshold",
+      ] { output.append(contentsOf: "\(name)::outlier::\(field)::-1\n".utf8) }
+    }
     for (priority, word) in [(RoutePriority.normal, "default"), (.high, "high")] {
       let limits = cluster.configuration.limits[priority]
       output.append(
@@ -96,22 +105,29 @@ private struct ClustersText: AdminReport {
     output.append(contentsOf: "\(name)::added_via_api::false\n".utf8)
   }
 
-  private func write(_ weighted: WeightedEndpoint, of cluster: AdminCluster, into output: inout [UInt8]) {
+  private func write(
+    _ weighted: WeightedEndpoint, _ report: OutlierReport?, of cluster: AdminCluster, into output: inout [UInt8]
+  ) {
     let prefix = "\(cluster.identity.name)::\(weighted.endpoint.address)::"
     func line(_ name: String, _ value: String) { output.append(contentsOf: "\(prefix)\(name)::\(value)\n".utf8) }
     for stat in EndpointStat.sorted {
       line("\(stat.definition.name)", "\(weighted.endpoint.stats.total(stat))")
     }
     line("hostname", weighted.endpoint.hostname)
-    line("health_flags", "\(weighted.health.flags)")
+    line("health_flags", weighted.healthFlags)
     line("weight", "\(weighted.weight)")
     line("region", weighted.locality.region)
     line("zone", weighted.locality.zone)
     line("sub_zone", weighted.locality.subZone)
     line("canary", "\(weighted.endpoint.isCanary)")
     line("priority", "0")
-    line("success_rate", "-1")
-    line("local_origin_success_rate", "-1")
+    line("success_rate", report?.successRate.map(SubstitutionOutput.jsonNumber) ?? "-1")
+    line("local_origin_success_rate", report?.localOriginSuccessRate.map(SubstitutionOutput.jsonNumber) ?? "-1")
+    // Beyond Envoy's.
+    guard let report else { return }
+    line("ejections", "\(report.ejections)")
+    if let ejection = report.lastEjection { line("last_ejection", ejection) }
+    if let refusal = report.lastRefusal { line("last_ejection_refusal", refusal) }
   }
 }
 
@@ -133,7 +149,7 @@ private struct ClustersJSON: AdminReport {
     while writer.output.count < softLimit {
       switch cursor.next() {
       case .cluster(let cluster): begin(cluster)
-      case .endpoint(_, let endpoint): write(endpoint)
+      case .endpoint(_, let endpoint, let report): write(endpoint, report)
       case .endOfCluster(let cluster): end(cluster)
       case nil:
         if !cursor.clusters.isEmpty { writer.endArray() }
@@ -186,7 +202,7 @@ private struct ClustersJSON: AdminReport {
     writer.endObject()
   }
 
-  private mutating func write(_ weighted: WeightedEndpoint) {
+  private mutating func write(_ weighted: WeightedEndpoint, _ report: OutlierReport?) {
     writer.beginObject()
     writer.name("address")
     writer.address(weighted.endpoint.address)
@@ -211,17 +227,15 @@ private struct ClustersJSON: AdminReport {
       }
     }
     writer.endArray()
-    writer.name("health_status")
-    writer.beginObject()
-    writer.name("eds_health_status")
-    writer.string("\(weighted.health.name)")
-    writer.endObject()
+    if let rate = report?.successRate { percentage("success_rate", rate) }
+    writeHealth(weighted)
     writer.name("weight")
     writer.integer(Int64(weighted.weight))
     if !weighted.endpoint.hostname.isEmpty {
       writer.name("hostname")
       writer.string(weighted.endpoint.hostname)
     }
+    if let rate = report?.localOriginSuccessRate { percentage("local_origin_success_rate", rate) }
     writer.name("locality")
     writer.beginObject()
     let locality = weighted.locality
@@ -231,6 +245,53 @@ private struct ClustersJSON: AdminReport {
       writer.string(value)
     }
     writer.endObject()
+    if let report { write(report) }
+    writer.endObject()
+  }
+
+  private mutating func percentage(_ name: String, _ value: Double) {
+    writer.name(name)
+    writer.beginObject()
+    writer.name("value")
+    writer.number(value)
+    writer.endObject()
+  }
+
+  /// As in protobuf's JSON: what is not so is left out.
+  private mutating func writeHealth(_ weighted: WeightedEndpoint) {
+    let found = weighted.endpoint.identity.health
+    func flag(_ name: String, _ flag: HealthFlags, _ writer: inout JSONWriter) {
+      guard found.contains(flag) else { return }
+      writer.name(name)
+      writer.bool(true)
+    }
+    writer.name("health_status")
+    writer.beginObject()
+    flag("failed_active_health_check", .failedActiveHealthCheck, &writer)
+    flag("failed_outlier_check", .failedOutlierCheck, &writer)
+    writer.name("eds_health_status")
+    writer.string("\(weighted.health.name)")
+    flag("failed_active_degraded_check", .degradedActiveHealthCheck, &writer)
+    flag("pending_dynamic_removal", .pendingRemoval, &writer)
+    flag("pending_active_hc", .pendingActiveHealthCheck, &writer)
+    flag("excluded_via_immediate_hc_fail", .excludedByHealthCheck, &writer)
+    flag("active_hc_timeout", .activeHealthCheckTimedOut, &writer)
+    // Beyond Envoy's.
+    flag("outlier_probation", .onProbation, &writer)
+    writer.endObject()
+  }
+
+  /// What Envoy does not tell.
+  private mutating func write(_ report: OutlierReport) {
+    writer.name("outlier_detection")
+    writer.beginObject()
+    writer.name("ejections")
+    writer.integer(Int64(report.ejections))
+    for (name, text) in [("last_ejection", report.lastEjection), ("last_ejection_refusal", report.lastRefusal)] {
+      guard let text else { continue }
+      writer.name(name)
+      writer.string(text)
+    }
     writer.endObject()
   }
 }

@@ -401,6 +401,7 @@ struct ConfigDump: AdminReport {
       PreviousPrioritiesConfig.self,
       UpstreamTlsContext.self, RawBuffer.self, Secret.self, LocalRateLimit.self, GlobalRateLimit.self,
       RateLimitPerRoute.self, NetworkRateLimit.self, NetworkConnectionLimit.self, ListenerRateLimit.self,
+      HealthCheckFilterConfig.self, HealthCheckEventFileSink.self,
     ]
     for type in types { Google_Protobuf_Any.register(messageType: type) }
   }()

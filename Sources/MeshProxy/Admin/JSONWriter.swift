@@ -6,6 +6,8 @@ import SwiftProtobuf
 /// level. What has been written may be taken out of `output` at any time.
 struct JSONWriter {
   var output: [UInt8] = []
+  /// All on one line, without spaces: for logs.
+  var isCompact = false
   /// For each open object or array, whether it has a member.
   private var open: [Bool] = []
   /// A member's name was written and waits for its value.
@@ -29,7 +31,7 @@ struct JSONWriter {
   mutating func name(_ name: String) {
     separate()
     appendString(name)
-    output.append(contentsOf: ": ".utf8)
+    output.append(contentsOf: (isCompact ? ":" : ": ").utf8)
     hasName = true
   }
 
@@ -41,6 +43,11 @@ struct JSONWriter {
   mutating func integer(_ value: Int64) {
     separate()
     output.append(contentsOf: "\(value)".utf8)
+  }
+
+  mutating func number(_ value: Double) {
+    separate()
+    output.append(contentsOf: SubstitutionOutput.jsonNumber(value).utf8)
   }
 
   mutating func bool(_ value: Bool) {
@@ -206,6 +213,7 @@ struct JSONWriter {
   }
 
   private mutating func breakLine() {
+    if isCompact { return }
     output.append(UInt8(ascii: "\n"))
     output.append(contentsOf: repeatElement(UInt8(ascii: " "), count: open.count))
   }

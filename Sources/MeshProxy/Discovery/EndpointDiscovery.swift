@@ -9,6 +9,8 @@ final class EndpointDiscovery: TimerTarget {
 
   /// A cluster's endpoints, or what is known of their health, changed after its configuration was put in place.
   var onChange: (String, HostSets) -> Void = { _, _ in }
+  /// Hears of endpoints before everybody else.
+  var health: HealthMonitor?
   /// The endpoints known now, by cluster.
   private(set) var all: [String: [WeightedEndpoint]] = [:]
   /// The same by priority and health, as the workers have it.
@@ -95,6 +97,7 @@ final class EndpointDiscovery: TimerTarget {
   private func publish(_ endpoints: [WeightedEndpoint], of cluster: ClusterEndpoints) -> Bool {
     let name = cluster.configuration.name
     let old = all.updateValue(endpoints, forKey: name)
+    health?.take(endpoints, of: name)
     publishMembership(endpoints, cluster.stats)
     let before = Set((old ?? []).map { ObjectIdentifier($0.endpoint.identity) })
     if Set(endpoints.map { ObjectIdentifier($0.endpoint.identity) }) != before { cluster.stats.add(.membershipChange) }
@@ -126,6 +129,7 @@ final class EndpointDiscovery: TimerTarget {
     guard let endpoints = all[name], let cluster = clusters[name] else { return }
     publishMembership(endpoints, cluster.stats)
     publishHosts(endpoints, of: cluster)
+    if cluster.hasLost { cluster.publish() }
   }
 
   /// The endpoints of one cluster.
@@ -140,6 +144,7 @@ final class EndpointDiscovery: TimerTarget {
     /// Workers have its endpoints as this configuration has them.
     fileprivate var isPublished = false
     private var watch: NameWatch?
+    private var published: [WeightedEndpoint] = []
 
     init(
       _ discovery: EndpointDiscovery, _ configuration: ClusterConfiguration, _ identity: ClusterIdentity,
@@ -166,8 +171,31 @@ final class EndpointDiscovery: TimerTarget {
     /// Whether the endpoints changed.
     @discardableResult
     func publish() -> Bool {
-      let endpoints = configuration.resolved(watch?.addresses ?? [:], discovery.identities)
+      var endpoints = configuration.resolved(watch?.addresses ?? [:], discovery.identities)
+      if watch != nil { keepHealthy(&endpoints) }
+      published = endpoints
       return discovery.publish(endpoints, of: self)
+    }
+
+    /// What active health checks find healthy stays, although DNS does not give it any more.
+    private func keepHealthy(_ endpoints: inout [WeightedEndpoint]) {
+      guard configuration.healthChecks != nil, !configuration.forgetsHealthyEndpoints else { return }
+      let current = Set(endpoints.map { ObjectIdentifier($0.endpoint.identity) })
+      for endpoint in endpoints { _ = endpoint.endpoint.identity.set(.pendingRemoval, false) }
+      for old in published where !current.contains(ObjectIdentifier(old.endpoint.identity)) {
+        guard old.health.receivesRequests, !old.check.isDisabled,
+          !old.endpoint.identity.health.contains(.failedActiveHealthCheck)
+        else { continue }
+        _ = old.endpoint.identity.set(.pendingRemoval, true)
+        endpoints.append(old)
+      }
+    }
+
+    /// Some endpoints stayed only because they were healthy, and are so no longer.
+    var hasLost: Bool {
+      published.contains {
+        $0.endpoint.identity.health.isSuperset(of: [.pendingRemoval, .failedActiveHealthCheck])
+      }
     }
 
     // MARK: NameWatch.Listener
@@ -233,6 +261,6 @@ extension ClusterConfiguration {
       metadata: configured.metadata, localityMetadata: configured.localityMetadata)
     return WeightedEndpoint(
       endpoint: endpoint, weight: configured.weight, health: configured.health, locality: configured.locality,
-      priority: configured.priority, localityWeight: configured.localityWeight)
+      check: configured.check, priority: configured.priority, localityWeight: configured.localityWeight)
   }
 }

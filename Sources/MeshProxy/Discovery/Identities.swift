@@ -1,4 +1,5 @@
 import MeshAPI
+import MeshIO
 import MeshPrimitives
 
 /// What outlives a configuration, by name: statistics and breaker counts of clusters, listeners and endpoints, and the
@@ -22,6 +23,8 @@ final class Identities {
   /// The runtime's values: whoever compiles a configuration takes the ones it names from here.
   let runtime = Runtime()
   let secrets = SecretStore()
+  /// Where workers report what they have found out about endpoints.
+  let healthReports = Mailbox<HealthMonitor>()
   /// The buckets of rate limits.
   let tokenBuckets = TokenBuckets()
   /// All connections from clients together.

@@ -41,6 +41,10 @@ extension SnapshotBuilder {
       tls: tls, proxyHeader: proxyHeader,
       connectTimeout: cluster.hasConnectTimeout ? Nanoseconds(cluster.connectTimeout) : .seconds(5),
       limits: limits(cluster, discovery, "\(path).circuit_breakers"), retries: RetrySettings(identities.runtime),
+      outliers: outliers(cluster, path),
+      healthChecks: healthChecks(cluster, path, pool.codec),
+      forgetsHealthyEndpoints: cluster.ignoreHealthOnHostRemoval,
+      closesConnectionsOfUnhealthy: cluster.closeConnectionsOnHostHealthFailure,
       maximumStreamDuration: common.hasMaxStreamDuration ? Nanoseconds(orNever: common.maxStreamDuration) : nil,
       metadata: cluster.hasMetadata ? cluster.metadata : nil,
       fingerprint: ((try? cluster.serializedBytes()) ?? []) + defaults.fingerprint)

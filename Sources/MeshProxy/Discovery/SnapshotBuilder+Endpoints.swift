@@ -27,7 +27,9 @@ extension SnapshotBuilder {
             // As in Envoy, a locality without a name has no weight.
             localityWeight: locality.hasLocality ? locality.loadBalancingWeight.value : 0,
             metadata: entry.hasMetadata ? entry.metadata : nil,
-            localityMetadata: locality.hasMetadata ? locality.metadata : nil))
+            localityMetadata: locality.hasMetadata ? locality.metadata : nil,
+            check: endpointCheck(
+              entry.endpoint.healthCheckConfig, "\(groupPath).lb_endpoints[\(index)].endpoint.health_check_config")))
       }
     }
     return result

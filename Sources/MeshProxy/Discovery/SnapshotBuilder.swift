@@ -73,11 +73,12 @@ struct SnapshotBuilder {
     }
     let runtimeLayers = self.runtimeLayers(bootstrap)
     checkStatsConfig(bootstrap)
+    let outlierEventLog = self.outlierEventLog(bootstrap)
     let admin = self.admin(bootstrap.admin)
     guard problems.isEmpty else { return nil }
     return ConfigurationSnapshot(
       listeners: listeners, clusters: clusters, maximumConnections: maximumConnections, overload: overload,
-      runtimeLayers: runtimeLayers, admin: admin)
+      runtimeLayers: runtimeLayers, outlierEventLog: outlierEventLog, admin: admin)
   }
 
   // MARK: Connection managers

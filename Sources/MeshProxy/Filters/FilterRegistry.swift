@@ -67,6 +67,11 @@ enum FilterRegistry {
         try CorsFilter.Policy(unpack(config), context.runtime)
       }),
     FilterRegistration(
+      name: HealthCheckFilter.name, typeName: HealthCheckFilterConfig.protoMessageName,
+      make: { config, context throws(FilterProblem) in
+        try HealthCheckFilter.Configuration(unpack(config), context)
+      }, makeForRoute: nil),
+    FilterRegistration(
       name: BufferFilter.name, typeName: Buffer.protoMessageName,
       make: { config, _ throws(FilterProblem) in
         let message: Buffer = try unpack(config)

@@ -88,7 +88,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     }
     isCounted = true
     cluster.stats.add(.requestActive)
-    guard let endpoint = cluster.pickEndpoint() else {
+    guard let endpoint = cluster.pickEndpoint(EndpointChoice(headers: headers)) else {
       cluster.stats.add(.connectionNoneHealthy)
       return finish(.failure("no healthy upstream"))
     }

@@ -53,7 +53,7 @@ indirect enum AccessLogFilter: Sendable {
 
   case statusCode(Comparison)
   case duration(Comparison)
-  /// No filter of this proxy takes requests for health checks.
+  /// The filter `envoy.filters.http.health_check` has not taken the request for a check.
   case notHealthCheck
   case traceable
   /// A share, chosen by the request's identifier unless it is to be chosen afresh.
@@ -73,7 +73,7 @@ indirect enum AccessLogFilter: Sendable {
     switch self {
     case .statusCode(let comparison): comparison.holds(UInt64(clamping: stream.info.responseCode))
     case .duration(let comparison): comparison.holds(Self.duration(stream.info))
-    case .notHealthCheck: true
+    case .notHealthCheck: !stream.info.isHealthCheck
     case .traceable: stream.info.trace.sampled == true
     case .share(let fraction, let isIndependent): Self.isChosen(fraction, isIndependent, stream)
     case .all(let filters): filters.allSatisfy { $0.includes(stream) }

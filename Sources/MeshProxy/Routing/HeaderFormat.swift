@@ -15,6 +15,16 @@ final class HeaderFormat: HeaderValueFormat {
     }
   }
 
+  /// The same for something that is no stream. Rare, and so with an output of its own.
+  static func write<Source: SubstitutionSource>(
+    _ format: any HeaderValueFormat, of source: Source, into buffer: inout [UInt8]
+  ) {
+    guard let format = format as? HeaderFormat else { return }
+    var output = SubstitutionOutput()
+    format.format.write(source, into: &output)
+    buffer += output.bytes.prefix(maximumLength)
+  }
+
   /// More than this is not taken of what a format makes.
   private static let maximumLength = 65_536
 

@@ -55,6 +55,8 @@ public struct StreamInfo {
   public var isInternalRequest = false
   /// A filter has made a call of gRPC of the request: answers of the proxy itself are not for it to read.
   var isCallOfFilter = false
+  /// It asks whether this proxy, or the service behind it, is well (`envoy.filters.http.health_check`).
+  var isHealthCheck = false
   /// How the request came.
   public var version = HTTPVersion.http11
   public var route: RouteEntry?

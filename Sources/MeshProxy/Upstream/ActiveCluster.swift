@@ -39,6 +39,8 @@ public final class ActiveCluster {
   private(set) var aggregate: AggregateBalancer?
   /// `pickEndpoint()` is enough: nothing about a request changes the choice.
   private(set) var picksPlainly = true
+  /// Ejected endpoints have returned that nobody has had an answer of since: they get a request now and then.
+  private var hasProbation = false
   /// The router has something to see to before it sends a request here.
   private(set) var isSpecial = false
   /// The router has something to note of each connection that a request gets.
@@ -80,9 +82,15 @@ public final class ActiveCluster {
       hasOnePool = false
     case .staticAddresses, .strictDNS, .logicalDNS: break
     }
-    picksPlainly = originalDestinations == nil && aggregate == nil && !configuration.balancing.usesHash
-    isSpecial = hasTLS || !picksPlainly || configuration.dropOverload != nil
+    noteChoice()
     notesConnections = isLogical || aggregate != nil
+  }
+
+  /// What there is to know of a request before an endpoint is chosen for it.
+  private func noteChoice() {
+    let isPlain = originalDestinations == nil && aggregate == nil && !configuration.balancing.usesHash
+    picksPlainly = isPlain && !hasProbation
+    isSpecial = hasTLS || !isPlain || configuration.dropOverload != nil
   }
 
   /// A connection has ended.
@@ -126,6 +134,8 @@ public final class ActiveCluster {
       return endpoint
     }
     for gone in old.values { gone.drain() }
+    hasProbation = endpoints.contains { $0.endpoint.identity.health.contains(.onProbation) }
+    noteChoice()
     balancer.update(endpoints, new, &worker.random, worker.loop.now)
     worker.hostsChanged()
   }
@@ -140,7 +150,7 @@ public final class ActiveCluster {
     isLogical = new.discovery == .logicalDNS
     maximumStreamDuration = new.maximumStreamDuration
     takeDiscovery()
-    for endpoint in endpoints { endpoint.replaceConnections() }
+    for endpoint in endpoints { endpoint.configurationChanged() }
   }
 
   /// TLS with the endpoints; nil for plaintext.
@@ -168,6 +178,7 @@ public final class ActiveCluster {
       return originalDestinations.endpoint(for: choice.connection, choice.headers)
     }
     if let aggregate { return aggregate.pick(choice) }
+    if hasProbation, let probe = pickProbe(choice) { return probe }
     return balancer.pick(choice, &worker.random, worker.loop.now)
   }
 
@@ -175,6 +186,14 @@ public final class ActiveCluster {
   func pickEndpoint(_ choice: EndpointChoice, at place: PriorityLoad.Place) -> ActiveEndpoint? {
     let number = choice.hash ?? worker.random.next()
     return balancer.pick(place, number, choice.refusals, &worker.random, worker.loop.now)
+  }
+
+  /// An endpoint on probation that may be tried now. For the balancer such an endpoint is not healthy, so that all other
+  /// requests go elsewhere, whatever the policy is.
+  func pickProbe(_ choice: EndpointChoice) -> ActiveEndpoint? {
+    // A request that has been refused one goes elsewhere, too.
+    guard hasProbation, choice.refusals == 0, choice.triedPriorities.isEmpty else { return nil }
+    return endpoints.first { $0.admitsProbe(worker.loop.now) }
   }
 
   /// Requests with the same hash go to the same endpoint.

@@ -15,29 +15,81 @@ public final class ActiveEndpoint {
   let stats: StatLane<EndpointStat>
   /// Ends with `ActiveCluster.drain`.
   let cluster: ActiveCluster
+  private var configured: WeightedEndpoint
+  private var isHealthy: Bool
+  /// What judges results; nil if nothing does.
+  private var outliers: OutlierSettings?
+  /// Whether responses are looked at: for outlier detection, or for what they say of health checks.
+  private(set) var isWatched = false
+  /// The TCP sessions with it, where they are to end when it becomes unhealthy.
+  var leases: [ObjectIdentifier: TCPUpstreamLease] = [:]
   private var otherPools: [PoolKey: ConnectionPool] = [:]
 
   init(_ configured: WeightedEndpoint, cluster: ActiveCluster) {
     endpoint = configured.endpoint
     weight = configured.weight
     priority = configured.priority
+    self.configured = configured
+    isHealthy = configured.endpoint.identity.health.isDisjoint(with: .unhealthy)
     self.cluster = cluster
+    outliers = cluster.configuration.outliers
+    isWatched = outliers != nil || cluster.configuration.healthChecks != nil
     pool = ConnectionPool(
       cluster: cluster, endpoint: configured.endpoint, key: PoolKey(codec: cluster.codec(for: .http11)))
     stats = configured.endpoint.stats.lane(cluster.worker.index)
   }
 
-  /// Takes what the configuration, or DNS, says of the same endpoint now. Connections stay.
+  /// Takes what is known of the same endpoint now. Connections stay, unless it has become unhealthy: when it returns it
+  /// gets new ones, since those that are there may be the trouble.
   func update(_ configured: WeightedEndpoint) {
     endpoint = configured.endpoint
     weight = configured.weight
     priority = configured.priority
+    self.configured = configured
     forEachPool { $0.endpoint = configured.endpoint }
+    let wasHealthy = isHealthy
+    isHealthy = configured.endpoint.identity.health.isDisjoint(with: .unhealthy)
+    if wasHealthy, !isHealthy { becameUnhealthy() }
   }
+
+  private func becameUnhealthy() {
+    replaceConnections()
+    guard cluster.configuration.closesConnectionsOfUnhealthy else { return }
+    for lease in Array(leases.values) { lease.whenUnhealthy?() }
+  }
+
+  /// Takes a changed configuration of the cluster.
+  func configurationChanged() {
+    outliers = cluster.configuration.outliers
+    isWatched = outliers != nil || isChecked
+    replaceConnections()
+  }
+
+  // MARK: Health
 
   /// Reports what has come of an attempt, for outlier detection.
   @inline(__always)
-  func note(_ result: UpstreamResult) {}
+  func note(_ result: UpstreamResult) {
+    if let outliers { outliers.note(result, endpoint.identity) }
+  }
+
+  /// Whether it is checked.
+  var isChecked: Bool { cluster.configuration.healthChecks != nil }
+
+  /// A response says that the endpoint wants to be left out, which counts where it is checked.
+  func failHealthCheck() {
+    let (identity, name) = (endpoint.identity, cluster.name)
+    cluster.configuration.healthChecks?.reports.post { $0.failedPassively(identity, of: name) }
+  }
+
+  /// Whether it may be sent a request though its ejection has only just ended.
+  func admitsProbe(_ now: MonotonicTime) -> Bool {
+    let found = endpoint.identity.health
+    return found.contains(.onProbation) && found.isDisjoint(with: [.failedActiveHealthCheck, .failedOutlierCheck])
+      && configured.health.receivesRequests && endpoint.identity.probes.enter(now)
+  }
+
+  // MARK: Connections
 
   /// The pool for a request with these headers and this priority that came by this version of HTTP over this downstream
   /// connection.

@@ -37,6 +37,7 @@ public final class ClusterConfiguration: Sendable {
     public var localityWeight: UInt32 = 0
     public var metadata: Metadata?
     public var localityMetadata: Metadata?
+    public var check = EndpointCheck()
   }
 
   public let name: String
@@ -57,6 +58,14 @@ public final class ClusterConfiguration: Sendable {
   /// From `connect` to an established connection (`connect_timeout`).
   public let connectTimeout: Nanoseconds
   public let limits: ByPriority<CircuitBreaker.Limits>
+  /// When endpoints are ejected; nil: never.
+  let outliers: OutlierSettings?
+  /// How endpoints are checked; nil: they are not.
+  let healthChecks: HealthCheckSettings?
+  /// `ignore_health_on_host_removal`.
+  let forgetsHealthyEndpoints: Bool
+  /// `close_connections_on_host_health_failure`.
+  let closesConnectionsOfUnhealthy: Bool
   /// What the runtime says of retries.
   let retries: RetrySettings
   /// How long an attempt may take, from the moment that it has a connection (`max_stream_duration`); nil: no limit.
@@ -74,7 +83,9 @@ public final class ClusterConfiguration: Sendable {
     tls: UpstreamTLS? = nil, proxyHeader: UpstreamProxyHeader? = nil,
     connectTimeout: Nanoseconds = .seconds(5),
     limits: ByPriority<CircuitBreaker.Limits> = .init(normal: .init(), high: .init()),
-    retries: RetrySettings = RetrySettings(),
+    retries: RetrySettings = RetrySettings(), outliers: OutlierSettings? = nil,
+    healthChecks: HealthCheckSettings? = nil, forgetsHealthyEndpoints: Bool = false,
+    closesConnectionsOfUnhealthy: Bool = false,
     maximumStreamDuration: Nanoseconds? = nil, metadata: Metadata? = nil, fingerprint: [UInt8] = []
   ) {
     self.name = name
@@ -91,6 +102,10 @@ public final class ClusterConfiguration: Sendable {
     self.connectTimeout = connectTimeout
     self.limits = limits
     self.retries = retries
+    self.outliers = outliers
+    self.healthChecks = healthChecks
+    self.forgetsHealthyEndpoints = forgetsHealthyEndpoints
+    self.closesConnectionsOfUnhealthy = closesConnectionsOfUnhealthy
     self.maximumStreamDuration = maximumStreamDuration
     self.metadata = metadata
     self.fingerprint = fingerprint
@@ -141,6 +156,13 @@ public final class ClusterIdentity: Sendable {
     store.scope(
       "cluster.\(statName).http2",
       prometheus: PrometheusScope("envoy_cluster_http2", labels: [("envoy_cluster_name", statName)]))
+  }
+
+  /// Statistics of one aspect, `cluster.<name>.<part>.…`; shown from the first call on.
+  func block<Set: StatSet>(_ part: String) -> StatBlock<Set> {
+    store.scope(
+      "cluster.\(statName).\(part)",
+      prometheus: PrometheusScope("envoy_cluster_\(part)", labels: [("envoy_cluster_name", statName)]))
   }
 
   /// What its ring or table is like, if it chooses by hash; shown from the first call on.

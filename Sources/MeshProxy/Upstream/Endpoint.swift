@@ -88,6 +88,8 @@ public struct WeightedEndpoint: Sendable {
   public let weight: UInt32
   public let health: EndpointHealth
   public let locality: Locality
+  /// How it is checked.
+  public var check = EndpointCheck()
   /// 0 is the first choice; up to 128.
   public var priority: UInt32 = 0
   /// Share of its locality among those of the same priority; 0: none.
@@ -112,8 +114,26 @@ public struct WeightedEndpoint: Sendable {
 
   /// It does not count among those that ought to be healthy: it is going, or has not come yet.
   public var isExcluded: Bool {
-    health == .draining
-      || !endpoint.identity.health.isDisjoint(with: [.pendingActiveHealthCheck, .excludedByHealthCheck])
+    health == .draining || !endpoint.identity.health.isDisjoint(with: .excluded)
+  }
+
+  /// `health_flags` of `/clusters`, in Envoy's order.
+  public var healthFlags: String {
+    let found = endpoint.identity.health
+    let configured = health == .unknown || health == .healthy ? "" : "\(health.flags)"
+    var flags = ""
+    if found.contains(.failedActiveHealthCheck) { flags += "/failed_active_hc" }
+    if found.contains(.failedOutlierCheck) { flags += "/failed_outlier_check" }
+    if health == .unhealthy || health == .timeout { flags += configured }
+    if found.contains(.degradedActiveHealthCheck) { flags += "/degraded_active_hc" }
+    if health == .degraded { flags += configured }
+    if found.contains(.pendingRemoval) { flags += "/pending_dynamic_removal" }
+    if found.contains(.pendingActiveHealthCheck) { flags += "/pending_active_hc" }
+    if found.contains(.excludedByHealthCheck) { flags += "/excluded_via_immediate_hc_fail" }
+    if found.contains(.activeHealthCheckTimedOut) { flags += "/active_hc_timeout" }
+    if health == .draining { flags += configured }
+    if found.contains(.onProbation) { flags += "/outlier_probation" }
+    return flags.isEmpty ? "healthy" : flags
   }
 }
 

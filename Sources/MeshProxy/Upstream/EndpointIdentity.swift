@@ -6,6 +6,10 @@ import Synchronization
 public final class EndpointIdentity: Sendable {
   public let stats: StatBlock<EndpointStat>
   private let flags = Atomic<UInt32>(0)
+  /// What has come of requests to it, for outlier detection.
+  let outcomes = EndpointOutcomes()
+  /// Who may try it while it is on probation.
+  let probes = ProbeGate()
 
   /// - Parameter lanes: how many threads count.
   init(lanes: Int) { stats = StatBlock(lanes: lanes) }
@@ -44,8 +48,24 @@ public struct HealthFlags: OptionSet, Sendable {
   /// The last active health check had no answer in time.
   public static var activeHealthCheckTimedOut: Self { Self(rawValue: 1 << 5) }
 
-  /// Each of these keeps new requests away.
-  public static var unhealthy: Self { [.failedActiveHealthCheck, .failedOutlierCheck] }
+  /// Its ejection has ended, and no request to it has succeeded since: it gets one at a time.
+  public static var onProbation: Self { Self(rawValue: 1 << 6) }
+  /// DNS does not give it any more; it stays as long as active health checks succeed.
+  public static var pendingRemoval: Self { Self(rawValue: 1 << 7) }
+
+  /// Each of these keeps new requests away, but for the probes of an endpoint on probation.
+  public static var unhealthy: Self { [.failedActiveHealthCheck, .failedOutlierCheck, .onProbation] }
+  /// With one of these it does not count at all where shares of healthy endpoints are looked at.
+  public static var excluded: Self { [.pendingActiveHealthCheck, .excludedByHealthCheck] }
+  /// What outlier detection sets.
+  static var outlier: Self { [.failedOutlierCheck, .onProbation] }
+  /// What active health checks set.
+  static var activeHealthCheck: Self {
+    [
+      .failedActiveHealthCheck, .degradedActiveHealthCheck, .pendingActiveHealthCheck, .excludedByHealthCheck,
+      .activeHealthCheckTimedOut, .pendingRemoval,
+    ]
+  }
 }
 
 /// Whether an endpoint may have new requests.

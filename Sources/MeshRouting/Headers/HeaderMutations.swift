@@ -84,6 +84,18 @@ public struct HeaderMutations: Sendable {
     return .success(HeaderMutations(levels: [level]))
   }
 
+  /// Compiles headers to add and to remove, in fields named like a route's (`request_headers_to_add`).
+  /// - Parameter path: where these fields stand.
+  public static func build(
+    requestAdding options: [HeaderValueOption], removing names: [String], path: String,
+    formats: @escaping RouteTable.FormatCompiler
+  ) -> Result<HeaderMutations, RouteProblems> {
+    var compiler = HeaderCompiler(formats: formats)
+    let level = compiler.level(add: options, remove: names, kind: "request", pathPrefix: "\(path).")
+    guard compiler.problems.isEmpty else { return .failure(RouteProblems(problems: compiler.problems)) }
+    return .success(HeaderMutations(levels: [level]))
+  }
+
   init(levels: [Level]) { self.levels = levels.filter { !$0.isEmpty } }
 
   @inlinable

@@ -70,6 +70,8 @@ class Backend:
         self.scripts = {}
         self.begun = 0
         self.arrivals = []
+        self.checks = []  # requests of health checks, which come when they like
+        self.check_scripts = {}  # endpoint or upstream: how these are answered, if not by 200
         self.connections = {}
         self.news = asyncio.Event()
         self.released = {}
@@ -202,8 +204,34 @@ class Backend:
     def arrived(self, arrival, message):
         message.peer = arrival.peer
         arrival.message = message
-        self.arrivals.append(arrival)
+        (self.checks if self.is_check(arrival) else self.arrivals).append(arrival)
         self.announce()
+
+    def is_check(self, arrival):
+        agent = arrival.message.value("user-agent") if arrival.message else ""
+        return arrival.upstream in self.case.probed or (agent or "").startswith("Envoy/HC")
+
+    def answer_checks(self, text):
+        """From now on health checks are answered so: `[ENDPOINT] STATUS|BEHAVIOUR [| =body | field | +trailer]`."""
+        first, *more = [part.strip() for part in text.split("|")]
+        *label, answer = first.split()
+        script = Script(behaviour="" if answer.isdigit() else answer)
+        if answer.isdigit():
+            script.lines = [answer, *(part for part in more if part[0] not in "=+")]
+        script.trailers = [part[1:] for part in more if part[0] == "+"]
+        for part in more:
+            if part[0] == "=":
+                script.body = part[1:]
+        if label:
+            self.check_scripts[label[0]] = script
+        else:
+            self.check_scripts = {"": script}
+
+    def script_for(self, arrival):
+        if not self.is_check(arrival):
+            return self.next_script()
+        scripts = self.check_scripts
+        return scripts.get(arrival.endpoint) or scripts.get(arrival.upstream) or scripts.get("") or Script()
 
     def announce(self):
         self.news.set()
@@ -224,8 +252,8 @@ class Backend:
                 if message is None:
                     return
                 first = False
-                script = self.next_script()
                 self.arrived(arrival, message)
+                script = self.script_for(arrival)
                 if not await self.answer(arrival, script, reader, writer):
                     return
                 if not message.start.endswith(("HTTP/1.1", "HTTP/1.0")):
@@ -282,7 +310,8 @@ class Backend:
             session.close()
 
     async def serve_stream(self, arrival, session, stream):
-        script = self.next_script()
+        arrival.message = session.request(stream)
+        script = self.script_for(arrival)
         verb, _, argument = script.behaviour.partition(" ")
         arrival.stream = stream
         if verb not in ("tunnel", "early"):
@@ -344,11 +373,11 @@ class Backend:
 
     async def serve_bytes(self, arrival, reader, writer):
         """Sends back what comes, until the other side has ended it; or as the case says."""
-        script = self.next_script()
-        verb, _, argument = script.behaviour.partition(" ")
         message = wire.Message("connection", [], "", "bytes")
         message.cut, message.done = True, False
         self.arrived(arrival, message)
+        script = self.script_for(arrival)
+        verb, _, argument = script.behaviour.partition(" ")
         try:
             if script.body is not None:
                 writer.write(script.body.encode("latin-1"))

@@ -5,7 +5,7 @@ import textwrap
 from dataclasses import dataclass, field
 
 CASE_LINES = {"field", "says", "upstreams", "endpoints", "refused", "full", "unix", "format", "alone", "invalid",
-              "client", "speaks"}
+              "client", "speaks", "probed"}
 SECTIONS = {"routes", "virtual_host", "virtual_hosts", "route_config", "manager", "filters", "router", "listener",
             "access_log", "bootstrap", "chains", "chain", "tls", "tcp", "secrets"}
 OPTIONS = {"on", "from", "to", "repeat", "share", "compare", "background", "until", "ends", "unlogged", "lines", "client",
@@ -82,6 +82,7 @@ class Case:
     upstreams: list = field(default_factory=lambda: ["one"])
     endpoints: dict = field(default_factory=dict)
     refused: list = field(default_factory=list)
+    probed: list = field(default_factory=list)  # all that arrives there is a health check
     full: list = field(default_factory=list)  # a queue that takes no further connection
     unix: list = field(default_factory=list)
     client: str = ""  # what the client speaks, if an exchange does not say it
@@ -113,7 +114,8 @@ class Case:
 
 
 # How many words follow each.
-STEPS = {"stats": 0, "release": 1, "finish": 1, "await": 2, "link": 2, "write": 2, "open": 1, "closed": 1, "close": 1}
+STEPS = {"stats": 0, "release": 1, "finish": 1, "await": 2, "link": 2, "write": 2, "open": 1, "closed": 1, "close": 1,
+         "checks": 1, "checked": 1}
 
 
 def unescape(text, where=""):
@@ -219,7 +221,7 @@ class Reader:
 
     def case_line(self, number, name, value):
         case = self.case
-        if name in ("upstreams", "refused", "full", "unix"):
+        if name in ("upstreams", "refused", "full", "unix", "probed"):
             setattr(case, name, value.split())
         elif name == "speaks":
             case.speaks = {key: dict(how.partition(":")[::2] for how in value.split("+"))

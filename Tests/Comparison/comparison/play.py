@@ -456,6 +456,10 @@ class Play:
             await self.statistics(step)
         elif step.verb == "release":
             self.backend.release(words[0])
+        elif step.verb == "checks":
+            self.backend.answer_checks(words[0])
+        elif step.verb == "checked":
+            await self.checked(words[0])
         elif step.verb == "finish":
             await self.finish_background(words[0])
         elif step.verb == "await":
@@ -480,6 +484,30 @@ class Play:
             if connection.session and connection.session.goaway:
                 self.note(f"closed.{words[0]}.goaway", connection.session.goaway)
             connection.close()
+
+    async def checked(self, upstream):
+        """Notes the next health check that an upstream gets."""
+        self.number += 1
+        before = len(self.backend.checks)
+
+        def came():
+            return [check for check in self.backend.checks[before:] if check.upstream == upstream and check.message]
+
+        if not await self.backend.until(came, DEADLINE):
+            self.problems.append((f"{self.number}.check", f"{self.case.name}: no health check came to {upstream}"))
+            return
+        check = came()[0]
+        if check.message.framing == "bytes":
+            await self.backend.until(lambda: check.message.done, 1)
+        self.note("check.line", check.message.start)
+        self.fields("check.", check.message)
+        self.note("check.body", check.message.body)
+        self.note("check.framing", check.message.framing)
+        self.note("check.connection", "new" if check.first else "reused")
+        for key, value in sorted(check.tls.items()):
+            self.note(f"check.tls.{key}", value)
+        if check.header:
+            self.note("check.proxied", check.header)
 
     async def finish_background(self, name):
         running = self.running.pop(name)

@@ -164,6 +164,9 @@ final class TCPSession: IOHandler, TimerTarget {
         identifier: worker.nextConnectionIdentifier(), openedAt: attempt.openedAt, establishedAt: now, tls: details),
       now)
     lease?.connected()
+    if info.cluster?.configuration.closesConnectionsOfUnhealthy == true {
+      lease?.whenUnhealthy = { [weak self] in self?.close(.upstreamReset) }
+    }
     let side = UpstreamSide(self)
     upstreamSide = side
     do { try loop.take(over: upstream.descriptor, side) } catch { return close(.upstreamReset) }

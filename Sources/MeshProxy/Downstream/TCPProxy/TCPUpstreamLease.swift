@@ -4,9 +4,12 @@ import MeshPrimitives
 /// attempt; ends with exactly one of `connectFailed`, `cancelled` and `ended`. Confined to its worker.
 final class TCPUpstreamLease {
   private let cluster: ActiveCluster
+  private let host: ActiveEndpoint
   private let endpoint: StatLane<EndpointStat>
   private let openedAt: MonotonicTime
   private(set) var isConnected = false
+  /// The endpoint has become unhealthy, and its sessions are to end (`close_connections_on_host_health_failure`).
+  var whenUnhealthy: (() -> Void)?
 
   /// Counts a connection that is about to be made; nil if the cluster has as many as it may have (`max_connections`).
   init?(_ cluster: ActiveCluster, _ endpoint: ActiveEndpoint) {
@@ -15,6 +18,7 @@ final class TCPUpstreamLease {
       return nil
     }
     self.cluster = cluster
+    host = endpoint
     self.endpoint = endpoint.stats
     openedAt = cluster.worker.loop.now
     cluster.stats.add(.connectionTotal)
@@ -28,6 +32,8 @@ final class TCPUpstreamLease {
 
   func connected() {
     isConnected = true
+    if cluster.configuration.closesConnectionsOfUnhealthy { host.leases[ObjectIdentifier(self)] = self }
+    host.note(.session)
     cluster.connectTime.record(cluster.worker.loop.now.since(openedAt).rawValue / 1000)
     endWait()
     cluster.stats.add(.requestTotal)
@@ -38,6 +44,7 @@ final class TCPUpstreamLease {
 
   func connectFailed(timedOut: Bool) {
     endWait()
+    host.note(timedOut ? .timedOut : .failed(.remoteConnectionFailure))
     cluster.stats.add(.connectionFail)
     if timedOut { cluster.stats.add(.connectionTimeout) }
     cluster.stats.add(.requestPendingFailureEject)
@@ -68,6 +75,7 @@ final class TCPUpstreamLease {
   }
 
   private func leave(isRemote: Bool) {
+    if whenUnhealthy != nil { host.leases[ObjectIdentifier(self)] = nil }
     cluster.breakers.normal.connections.leave()
     cluster.stats.subtract(.connectionActive)
     endpoint.subtract(.connectionActive)

@@ -95,7 +95,7 @@ extension RouterFilter {
         if status >= 500 { noteUncovered(stream, cluster) }
       } else if admitAttempt(retry, stream, cluster) {
         endpoint?.stats.add(.requestError)
-        endpoint?.note(.status(status))
+        if let endpoint { noteResponse(status, headers, endpoint, stream) }
         cluster.parts.addRetried(status, cluster)
         stream.worker.headerMaps.recycle(headers)
         if endStream { giveBack(stream) } else { giveUpAttempt(stream) }

@@ -383,7 +383,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     count(status, stream, cluster)
     if headers.has(.xEnvoyUpstreamCanary) { countCanary(status, headers, stream, cluster) }
     endpoint.stats.add(status >= 500 ? .requestError : .requestSuccess)
-    endpoint.note(.status(status))
+    noteResponse(status, headers, endpoint, stream)
     if isReplayed, status < 500 { cluster.stats.add(.requestRetrySuccess) }
     let isTunnel = stream.start.tunnel != .none
     if !configuration.suppressesEnvoyHeaders, !isTunnel, let began = stream.info.upstreamRequestStartedAt {

@@ -77,7 +77,17 @@ final class AggregateBalancer {
   }
 
   /// The endpoint for the next request; nil if there is none that may have it.
-  func pick(_ choice: EndpointChoice) -> ActiveEndpoint? { place(choice).flatMap { endpoint(choice, at: $0) } }
+  func pick(_ choice: EndpointChoice) -> ActiveEndpoint? {
+    pickProbe(choice) ?? place(choice).flatMap { endpoint(choice, at: $0) }
+  }
+
+  /// An endpoint on probation, of the first cluster that has one: without a request now and then its cluster would never
+  /// come back.
+  private func pickProbe(_ choice: EndpointChoice) -> ActiveEndpoint? {
+    refresh()
+    for level in levels { if let probe = level.cluster.pickProbe(choice) { return probe } }
+    return nil
+  }
 
   /// What came of asking for an endpoint and its cluster's permit.
   enum Admission {
@@ -91,6 +101,9 @@ final class AggregateBalancer {
   /// An endpoint whose cluster takes the request. A cluster whose circuit breaker is open is passed over like one without
   /// healthy endpoints, as long as there is another.
   func admit(_ choice: EndpointChoice, _ priority: RoutePriority) -> Admission {
+    if let probe = pickProbe(choice), probe.cluster.hasRoom(priority), probe.cluster.admitRequest(priority) {
+      return .admitted(probe)
+    }
     var choice = choice
     var full: ActiveCluster?
     var refused: [UInt32] = []

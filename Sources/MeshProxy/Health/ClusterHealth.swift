@@ -1,0 +1,96 @@
+import MeshIO
+import MeshPrimitives
+
+/// What looks after the health of one cluster's endpoints: outlier detection, active health checks, both or neither.
+/// Confined to the main thread.
+final class ClusterHealth {
+  let identity: ClusterIdentity
+  private(set) var outliers: OutlierDetector?
+  private(set) var checks: ActiveHealthChecks?
+  private unowned let monitor: HealthMonitor
+  private var configuration: ClusterConfiguration
+  private var endpoints: [WeightedEndpoint] = []
+  /// The endpoints that were there before anybody checked them.
+  private var serving: Set<ObjectIdentifier> = []
+
+  init(_ monitor: HealthMonitor, _ entry: ConfigurationSnapshot.ClusterEntry) {
+    identity = entry.identity
+    configuration = entry.configuration
+    self.monitor = monitor
+    updateOutliers()
+    updateChecks()
+  }
+
+  /// Takes a new configuration, which may be the one that it has. What has been found out is kept.
+  func update(_ new: ClusterConfiguration) {
+    let isChanged = new.fingerprint != configuration.fingerprint
+    guard isChanged else { return }
+    configuration = new
+    updateOutliers()
+    updateChecks()
+    // Those that come with the new configuration follow.
+  }
+
+  private func updateOutliers() {
+    guard let settings = configuration.outliers else {
+      outliers?.end()
+      outliers = nil
+      return
+    }
+    if let outliers { return outliers.update(settings) }
+    let detector = OutlierDetector(
+      settings, identity, lane: monitor.lane, events: { [unowned monitor] in monitor.outlierEventLog },
+      loop: monitor.loop, random: monitor.nextRandom()
+    ) { [unowned self] in changed() }
+    detector.take(endpoints.map(\.endpoint))
+    outliers = detector
+  }
+
+  private func updateChecks() {
+    checks?.end(forgets: configuration.healthChecks == nil)
+    checks = nil
+    guard let settings = configuration.healthChecks else { return }
+    serving.formUnion(endpoints.map { ObjectIdentifier($0.endpoint.identity) })
+    checks = ActiveHealthChecks(
+      settings, configuration, self, lane: monitor.lane, gate: monitor.gate, loop: monitor.loop,
+      headerMaps: monitor.headerMaps, random: monitor.nextRandom())
+  }
+
+  func take(_ new: [WeightedEndpoint]) {
+    endpoints = new
+    outliers?.take(new.map(\.endpoint))
+    checks?.take(new, serving: serving)
+    serving = []
+  }
+
+  func end() {
+    outliers?.end()
+    checks?.end(forgets: true)
+  }
+
+  func flush() { checks?.flush() }
+
+  // MARK: Checks
+
+  /// Every endpoint has been checked once.
+  var isChecked: Bool { checks?.isComplete ?? true }
+
+  /// How long the first checks may take; nil if there is nothing to wait for.
+  var firstCheckTime: Nanoseconds? {
+    guard !isChecked, let timings = configuration.healthChecks?.timings else { return nil }
+    return timings.initialJitter + timings.timeout
+  }
+
+  /// A check has ended.
+  /// - Parameters:
+  ///   - isHealthy: it succeeded, and the endpoint is healthy as far as checks go.
+  ///   - isChanged: others must hear of it.
+  func checked(_ identity: EndpointIdentity, isHealthy: Bool, isChanged: Bool) {
+    if isHealthy { outliers?.checkSucceeded(identity) }
+    if isChanged { changed() }
+  }
+
+  func firstChecksEnded() { monitor.firstChecksEnded() }
+
+  private func changed() { monitor.onChange(identity.name) }
+}
