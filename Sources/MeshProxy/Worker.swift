@@ -42,6 +42,8 @@ public final class Worker {
   var idleLocalRateLimits: [LocalRateLimitFilter] = []
   /// Rate limits that belong to clients' connections.
   var connectionLimiters = ConnectionLimiters()
+  /// Places that connections hold under limits.
+  var connectionPlaces = ConnectionPlaces()
   private var connectionCounter: UInt64 = 0
   private var dateSecond: UInt64 = 0
   private let dateBuffer: UnsafeMutablePointer<UInt8>
@@ -89,6 +91,13 @@ public final class Worker {
   func nextConnectionIdentifier() -> UInt64 {
     connectionCounter &+= 1
     return UInt64(index) << 48 | connectionCounter
+  }
+
+  /// A connection from a client is closed: what belonged to it is given back.
+  @inline(__always)
+  func forgetConnection(_ identifier: UInt64) {
+    connectionLimiters.forget(identifier)
+    connectionPlaces.leave(identifier, lane: index)
   }
 
   func accessLogBuffer(_ file: AccessLogFile) -> AccessLogBuffer {

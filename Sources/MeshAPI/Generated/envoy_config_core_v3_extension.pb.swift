@@ -42,7 +42,11 @@ public nonisolated struct Envoy_Config_Core_V3_TypedExtensionConfig: Sendable {
   /// `load_balancing_policy` one of
   /// `envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin`,
   /// `envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest`,
-  /// `envoy.extensions.load_balancing_policies.random.v3.Random`.
+  /// `envoy.extensions.load_balancing_policies.random.v3.Random`,
+  /// `envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash`,
+  /// `envoy.extensions.load_balancing_policies.maglev.v3.Maglev`,
+  /// `envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality`,
+  /// `envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {_typedConfig ?? SwiftProtobuf.Google_Protobuf_Any()}

@@ -2400,7 +2400,7 @@ public nonisolated struct Envoy_Config_Route_V3_RateLimit: Sendable {
   public mutating func clearStage() {self._stage = nil}
 
   /// Runtime key that switches this off: `ratelimit.<disable_key>.http_filter_enabled`, a share in
-  /// percent. Local limits leave out what has one.
+  /// percent. Local limits leave out whatever has one.
   /// Default: none.
   public var disableKey: String = String()
 
@@ -2419,7 +2419,8 @@ public nonisolated struct Envoy_Config_Route_V3_RateLimit: Sendable {
   /// Clears the value of `limit`. Subsequent reads from it will return its default value.
   public mutating func clearLimit() {self._limit = nil}
 
-  /// How much a request counts.
+  /// How much a request counts. Only in the `rate_limits` of filters: Envoy takes it in those of routes
+  /// and virtual hosts, and makes nothing of it.
   /// Default: 1.
   public var hitsAddend: Envoy_Config_Route_V3_RateLimit.HitsAddend {
     get {_hitsAddend ?? Envoy_Config_Route_V3_RateLimit.HitsAddend()}
@@ -2431,7 +2432,8 @@ public nonisolated struct Envoy_Config_Route_V3_RateLimit: Sendable {
   public mutating func clearHitsAddend() {self._hitsAddend = nil}
 
   /// Whether the rate limit service hears of the request when it has ended, and not before; its answer
-  /// does not matter then. Local limits leave out what has it.
+  /// does not matter then. Local limits leave out what has it among their own rules, and count it
+  /// with all others where routes and virtual hosts say it.
   /// Default: false.
   public var applyOnStreamDone: Bool = false
 

@@ -56,6 +56,20 @@ public final class RuntimeValue: Sendable {
   }
 }
 
+/// A switch that can change while the process runs (`RuntimeFeatureFlag`): a runtime key's value, or the configured default.
+public struct RuntimeFlag: Sendable {
+  public let value: RuntimeValue?
+  public let fallback: Bool
+
+  /// - Parameter value: nil if no runtime key is configured.
+  public init(_ value: RuntimeValue?, or fallback: Bool) {
+    self.value = value
+    self.fallback = fallback
+  }
+
+  public var isOn: Bool { value?.boolean(or: fallback) ?? fallback }
+}
+
 /// A share of requests that can change while the process runs (`RuntimeFractionalPercent`): a runtime key's fraction, or
 /// the configured default.
 public struct RuntimeFraction: Sendable {

@@ -25,8 +25,8 @@ final class Identities {
   let secrets = SecretStore()
   /// Where workers report what they have found out about endpoints.
   let healthReports = Mailbox<HealthMonitor>()
-  /// The buckets of rate limits.
-  let tokenBuckets = TokenBuckets()
+  /// What limits have counted.
+  let limitStates = LimitStates()
   /// All connections from clients together.
   let connectionLimit: ConnectionLimit
   /// The statistics of the codec.

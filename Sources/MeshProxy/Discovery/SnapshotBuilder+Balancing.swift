@@ -27,6 +27,9 @@ extension SnapshotBuilder {
       result.failsOnPanic = common.zoneAwareLbConfig.failTrafficOnPanic
       useLegacyPolicy(cluster, discovery, path, &result)
     }
+    if result.hashesNames, discovery != .strictDNS, discovery != .logicalDNS {
+      report(path, "use_hostname_for_hashing is for clusters of names (STRICT_DNS, LOGICAL_DNS)")
+    }
     return result
   }
 
@@ -148,7 +151,8 @@ extension SnapshotBuilder {
     let forbidden = [LocalityPolicy.protoMessageName, ClusterProvidedPolicy.protoMessageName]
     for (index, policy) in inner.enumerated()
     where forbidden.contains(policy.typedExtensionConfig.typedConfig.messageName) {
-      report("\(path)[\(index)].typed_extension_config.typed_config", "does not choose among the endpoints of a locality")
+      report(
+        "\(path)[\(index)].typed_extension_config.typed_config", "does not choose among the endpoints of a locality")
       return
     }
     if !use(inner, path, discovery, &result) {

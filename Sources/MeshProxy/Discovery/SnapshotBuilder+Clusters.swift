@@ -36,7 +36,8 @@ extension SnapshotBuilder {
     if proxyHeader != nil { pool.isPerDownstreamConnection = true }
     let configuration = ClusterConfiguration(
       name: cluster.name, statName: statName, discovery: discovery, dns: dns,
-      endpoints: endpoints(cluster, discovery, path), balancing: balancing(cluster, discovery, path), dropOverload: dropOverload(cluster, path),
+      endpoints: endpoints(cluster, discovery, path), balancing: balancing(cluster, discovery, path),
+      dropOverload: dropOverload(cluster, path),
       connection: connection, pool: pool,
       tls: tls, proxyHeader: proxyHeader,
       connectTimeout: cluster.hasConnectTimeout ? Nanoseconds(cluster.connectTimeout) : .seconds(5),

@@ -30,17 +30,16 @@ extension SnapshotBuilder {
     _ chain: FilterChain, _ path: String, _ context: FilterChainContext
   ) -> FilterChainConfiguration? {
     let rule = filterChainRule(chain.filterChainMatch, "\(path).filter_chain_match")
-    guard let filter = chain.filters.first else {
+    guard let filter = chain.filters.last else {
       report(path, "has no filter")
       return nil
     }
-    guard chain.filters.count == 1 else {
-      report("\(path).filters[1]", "nothing can follow a filter that ends the chain")
-      return nil
-    }
-    guard let network = networkFilter(filter, "\(path).filters[0].typed_config", chain, context) else { return nil }
+    let admission = admission(chain.filters.dropLast(), "\(path).filters")
+    let last = "\(path).filters[\(chain.filters.count - 1)].typed_config"
+    guard let network = networkFilter(filter, last, chain, context) else { return nil }
     guard let transport = downstreamTransport(chain, path, context.name, statName: context.statName) else { return nil }
-    return FilterChainConfiguration(name: chain.name, rule: rule, transport: transport, network: network)
+    return FilterChainConfiguration(
+      name: chain.name, rule: rule, transport: transport, admission: admission, network: network)
   }
 
   private mutating func networkFilter(
@@ -60,7 +59,8 @@ extension SnapshotBuilder {
       guard let compiled = tcpProxy(proxy, path, context.bufferLimit, logging) else { return nil }
       return .tcpProxy(compiled, identities.tcpProxy(proxy.statPrefix))
     }
-    report(path, "must hold \(HttpConnectionManager.protoMessageName) or \(TcpProxy.protoMessageName)")
+    report(
+      path, "must hold \(HttpConnectionManager.protoMessageName) or \(TcpProxy.protoMessageName): one ends the chain")
     return nil
   }
 

@@ -36,6 +36,9 @@ extension SnapshotBuilder {
     if let header: ProxyProtocol = try? config.unpack() {
       return proxyProtocol(header, path).map { .proxyProtocol($0) }
     }
+    if let limit: ListenerRateLimit = try? config.unpack() {
+      return listenerRateLimit(limit, path).map { .rateLimit($0) }
+    }
     report(path, "\(config.messageName) is no listener filter")
     return nil
   }

@@ -30,7 +30,9 @@ extension SnapshotBuilder {
       report(path, "needs one of cluster, weighted_clusters")
       return nil
     }
-    if proxy.hashPolicy.count > 1 { report("\(path).hash_policy", "has \(proxy.hashPolicy.count) items (one is allowed)") }
+    if proxy.hashPolicy.count > 1 {
+      report("\(path).hash_policy", "has \(proxy.hashPolicy.count) items (one is allowed)")
+    }
     guard problems.count == before, !targets.isEmpty else { return nil }
     return TCPProxyConfiguration(
       statPrefix: proxy.statPrefix, targets: targets, hashesAddress: !proxy.hashPolicy.isEmpty,

@@ -41,7 +41,7 @@ struct SnapshotBuilder {
   mutating func build(_ bootstrap: Bootstrap) -> ConfigurationSnapshot? {
     let resources = bootstrap.staticResources
     clusterNames = Set(resources.clusters.map(\.name))
-    identities.tokenBuckets.begin()
+    identities.limitStates.begin()
     clusterMessages = Dictionary(resources.clusters.map { ($0.name, $0) }) { first, _ in first }
     loadSecrets(resources)
     let maximumConnections = maximumConnections(bootstrap.overloadManager)
@@ -207,7 +207,7 @@ struct SnapshotBuilder {
   private func filterContext(_ manager: HttpConnectionManager) -> FilterBuildContext {
     FilterBuildContext(
       statPrefix: manager.statPrefix, store: identities.store, runtime: identities.runtime,
-      buckets: identities.tokenBuckets, ownCluster: Array(node.cluster.utf8), clusterNames: clusterNames)
+      limitStates: identities.limitStates, ownCluster: Array(node.cluster.utf8), clusterNames: clusterNames)
   }
 }
 

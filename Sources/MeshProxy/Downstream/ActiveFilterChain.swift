@@ -18,7 +18,9 @@ protocol ActiveFilterChain: AnyObject {
   ///   - initial: bytes that were read from it already.
   func serve(_ transport: consuming Transport, _ info: ConnectionInfo, initial: consuming ByteQueue)
   /// A connection that was begun ended before it was served.
-  func connectionEnded(_ info: ConnectionInfo, openedAt: MonotonicTime, _ reason: ServerCloseReason)
+  /// - Parameter refusal: why it was not going to be.
+  func connectionEnded(
+    _ info: ConnectionInfo, openedAt: MonotonicTime, _ reason: ServerCloseReason, _ refusal: ConnectionRefusal?)
   /// The listener is ending: every response is its connection's last.
   func beginDraining()
   /// Connections end as soon as their protocol allows; idle ones after `patience` (nil: the configured `drain_timeout`).

@@ -290,15 +290,19 @@ final class ActiveListener {
   func transportTimedOut() { stats.add(.transportTimeout) }
 
   /// A connection that `connectionBegan` counted is closed.
-  func connectionEnded(_ info: ConnectionInfo, openedAt: MonotonicTime) {
-    if accessLogs != nil { log(ConnectionRecord(worker, info, openedAt: openedAt, configuration.logging)) }
-    countEnd(openedAt: openedAt)
+  func connectionEnded(_ info: ConnectionInfo, openedAt: MonotonicTime, _ refusal: ConnectionRefusal?) {
+    if accessLogs != nil {
+      let record = ConnectionRecord(worker, info, openedAt: openedAt, configuration.logging)
+      if let refusal { record.note(refusal) }
+      log(record)
+    }
+    countEnd(info.identifier, openedAt: openedAt)
   }
 
   /// The same, of a connection of which more is known.
   func connectionEnded(_ session: TCPSession) {
     log(session)
-    countEnd(openedAt: session.openedAt)
+    countEnd(session.info.connectionIdentifier, openedAt: session.openedAt)
   }
 
   private func log<Source: SubstitutionSource>(_ source: Source) {
@@ -306,7 +310,8 @@ final class ActiveListener {
     for log in accessLogs { log.write(source) }
   }
 
-  private func countEnd(openedAt: MonotonicTime) {
+  private func countEnd(_ identifier: UInt64, openedAt: MonotonicTime) {
+    worker.forgetConnection(identifier)
     servedCount -= 1
     stats.subtract(.connectionActive)
     stats.add(.connectionDestroy)

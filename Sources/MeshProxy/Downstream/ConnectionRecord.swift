@@ -23,6 +23,13 @@ final class ConnectionRecord: SubstitutionSource {
     info.endedAt = now
   }
 
+  /// The connection was not served.
+  func note(_ refusal: ConnectionRefusal) {
+    info.flags.formUnion(refusal.flags)
+    localCloseReason = refusal.closeReason
+  }
+
+  private(set) var localCloseReason: StaticString?
   var requestHeaders: HeaderMap { worker.noHeaders }
   var responseHeaders: HeaderMap? { nil }
   var responseTrailers: HeaderMap? { nil }

@@ -14,15 +14,18 @@ public final class FilterChainConfiguration: Sendable {
   /// The connections that the chain is for; those of `default_filter_chain` are chosen without it.
   let rule: FilterChainRule
   let transport: DownstreamTransport
+  /// Filters that decide whether a connection is served, in their order.
+  let admission: [AdmissionFilter]
   let network: NetworkFilter
 
   init(
     name: String, rule: FilterChainRule = .everything, transport: DownstreamTransport = .rawBuffer,
-    network: NetworkFilter
+    admission: [AdmissionFilter] = [], network: NetworkFilter
   ) {
     self.name = name
     self.rule = rule
     self.transport = transport
+    self.admission = admission
     self.network = network
   }
 

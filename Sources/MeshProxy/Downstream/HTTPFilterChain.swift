@@ -102,15 +102,16 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
     if isEnding { connection.drain(idleFor: nil) }
   }
 
-  func connectionEnded(_ info: ConnectionInfo, openedAt: MonotonicTime, _ reason: ServerCloseReason) {
+  func connectionEnded(
+    _ info: ConnectionInfo, openedAt: MonotonicTime, _ reason: ServerCloseReason, _ refusal: ConnectionRefusal?
+  ) {
     connectionCount -= 1
     manager.stats.subtract(.connectionActive)
     if hasTLS { manager.stats.subtract(.connectionTLSActive) }
     manager.stats.add(.connectionDestroy)
     manager.stats.add(reason == .remote ? .connectionDestroyRemote : .connectionDestroyLocal)
-    worker.connectionLimiters.forget(info.identifier)
     identity.manager.connectionTime.lane(worker.index).record(worker.loop.now.since(openedAt).rawValue / 1000)
-    listener.connectionEnded(info, openedAt: openedAt)
+    listener.connectionEnded(info, openedAt: openedAt, refusal)
     if connectionCount == 0 { listener.becameEmpty(self) }
   }
 
@@ -167,7 +168,7 @@ final class HTTPFilterChain: ActiveFilterChain, ServerConnectionHandler {
     if reason == .idleTimeout { manager.stats.add(.connectionIdleTimeout) }
     // By HTTP/1.1 it is counted where it is answered.
     if reason == .protocolError, connection.protocolVersion == .http2 { manager.stats.add(.connectionProtocolError) }
-    connectionEnded(connection.info, openedAt: connection.openedAt, reason)
+    connectionEnded(connection.info, openedAt: connection.openedAt, reason, nil)
   }
 }
 

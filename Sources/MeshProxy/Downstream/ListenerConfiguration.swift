@@ -71,11 +71,11 @@ public final class ListenerConfiguration: Sendable {
     matcher.match(facts) ?? (hasDefaultChain ? filterChains.count - 1 : nil)
   }
 
-  /// The filter chain of every connection, where nothing has to be known of a connection to choose it and nothing is
-  /// between the socket and its network filter.
+  /// The filter chain of every connection, where nothing has to be known of a connection to choose it, every one is
+  /// served, and nothing is between the socket and the filter that serves it.
   var direct: FilterChainConfiguration? {
     guard filterChains.count == 1, listenerFilters.isEmpty, !usesOriginalDestination,
-      filterChains[0].transport == .rawBuffer,
+      filterChains[0].transport == .rawBuffer, filterChains[0].admission.isEmpty,
       hasDefaultChain || filterChains[0].rule == .everything
     else { return nil }
     return filterChains[0]

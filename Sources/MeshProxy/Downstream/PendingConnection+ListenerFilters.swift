@@ -30,10 +30,10 @@ extension PendingConnection {
     while filterIndex < filters.count {
       let filter = filters[filterIndex]
       if filter.exemption?.holds(facts) != true {
-        if case .originalDestination = filter.kind {
-          findOriginalDestination()
-        } else if !look(filter) {
-          return
+        switch filter.kind {
+        case .originalDestination: findOriginalDestination()
+        case .rateLimit(let limit): if !limit.admits(worker) { return close(.local) }
+        default: if !look(filter) { return }
         }
       }
       filterIndex += 1
@@ -87,7 +87,7 @@ extension PendingConnection {
     case .tlsInspector(let inspector): inspector.inspect(bytes, &facts, lane: worker.index)
     case .httpInspector(let stats): HTTPInspector.inspect(bytes, &facts, stats.lane(worker.index))
     case .proxyProtocol(let filter): filter.inspect(bytes, &facts, lane: worker.index)
-    case .originalDestination: .done(consumed: 0)
+    case .originalDestination, .rateLimit: .done(consumed: 0)
     }
   }
 

@@ -56,6 +56,7 @@ extension PendingConnection {
   func timerFired(_ tag: UInt8) {
     guard !isOver else { return }
     if isInspected { return inspectionTimedOut() }
+    if refusal != nil { return close(.local) }
     listener.transportTimedOut()
     close(.local)
   }

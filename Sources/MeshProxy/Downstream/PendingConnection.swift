@@ -27,6 +27,8 @@ final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
   var facts: ConnectionFacts
   /// The listener filter that looks now.
   var filterIndex = 0
+  /// Why the connection will not be served.
+  var refusal: ConnectionRefusal?
   /// Whether listener filters look at the connection, so that it is counted among those.
   var isInspected = false
 
@@ -54,7 +56,7 @@ final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
     }
     self.chain = chain
     chain.connectionBegan()
-    beginTransport(chain)
+    if admit(chain) { beginTransport(chain) }
   }
 
   /// Puts what the chain has between the socket and its network filter into place: where handshakes begin.
@@ -77,7 +79,13 @@ final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
   func ready(_ events: IOEvents) {
     guard !isOver else { return }
     transport.note(events)
-    if isInspected { inspect() } else { continueHandshake() }
+    if isInspected {
+      inspect()
+    } else if refusal != nil {
+      readyWhileRefused()
+    } else {
+      continueHandshake()
+    }
   }
 
   /// The connection was made to another listener's address. That one treats it as its own from the beginning, but does
@@ -96,7 +104,7 @@ final class PendingConnection: IOHandler, TimerTarget, HandshakeWaiter {
     input.clear(worker.loop.bufferPool)
     end()
     if let chain {
-      chain.connectionEnded(info, openedAt: acceptedAt, reason)
+      chain.connectionEnded(info, openedAt: acceptedAt, reason, refusal)
     } else {
       listener.connectionLeft(info, openedAt: acceptedAt, isUnmatched: isUnmatched)
     }

@@ -13,7 +13,15 @@ extension FilterRegistry {
       },
       makeForRoute: { config, context throws(FilterProblem) in
         try LocalRateLimitSettings(unpack(config), context, isForRoute: true)
-      })
+      }),
+    FilterRegistration(
+      name: GlobalRateLimitFilter.name, typeName: GlobalRateLimit.protoMessageName,
+      make: { config, context throws(FilterProblem) in
+        GlobalRateLimitFilter.Configuration(settings: try GlobalRateLimitSettings(unpack(config), context))
+      },
+      makeForRoute: { config, context throws(FilterProblem) in
+        try GlobalRateLimitSettings.ForRoute(unpack(config), context)
+      }),
   ]
 }
 

@@ -11,7 +11,7 @@ struct FilterBuildContext {
   let store: StatsStore
   let runtime: Runtime
   /// Buckets of tokens that outlive a configuration.
-  let buckets: TokenBuckets
+  let limitStates: LimitStates
   /// The proxy's own cluster (`node.cluster`); may be empty.
   let ownCluster: [UInt8]
   /// The names of the clusters that there are.

@@ -16,12 +16,16 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     /// Names in lower case.
     public var headers: [(name: String, value: String)] = []
     public var body: [UInt8] = []
-    /// From the call to the last byte of the response.
-    public var timeout: Duration
+    /// Whether a body's `content-length` is sent.
+    public var announcesLength = true
+    /// From the call to the last byte of the response; nil: no bound.
+    public var timeout: Duration?
+    /// The only status that is of interest: with another the call is given up at once; nil: any is.
+    public var requiredStatus: Int?
     /// A longer response body is a failure.
     public var maximumResponse = 64 * 1024
 
-    public init(host: String, timeout: Duration) {
+    public init(host: String, timeout: Duration?) {
       self.host = host
       self.timeout = timeout
     }
@@ -31,6 +35,8 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     public var status: Int
     public var headers: [(name: String, value: String)]
     public var body: [UInt8]
+    /// Behind the body.
+    public var trailers: [(name: String, value: String)] = []
   }
 
   public enum Outcome: Sendable {
@@ -50,7 +56,9 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
   private var upstream: (any RequestSender)?
   private var timer: Timer?
   private var response: Response?
+  /// Among the cluster's active requests.
   private var isCounted = false
+  private var isInternal: Bool { headers.has(.xEnvoyInternal) }
 
   private init(_ worker: Worker, _ request: Request, _ completion: @escaping (Outcome) -> Void) {
     self.worker = worker
@@ -66,7 +74,9 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     bytes(request.path) { headers.set(.path, $0) }
     bytes(request.host) { headers.set(.host, $0) }
     for (name, value) in request.headers { bytes(value) { headers.set(HeaderName(name), $0) } }
-    if !request.body.isEmpty { headers.set(.contentLength, number: UInt64(request.body.count)) }
+    if !request.body.isEmpty, request.announcesLength {
+      headers.set(.contentLength, number: UInt64(request.body.count))
+    }
     return Array(request.method.utf8).withUnsafeBufferPointer { HTTPMethod($0) }
   }
 
@@ -84,20 +94,20 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
     self.cluster = cluster
     guard cluster.admitRequest(.normal) else {
       cluster.stats.add(.requestActiveOverflow)
-      return finish(.failure("overflow"))
+      return fail("overflow", 503)
     }
     isCounted = true
     cluster.stats.add(.requestActive)
     guard let endpoint = cluster.pickEndpoint(EndpointChoice(headers: headers)) else {
       cluster.stats.add(.connectionNoneHealthy)
-      return finish(.failure("no healthy upstream"))
+      return fail("no healthy upstream", 503)
     }
     self.endpoint = endpoint
-    cluster.stats.add(.requestTotal)
-    endpoint.stats.add(.requestTotal)
     endpoint.stats.add(.requestActive)
-    timer = Timer(worker.loop, self)
-    timer?.arm(after: Nanoseconds(request.timeout))
+    if let timeout = request.timeout {
+      timer = Timer(worker.loop, self)
+      timer?.arm(after: Nanoseconds(timeout))
+    }
     ticket = endpoint.pool.acquire(self)
   }
 
@@ -128,12 +138,21 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
 
   private func complete() {
     upstream = nil
-    cluster?.stats.add(.requestCompleted)
     if let response { finish(.response(response)) }
+  }
+
+  /// There is no response, or no more of it.
+  /// - Parameter status: what a client would be answered in its place.
+  private func fail(_ reason: String, _ status: Int) {
+    if response == nil { cluster?.count(status, isInternal: isInternal) }
+    finish(.failure(reason))
   }
 
   func poolReady(_ connection: any ClientConnection) {
     ticket = nil
+    cluster?.stats.add(.requestTotal)
+    endpoint?.stats.add(.requestTotal)
+    endpoint?.note(.connected)
     let upstream = connection.send(headers, method: method, endStream: request.body.isEmpty, receiver: self)
     self.upstream = upstream
     if !request.body.isEmpty { request.body.withUnsafeBufferPointer { upstream.sendData($0, endStream: true) } }
@@ -142,24 +161,35 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
   func poolFailed(_ reason: StreamResetReason, _ detail: StaticString, _ transport: TransportFailure?) {
     ticket = nil
     endpoint?.stats.add(.requestError)
-    finish(.failure(reason.text.description))
+    endpoint?.note(.failed(reason))
+    fail(reason.text.description, LocalReply.upstreamReset(reason, detail).status)
   }
 
   func poolUnavailable() {
     ticket = nil
-    finish(.failure("no healthy upstream"))
+    fail("no healthy upstream", 503)
   }
 
   public func receiveInformational(status: Int, _ headers: HeaderMap) {}
 
   public func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
-    cluster?.responseCodes.add(status)
+    cluster?.count(status, isInternal: isInternal)
     endpoint?.stats.add(status >= 500 ? .requestError : .requestSuccess)
+    endpoint?.note(.status(status))
+    response = Response(status: status, headers: Self.fields(of: headers), body: [])
+    if let required = request.requiredStatus, status != required {
+      worker.headerMaps.recycle(headers)
+      if endStream { upstream = nil }
+      return finish(.failure("HTTP \(status)"))
+    }
+    worker.headerMaps.recycle(headers)
+    if endStream { complete() }
+  }
+
+  private static func fields(of headers: HeaderMap) -> [(name: String, value: String)] {
     var fields: [(name: String, value: String)] = []
     headers.forEach { id, name, value in if id != .status { fields.append((name.text, value.text)) } }
-    worker.headerMaps.recycle(headers)
-    response = Response(status: status, headers: fields, body: [])
-    if endStream { complete() }
+    return fields
   }
 
   public func receiveData(_ bytes: Bytes, endStream: Bool) {
@@ -169,6 +199,7 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
   }
 
   public func receiveTrailers(_ trailers: HeaderMap) {
+    response?.trailers = Self.fields(of: trailers)
     worker.headerMaps.recycle(trailers)
     complete()
   }
@@ -176,7 +207,8 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
   public func responseReset(_ reason: StreamResetReason, detail: StaticString) {
     upstream = nil
     endpoint?.stats.add(.requestError)
-    finish(.failure(reason.text.description))
+    endpoint?.note(.failed(reason))
+    fail(reason.text.description, LocalReply.upstreamReset(reason, detail).status)
   }
 
   public func requestBlocked() {}
@@ -184,6 +216,8 @@ public final class SideCall: PoolClient, ResponseReceiver, TimerTarget {
 
   public func timerFired(_ tag: UInt8) {
     cluster?.stats.add(.requestTimeout)
-    finish(.failure("timeout"))
+    endpoint?.stats.add(.requestTimeout)
+    endpoint?.note(.timedOut)
+    fail("timeout", 504)
   }
 }

@@ -383,6 +383,39 @@ public enum LocalRateLimitStat: Int, StatSet {
   }
 }
 
+/// `local_rate_limit.<stat_prefix>.…`, `listener_local_ratelimit.<stat_prefix>.…`
+public enum ConnectionRateLimitStat: Int, StatSet {
+  case rateLimited
+
+  public var definition: StatDefinition { .counter("rate_limited") }
+}
+
+/// `connection_limit.<stat_prefix>.…`
+public enum ConnectionLimitStat: Int, StatSet {
+  case active, limited
+
+  public var definition: StatDefinition {
+    switch self {
+    case .active: .gauge("active_connections")
+    case .limited: .counter("limited_connections")
+    }
+  }
+}
+
+/// `cluster.<name>.ratelimit.…`
+public enum RateLimitStat: Int, StatSet {
+  case ok, overLimit, error, failureModeAllowed
+
+  public var definition: StatDefinition {
+    switch self {
+    case .ok: .counter("ok")
+    case .overLimit: .counter("over_limit")
+    case .error: .counter("error")
+    case .failureModeAllowed: .counter("failure_mode_allowed")
+    }
+  }
+}
+
 /// `http.<stat_prefix>.cors.…`
 public enum CorsStat: Int, StatSet {
   case originValid, originInvalid

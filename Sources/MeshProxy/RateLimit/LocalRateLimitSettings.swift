@@ -41,7 +41,7 @@ final class LocalRateLimitSettings: RouteFilterConfiguration {
     buckets =
       message.localRateLimitPerDownstreamConnection
       ? .perConnection(recipe)
-      : .shared(LocalRateLimiter(recipe, context.buckets, now: ProcessClock.monotonic()))
+      : .shared(LocalRateLimiter(recipe, context.limitStates, now: ProcessClock.monotonic()))
     hasDescriptors = !recipe.descriptors.isEmpty
     enabled = Self.share(message.hasFilterEnabled ? message.filterEnabled : nil, context.runtime)
     enforced = Self.share(message.hasFilterEnforced ? message.filterEnforced : nil, context.runtime)
@@ -114,12 +114,13 @@ final class LocalRateLimitSettings: RouteFilterConfiguration {
   @inline(never)
   private func take(_ stream: Stream, _ limiter: LocalRateLimiter) -> LocalRateLimiter.Verdict {
     let loop = stream.worker.loop
-    guard hasDescriptors, let view = RateLimitView(stream, ownCluster: ownCluster) else { return limiter.take(loop) }
+    guard hasDescriptors else { return limiter.take(loop) }
+    let view = RateLimitView(stream, ownCluster: ownCluster)
     var descriptors: [RateLimitDescriptor] = []
     if ownRules.isEmpty {
       view.route?.forEach(hostRules) { rule in
         // Envoy's local limits know nothing of keys that switch rules off: they leave out what has one.
-        guard rule.stage == stage, !rule.hasDisableKey, !rule.isForEnd else { return }
+        guard rule.stage == stage, !rule.hasDisableKey else { return }
         if let descriptor = rule.descriptor(of: view) { descriptors.append(descriptor) }
       }
     } else {

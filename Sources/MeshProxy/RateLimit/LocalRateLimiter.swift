@@ -39,10 +39,10 @@ final class LocalRateLimiter: Sendable {
   /// Whether descriptors matter.
   let hasDescriptors: Bool
 
-  /// - Parameter buckets: where those are that outlive the configuration; nil: all are new.
-  init(_ recipe: LocalRateLimitRecipe, _ buckets: TokenBuckets?, now: MonotonicTime) {
+  /// - Parameter states: where those are that outlive the configuration; nil: all are new.
+  init(_ recipe: LocalRateLimitRecipe, _ states: LimitStates?, now: MonotonicTime) {
     func bucket(_ rate: TokenRate, _ entries: [RateLimitEntry] = []) -> TokenBucket {
-      buckets?.bucket(TokenBucketKey(scope: recipe.scope, descriptor: entries, rate: rate))
+      states?.bucket(TokenBucketKey(scope: recipe.scope, descriptor: entries, rate: rate))
         ?? TokenBucket(rate, now: now)
     }
     fallback = recipe.fallback.map { bucket($0) }
@@ -52,7 +52,7 @@ final class LocalRateLimiter: Sendable {
       if descriptor.isDynamic {
         let key = TokenBucketKey(scope: recipe.scope, descriptor: descriptor.entries, rate: descriptor.rate)
         dynamic.append(
-          buckets?.dynamicBuckets(key, capacity: recipe.maximumDynamic)
+          states?.dynamicBuckets(key, capacity: recipe.maximumDynamic)
             ?? DynamicBuckets(descriptor.entries, descriptor.rate, capacity: recipe.maximumDynamic))
       } else {
         fixed[descriptor.entries] = bucket(descriptor.rate, descriptor.entries)
@@ -81,7 +81,9 @@ final class LocalRateLimiter: Sendable {
     if found.isEmpty { return take(loop) }
     if found.count > 1 { found.sort { $0.bucket.rate.perSecond < $1.bucket.rate.perSecond } }
     for (bucket, hits) in found where !bucket.take(hits, by: loop) { return Verdict(isAllowed: false, bucket: bucket) }
-    if alwaysTakesFallback, let fallback, !fallback.take(by: loop) { return Verdict(isAllowed: false, bucket: fallback) }
+    if alwaysTakesFallback, let fallback, !fallback.take(by: loop) {
+      return Verdict(isAllowed: false, bucket: fallback)
+    }
     return Verdict(isAllowed: true, bucket: found[0].bucket)
   }
 

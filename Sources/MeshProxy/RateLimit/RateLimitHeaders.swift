@@ -1,3 +1,4 @@
+import MeshAPI
 import MeshHTTP
 import MeshPrimitives
 
@@ -17,5 +18,43 @@ enum RateLimitHeaders {
   private static func add(_ headers: HeaderMap, _ name: HeaderName, _ number: UInt64) {
     var text = "\(number)"
     text.withUTF8 { headers.add(name, $0) }
+  }
+}
+
+extension RateLimitHeaders {
+  /// What a service said of the limit with the least left, and of all limits. Empty if it said nothing of any.
+  static func fields(
+    _ statuses: [RateLimitServiceResponse.DescriptorStatus]
+  ) -> [(name: HeaderName, value: [UInt8])] {
+    var least: RateLimitServiceResponse.DescriptorStatus?
+    var policy = ""
+    for status in statuses where status.hasCurrentLimit {
+      if least.map({ status.limitRemaining < $0.limitRemaining }) ?? true { least = status }
+      let limit = status.currentLimit
+      guard let window = limit.unit.seconds else { continue }
+      policy += ", \(limit.requestsPerUnit);w=\(window)"
+      if !limit.name.isEmpty { policy += ";name=\"\(limit.name)\"" }
+    }
+    guard let least else { return [] }
+    return [
+      (limit, Array("\(least.currentLimit.requestsPerUnit)\(policy)".utf8)),
+      (remaining, Array("\(least.limitRemaining)".utf8)),
+      (reset, Array("\(least.durationUntilReset.seconds)".utf8)),
+    ]
+  }
+}
+
+extension RateLimitServiceResponse.RateLimit.Unit {
+  fileprivate var seconds: UInt32? {
+    switch self {
+    case .second: 1
+    case .minute: 60
+    case .hour: 3600
+    case .day: 86_400
+    case .week: 604_800
+    case .month: 2_592_000
+    case .year: 31_536_000
+    default: nil
+    }
   }
 }

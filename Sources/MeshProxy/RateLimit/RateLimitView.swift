@@ -6,24 +6,22 @@ import MeshRouting
 struct RateLimitView: RateLimitSubject {
   let stream: Stream
   let ownCluster: [UInt8]
-  private let action: ForwardAction
-  private let entry: RouteEntry
+  private let entry: RouteEntry?
 
-  /// Nil for a request that no route leads to a cluster: it is not counted under anything.
-  init?(_ stream: Stream, ownCluster: [UInt8]) {
-    guard let entry = stream.route, case .forward(let action) = entry.action else { return nil }
+  init(_ stream: Stream, ownCluster: [UInt8]) {
     self.stream = stream
     self.ownCluster = ownCluster
-    self.action = action
-    self.entry = entry
+    entry = stream.route
   }
 
-  var route: RouteRateLimits? { entry.rateLimits }
+  /// What the route says to rate limit filters.
+  var route: RouteRateLimits? { entry?.rateLimits }
   var request: RoutingView { RoutingView(stream.requestHeaders) }
   var client: IPAddress? { stream.info.downstreamRemoteAddress.flatMap { $0.isUnix ? nil : $0.ip } }
-  var routeMetadata: Metadata { entry.metadata }
+  var routeMetadata: Metadata { entry?.metadata ?? Metadata() }
 
-  var destinationCluster: [UInt8] {
+  var destinationCluster: [UInt8]? {
+    guard case .forward(let action)? = entry?.action else { return nil }
     if let header = action.clusterHeader { return stream.requestHeaders.value(header).map { Array($0) } ?? [] }
     return Array(action.cluster.utf8)
   }

@@ -24,6 +24,8 @@ struct GRPCStatus: Equatable {
 
   /// The client's patience is over.
   static let deadlineExceeded = GRPCStatus(code: 4)
+  /// Nobody is there.
+  static let unavailable = GRPCStatus(code: 14)
   /// A limit is reached.
   static let resourceExhausted = GRPCStatus(code: 8)
 

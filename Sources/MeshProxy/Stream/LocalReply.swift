@@ -18,7 +18,8 @@ public struct LocalReply: Sendable {
   public var headers: [(HeaderID, StaticString)]
   /// The connection cannot go on after this answer.
   public var closesConnection: Bool
-  /// What is added to the headers, behind what the route says; nil: nothing.
+  /// What is added to the headers, behind what the route says: fields, then changes; nil: nothing.
+  var fields: [(name: HeaderName, value: [UInt8])] = []
   var mutations: HeaderMutations?
   /// What a call of gRPC is told; nil: what the status means.
   var grpcStatus: GRPCStatus?

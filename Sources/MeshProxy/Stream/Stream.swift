@@ -353,6 +353,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     if !reply.location.isEmpty { reply.location.withUnsafeBufferPointer { headers.set(.location, $0) } }
     // A request that has come as far as routes has its route's headers in every answer, as in Envoy.
     if hasFilters || isRouteResolved, let route { RequestRewrite.applyToResponse(headers, of: self, route: route) }
+    for (name, value) in reply.fields { value.withUnsafeBufferPointer { headers.add(name, $0) } }
     if let mutations = reply.mutations { RequestRewrite.mutate(headers, of: self, mutations) }
     if info.cluster == nil { noteClusterOfRoute() }
     info.responseCode = reply.status

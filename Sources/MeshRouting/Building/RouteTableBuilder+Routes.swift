@@ -59,7 +59,7 @@ extension RouteTableBuilder {
   /// What requests that are sent to a cluster are counted under; nil if nothing is said.
   private mutating func rateLimits(_ route: Route, _ around: Surroundings, _ path: String) -> RouteRateLimits? {
     guard case .route(let action)? = route.action else { return nil }
-    let own = rateLimits.rules(action.rateLimits, path + ".route.rate_limits")
+    let own = rateLimits.routeRules(action.rateLimits, path + ".route.rate_limits")
     if own.isEmpty, around.rateLimits.isEmpty { return nil }
     return RouteRateLimits(
       own: own, host: around.rateLimits,

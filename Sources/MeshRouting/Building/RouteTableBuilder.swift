@@ -85,7 +85,7 @@ struct RouteTableBuilder {
         replayLimit: replayLimit(
           host.hasRequestBodyBufferLimit ? host.requestBodyBufferLimit.value : nil,
           host.hasPerRequestBufferLimitBytes ? host.perRequestBufferLimitBytes.value : nil),
-        rateLimits: rateLimits.rules(host.rateLimits, path + ".rate_limits"))
+        rateLimits: rateLimits.routeRules(host.rateLimits, path + ".rate_limits"))
       let sources = host.routes.enumerated().compactMap { number, route in
         source(route, number, around, "\(path).routes[\(number)]")
       }

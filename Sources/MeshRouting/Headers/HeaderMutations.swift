@@ -96,6 +96,13 @@ public struct HeaderMutations: Sendable {
     return .success(HeaderMutations(levels: [level]))
   }
 
+  /// A name that somebody else wants to be added to a message; nil if it must not be: no name, or one that has to do with
+  /// the connection, the framing or the request line.
+  public static func changeableName(_ name: String) -> HeaderName? {
+    var compiler = HeaderCompiler(formats: RouteTable.refuseFormats)
+    return compiler.changeable(name, "")
+  }
+
   init(levels: [Level]) { self.levels = levels.filter { !$0.isEmpty } }
 
   @inlinable

@@ -29,7 +29,7 @@ enum RateLimitAction: Sendable {
     switch self {
     case .sourceCluster: return .entry(.init(key: Self.sourceClusterKey, value: subject.ownCluster))
     case .destinationCluster:
-      return .entry(.init(key: Self.destinationClusterKey, value: subject.destinationCluster))
+      return Self.entry(Self.destinationClusterKey, subject.destinationCluster, false)
     case .header(let name, let key, let isOptional):
       return Self.entry(key, Self.value(of: name, in: subject.request), isOptional)
     case .query(let name, let key, let isOptional):

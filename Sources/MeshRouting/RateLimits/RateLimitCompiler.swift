@@ -24,6 +24,16 @@ struct RateLimitCompiler {
     policies.enumerated().compactMap { rule($0.element, "\(path)[\($0.offset)]") }
   }
 
+  /// The rules of a route or a virtual host.
+  /// - Parameter path: of the list.
+  mutating func routeRules(_ policies: [RateLimitPolicy], _ path: String) -> [RateLimitRule] {
+    for (index, policy) in policies.enumerated() where policy.hasHitsAddend {
+      // Envoy takes it and makes nothing of it.
+      problem("\(path)[\(index)].hits_addend", "counts in the rate_limits of filters only")
+    }
+    return rules(policies, path)
+  }
+
   private mutating func rule(_ policy: RateLimitPolicy, _ path: String) -> RateLimitRule? {
     let before = problems.count
     if policy.actions.isEmpty { problem(path + ".actions", "needs at least one action") }

@@ -58,24 +58,30 @@ public struct RateLimitRule: Sendable {
     case .format(let format):
       var text: [UInt8] = []
       subject.write(format, into: &text)
-      guard let number = Self.wholeNumber(text), number <= Self.maximumHits else { return nil }
+      guard let number = Self.number(text), number <= Self.maximumHits else { return nil }
       count = number
     }
     return RateLimitDescriptor(entries: entries, hits: count, limit: limit.flatMap { Self.limit($0, subject) })
   }
 
-  /// Decimal digits; what stands behind a point is cut off.
-  private static func wholeNumber(_ text: [UInt8]) -> UInt64? {
-    let digits = text.prefix { $0 != UInt8(ascii: ".") }
-    guard !digits.isEmpty, digits.count <= 19, digits.allSatisfy({ $0 &- 0x30 < 10 }) else { return nil }
-    return digits.reduce(0) { $0 * 10 + UInt64($1 &- 0x30) }
+  /// A decimal number, perhaps with a point or an exponent, and rounded down; nil if it is none, or negative.
+  private static func number(_ text: [UInt8]) -> UInt64? {
+    let isNumber = text.allSatisfy { byte in
+      byte &- 0x30 < 10
+        || [UInt8(ascii: "."), UInt8(ascii: "e"), UInt8(ascii: "E"), UInt8(ascii: "+"), UInt8(ascii: "-")]
+          .contains(byte)
+    }
+    guard isNumber, text.count <= 32, let number = Double(String(decoding: text, as: UTF8.self)), number >= 0,
+      number < 1e15
+    else { return nil }
+    return UInt64(number)
   }
 
   private static func limit<Subject: RateLimitSubject>(
     _ path: [String], _ subject: Subject
   ) -> RateLimitDescriptor.Limit? {
     guard let number = subject.noted(path + ["requests_per_unit"]), let unit = subject.noted(path + ["unit"]),
-      let count = wholeNumber(Array(number.utf8)).flatMap({ UInt32(exactly: $0) }),
+      let count = Self.number(Array(number.utf8)).flatMap({ UInt32(exactly: $0) }),
       let unit = RateLimitUnit.allCases.first(where: { $0.word == unit })
     else { return nil }
     return .init(requestsPerUnit: count, unit: unit)

@@ -7,8 +7,8 @@ public protocol RateLimitSubject {
   var request: Request { get }
   /// The proxy's own cluster (`node.cluster`); may be empty.
   var ownCluster: [UInt8] { get }
-  /// The name of the cluster that the route leads to; empty if nobody knows it.
-  var destinationCluster: [UInt8] { get }
+  /// The name of the cluster that the route leads to; nil if it leads to none.
+  var destinationCluster: [UInt8]? { get }
   /// The client, as trusted proxies name it; nil if it has no IP address.
   var client: IPAddress? { get }
   /// The route's metadata.

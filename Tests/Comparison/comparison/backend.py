@@ -67,8 +67,7 @@ class Backend:
     def __init__(self, case, folder, certificates=None):
         self.case = case
         self.certificates = certificates
-        self.scripts = {}
-        self.begun = 0
+        self.begin({}, {})
         self.arrivals = []
         self.checks = []  # requests of health checks, which come when they like
         self.check_scripts = {}  # endpoint or upstream: how these are answered, if not by 200
@@ -85,11 +84,14 @@ class Backend:
         for name in case.upstreams:
             self.endpoints[name] = [self.open(case, name, folder) for _ in range(case.endpoints.get(name, 1))]
 
-    def begin(self, scripts):
-        """From now on requests are answered so: by number, each also for those that follow."""
-        self.scripts, self.begun = scripts, 0
+    def begin(self, scripts, own_scripts):
+        """From now on requests are answered so: by number, each also for those that follow; of upstreams that have their
+        own, by name."""
+        self.scripts, self.own_scripts, self.begun = scripts, own_scripts, 0
 
-    def next_script(self):
+    def next_script(self, upstream):
+        if upstream in self.own_scripts:
+            return self.own_scripts[upstream]
         self.begun += 1
         return self.scripts.get(max((number for number in self.scripts if number <= self.begun), default=0)) or Script()
 
@@ -229,7 +231,7 @@ class Backend:
 
     def script_for(self, arrival):
         if not self.is_check(arrival):
-            return self.next_script()
+            return self.next_script(arrival.upstream)
         scripts = self.check_scripts
         return scripts.get(arrival.endpoint) or scripts.get(arrival.upstream) or scripts.get("") or Script()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 CASE_LINES = {"field", "says", "upstreams", "endpoints", "refused", "full", "unix", "format", "alone", "invalid",
               "client", "speaks", "probed"}
 SECTIONS = {"routes", "virtual_host", "virtual_hosts", "route_config", "manager", "filters", "router", "listener",
-            "access_log", "bootstrap", "chains", "chain", "tls", "tcp", "secrets"}
+            "access_log", "bootstrap", "network", "chains", "chain", "tls", "tcp", "secrets"}
 OPTIONS = {"on", "from", "to", "repeat", "share", "compare", "background", "until", "ends", "unlogged", "lines", "client",
            "proxy", "tunnel", "resets", "keeps", "receive", "takes"}
 ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)")
@@ -48,6 +48,7 @@ class Exchange:
     options: dict = field(default_factory=dict)
     shares: dict = field(default_factory=dict)  # body of the response: (least, most) percent
     scripts: dict = field(default_factory=dict)  # number of the request that the upstreams get: what is done from it on
+    own_scripts: dict = field(default_factory=dict)  # of upstreams that have their own, by name
     expectations: list = field(default_factory=list)
 
     @property
@@ -248,7 +249,8 @@ class Reader:
             exchange.options[word] = value or "yes"
 
     def wire_line(self, number, line):
-        match = re.fullmatch(r"(>[|!t]?|u\d*>[|t]?|u\d*:|u\d*(?: [\w#-]+)?<[|!t]?|<[|!t]?|log:|tls:)(?: (.*))?", line)
+        match = re.fullmatch(
+            r"(>[|!t]?|u(?:\d*| [\w#-]+)(?:>[|t]?|:)|u\d*(?: [\w#-]+)?<[|!t]?|<[|!t]?|log:|tls:)(?: (.*))?", line)
         if not match:
             self.fail(number, f"not understood: {line}")
         exchange = self.exchange(number)
@@ -256,6 +258,9 @@ class Reader:
         count = re.match(r"u?(\d*)", mark)[1]
         mark = mark.replace(count, "", 1)
         script = exchange.scripts.setdefault(int(count or 1), Script()) if re.match("u[>:]", mark) else None
+        if own := re.fullmatch(r"u ([\w#-]+)(>[|t]?|:)", mark):
+            script = exchange.own_scripts.setdefault(own[1], Script())
+            mark = "u" + own[2]
         where = f"{self.path.name}:{number}"
         if mark == ">":
             exchange.head.append(unescape(text, where))

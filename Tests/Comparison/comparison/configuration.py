@@ -236,6 +236,7 @@ def listener(case, names):
             **one,
             "access_log": "[" + flow(file_log(names, case.format or TCP_LOG)) + "]",
         }, sections["tcp"])}))
+    network = sections.get("network", "") + network
     chains = item(mapping({"filters": network, **transport(case)}, sections.get("chain", "")))
     if "chains" in sections:
         chains = re.sub(r"^([ -]*)filters: \$\(http\)$", lambda match: f"{match[1]}filters:\n" + indented(

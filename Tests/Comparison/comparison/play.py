@@ -138,13 +138,16 @@ class Play:
             self.connections[name] = connection
         return connection, not name
 
-    def scripts(self, exchange):
-        return {number: Script([self.names.fill(line) for line in script.lines], script.body, script.behaviour,
-                               script.trailers) for number, script in exchange.scripts.items()}
+    def begin(self, exchange):
+        def filled(scripts):
+            return {key: Script([self.names.fill(line) for line in script.lines], script.body, script.behaviour,
+                                script.trailers) for key, script in scripts.items()}
+
+        self.backend.begin(filled(exchange.scripts), filled(exchange.own_scripts))
 
     async def exchange(self, exchange):
         self.number += 1
-        self.backend.begin(self.scripts(exchange))
+        self.begin(exchange)
         if "repeat" in exchange.options:
             return await self.repeat(exchange)
         if "until" in exchange.options:
@@ -385,7 +388,7 @@ class Play:
         statuses, answers = set(), Counter()
         count = int(exchange.options["repeat"])
         for _ in range(count):
-            self.backend.begin(self.scripts(exchange))
+            self.begin(exchange)
             connection, once = await self.connection(exchange)
             try:
                 response = await self.send(exchange, connection)
@@ -417,7 +420,7 @@ class Play:
             problems = len(self.problems)
             for key in [key for key in self.record if key.startswith(f"{number}.")]:
                 del self.record[key]
-            self.backend.begin(self.scripts(exchange))
+            self.begin(exchange)
             connection, once = await self.connection(exchange)
             try:
                 before = len(self.backend.arrivals)

@@ -10,6 +10,8 @@ struct ListenerFilter: Sendable {
     case proxyProtocol(ProxyProtocolFilter)
     /// Where a connection was made to before the kernel redirected it here.
     case originalDestination
+    /// How many connections may begin in a time.
+    case rateLimit(ConnectionRateLimit)
   }
 
   /// What a filter says of the bytes that are there.

@@ -57,19 +57,22 @@ final class TCPFilterChain: ActiveFilterChain {
   func connectionBegan() {
     connectionCount += 1
     listener.connectionBegan()
+    proxy.stats.add(.connectionTotal)
   }
 
   func serve(_ transport: consuming Transport, _ info: ConnectionInfo, initial: consuming ByteQueue) {
     let session = TCPSession(self, proxy, transport, info, initial: initial)
     session.listIndex = sessions.count
     sessions.append(session)
-    proxy.stats.add(.connectionTotal)
     session.start()
     if let ending { end(session, ending.patience) }
   }
 
-  func connectionEnded(_ info: ConnectionInfo, openedAt: MonotonicTime, _ reason: ServerCloseReason) {
-    listener.connectionEnded(info, openedAt: openedAt)
+  func connectionEnded(
+    _ info: ConnectionInfo, openedAt: MonotonicTime, _ reason: ServerCloseReason, _ refusal: ConnectionRefusal?
+  ) {
+    listener.connectionEnded(info, openedAt: openedAt, refusal)
+    if let refusal { proxy.log(info, openedAt: openedAt, refusal) }
     left()
   }
 

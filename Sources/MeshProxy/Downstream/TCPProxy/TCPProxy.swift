@@ -1,3 +1,4 @@
+import MeshHTTP
 import MeshPrimitives
 
 /// A TCP proxy as one worker has it (`envoy.filters.network.tcp_proxy`). One per filter chain and configuration: its
@@ -22,6 +23,15 @@ final class TCPProxy {
   func cluster() -> ActiveCluster? { worker.clusters[configuration.cluster(&worker.random)] }
 
   var hasLogs: Bool { !accessLogs.isEmpty }
+
+  /// Writes a line about a connection that was not served.
+  func log(_ info: ConnectionInfo, openedAt: MonotonicTime, _ refusal: ConnectionRefusal) {
+    guard hasLogs else { return }
+    let record = ConnectionRecord(worker, info, openedAt: openedAt, configuration.logging)
+    record.note(refusal)
+    record.info.logType = .tcpConnectionEnd
+    for log in accessLogs { log.write(record) }
+  }
 
   /// Writes a line about a session to each access log that wants one.
   func log(_ session: TCPSession, _ occasion: AccessLogType) {

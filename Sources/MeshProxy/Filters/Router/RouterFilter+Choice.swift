@@ -5,8 +5,10 @@ import MeshRouting
 /// What the router knows of the choice of an endpoint, where the request has a say in it, or where the cluster is one of
 /// clusters.
 struct RouterChoice {
-  /// What the route's hash policies found.
+  /// What the route's hash policies found in the request.
   var hash: UInt64?
+  /// They have looked.
+  var isHashed = false
   /// Cookies that the client gets to be known by, as `set-cookie` has them.
   var cookies: [[UInt8]] = []
   /// Which of an aggregate cluster's clusters has the attempt; it counts the request, too.
@@ -20,22 +22,34 @@ extension RouterFilter {
   /// The request's cluster is known; its headers are still those of the client.
   /// - Returns: false if the request has been answered.
   @inline(never)
-  func beginChoice(_ stream: Stream, _ cluster: ActiveCluster, _ headers: HeaderMap, _ action: ForwardAction) -> Bool {
+  func beginChoice(_ stream: Stream, _ cluster: ActiveCluster, _ headers: HeaderMap) -> Bool {
     if cluster.hasTLS { stream.manager?.matchScheme(headers) }
     if let share = cluster.configuration.dropOverload, share.includes(stream.worker.random.next()) {
       fail(stream, .dropOverload(saysSo: !configuration.suppressesEnvoyHeaders))
       return false
     }
-    if cluster.aggregate != nil { choice = RouterChoice() }
-    if let policies = action.hashPolicies, cluster.usesHash {
-      var found = RouterChoice()
-      found.hash = policies.hash(
-        RoutingView(headers), address: { Self.writeAddress(stream, into: $0) },
-        make: { Self.makeCookie($0, stream, &found.cookies) })
-      choice = found
-      hasNews = hasNews || !found.cookies.isEmpty
-    }
+    if !cluster.picksPlainly { choice = RouterChoice() }
     return true
+  }
+
+  /// What an attempt's choice of an endpoint may depend on.
+  func endpointChoice(_ stream: Stream, _ cluster: ActiveCluster) -> EndpointChoice {
+    // Of the request as it is sent, as in Envoy; for all of its attempts.
+    if choice?.isHashed == false { hash(stream, cluster) }
+    return EndpointChoice(hash: choice?.hash, connection: stream.info.connection, headers: stream.requestHeaders)
+  }
+
+  private func hash(_ stream: Stream, _ cluster: ActiveCluster) {
+    choice?.isHashed = true
+    guard cluster.usesHash, case .forward(let action)? = stream.info.route?.action, let policies = action.hashPolicies
+    else { return }
+    var cookies: [[UInt8]] = []
+    choice?.hash = policies.hash(
+      RoutingView(stream.requestHeaders), address: { Self.writeAddress(stream, into: $0) },
+      make: { Self.makeCookie($0, stream, &cookies) })
+    guard !cookies.isEmpty else { return }
+    choice?.cookies = cookies
+    hasNews = true
   }
 
   private static func writeAddress(_ stream: Stream, into out: UnsafeMutablePointer<UInt8>) -> Int {

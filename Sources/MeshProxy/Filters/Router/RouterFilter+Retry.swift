@@ -64,8 +64,7 @@ extension RouterFilter {
   /// The endpoint for an attempt, where more than the cluster has a say in it.
   @inline(never)
   func pickEndpoint(_ stream: Stream, _ cluster: ActiveCluster) -> ActiveEndpoint? {
-    var choice = EndpointChoice(
-      hash: self.choice?.hash, connection: stream.info.connection, headers: stream.requestHeaders)
+    var choice = endpointChoice(stream, cluster)
     guard let retry, let policy = retry.policy else { return pickEndpoint(stream, cluster, choice) }
     choice.triedPriorities = retry.leftOutPriorities(of: cluster.priorityCount)
     var picked: ActiveEndpoint?

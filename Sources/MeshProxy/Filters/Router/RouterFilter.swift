@@ -145,7 +145,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     stream.info.cluster = cluster
     beginCounting(stream, headers, route)
     hasNews = route.decorator != nil
-    if cluster.isSpecial, !beginChoice(stream, cluster, headers, action) { return }
+    if cluster.isSpecial, !beginChoice(stream, cluster, headers) { return }
     if let idle = action.idleTimeout { stream.setIdleTimeout(idle) }
     if action.boundsStream { stream.setMaximumDuration(action, headers) }
     var timeout = UpstreamTimeout(action, headers, respectsExpected: configuration.respectsExpectedTimeout)

@@ -11,11 +11,18 @@ struct TokenBucketKey: Hashable, Sendable {
   let rate: TokenRate
 }
 
-/// The buckets of the configuration that is in force. The same bucket in the next one keeps its fill; of several that
-/// cannot be told apart the first is the first of before. Confined to the main thread.
-final class TokenBuckets {
+/// What the limits of the configuration that is in force have counted: buckets, open connections. The same limit in the
+/// next one goes on where it was; of several that cannot be told apart the first is the first of before. Confined to the
+/// main thread.
+final class LimitStates {
+  private enum Key: Hashable {
+    case bucket(TokenBucketKey)
+    /// Open connections, by the name of the statistics.
+    case connections(String)
+  }
+
   private struct Place: Hashable {
-    let key: TokenBucketKey
+    let key: Key
     let number: Int
   }
 
@@ -25,7 +32,7 @@ final class TokenBuckets {
 
   private var known: [Place: Held] = [:]
   /// How many there are of each in the configuration that is being made.
-  private var counts: [TokenBucketKey: Int] = [:]
+  private var counts: [Key: Int] = [:]
 
   /// A configuration is made from now on.
   func begin() {
@@ -35,24 +42,29 @@ final class TokenBuckets {
 
   /// The next bucket of this key.
   func bucket(_ key: TokenBucketKey) -> TokenBucket {
-    held(next(key)) { TokenBucket(key.rate, now: ProcessClock.monotonic()) }
+    held(next(.bucket(key))) { TokenBucket(key.rate, now: ProcessClock.monotonic()) }
   }
 
   /// The one bucket of this key, whoever asks.
   func sharedBucket(_ key: TokenBucketKey) -> TokenBucket {
-    held(Place(key: key, number: -1)) { TokenBucket(key.rate, now: ProcessClock.monotonic()) }
+    held(Place(key: .bucket(key), number: -1)) { TokenBucket(key.rate, now: ProcessClock.monotonic()) }
   }
 
   /// The next buckets of a descriptor whose values come with the requests. With another capacity they are others.
   func dynamicBuckets(_ key: TokenBucketKey, capacity: Int) -> DynamicBuckets {
-    let place = next(key)
+    let place = next(.bucket(key))
     let buckets = held(place) { DynamicBuckets(key.descriptor, key.rate, capacity: capacity) }
     if buckets.capacity == capacity { return buckets }
     known[place] = nil
     return held(place) { DynamicBuckets(key.descriptor, key.rate, capacity: capacity) }
   }
 
-  private func next(_ key: TokenBucketKey) -> Place {
+  /// The next count of open connections of a limit.
+  func connectionCount(_ statPrefix: String) -> CircuitBreaker.Gate {
+    held(next(.connections(statPrefix))) { CircuitBreaker.Gate() }
+  }
+
+  private func next(_ key: Key) -> Place {
     let number = counts[key, default: 0]
     counts[key] = number + 1
     return Place(key: key, number: number)
