@@ -147,4 +147,41 @@ struct TLSUpstreamTests {
     #expect(!printable(try await task.value).contains("0\\r\\n"))
     #expect(try await client.stat("cluster.backend.upstream_cx_destroy_remote") == 1)
   }
+
+  /// What has been encrypted and waits for the kernel is a part of the tunnel, too.
+  @Test("a CONNECT that ends at a TLS cluster sends all of it before it ends its direction")
+  func tunnelEnds() async throws {
+    let gate = Gate()
+    let size = 12 * 1024 * 1024
+    let last = try ScriptedServer { connection, _ in
+      connection.shrinkBuffers(to: 4096)
+      try gate.wait()
+      try connection.discard(count: size, piece: 4096, within: Deadline(.seconds(60)))
+      #expect(try connection.receiveToEnd().isEmpty)
+      try connection.send("done")
+    }
+    var inner = TCPConfiguration(backend: last.port)
+    inner.chains[0].chainFields = [
+      TLSClients.downstream("tls_certificates: [\(TLSClients.certificate("server-ecdsa"))]")
+    ]
+    let server = try await RunningProxy.start(inner)
+    var outer = ProxyConfiguration(backend: try server.port())
+    outer.clusters[0].fields = [TLSClients.upstream("", "")]
+    outer.listeners[0].managerFields = ["upgrade_configs: [{upgrade_type: CONNECT}]"]
+    outer.listeners[0].routes = [
+      "{match: {connect_matcher: {}}, "
+        + "route: {cluster: backend, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]}}"
+    ]
+    let proxy = try await RunningProxy.start(outer)
+    let port = try proxy.port()
+    try await blocking {
+      let client = try RawConnection(port: port)
+      try client.send("CONNECT a.test:443 HTTP/1.1\r\nhost: a.test:443\r\n\r\n")
+      #expect(try client.receive(through: "\r\n\r\n").hasPrefix("HTTP/1.1 200"))
+      gate.open()
+      try client.send([UInt8](repeating: 5, count: size), within: Deadline(.seconds(60)))
+      client.halfClose()
+      #expect(try client.receiveToEnd(within: Deadline(.seconds(60))) == Array("done".utf8))
+    }
+  }
 }
