@@ -152,11 +152,10 @@ struct TLSUpstreamTests {
   @Test("a CONNECT that ends at a TLS cluster sends all of it before it ends its direction")
   func tunnelEnds() async throws {
     let gate = Gate()
-    let size = 12 * 1024 * 1024
+    let size = 24 * 1024 * 1024
     let last = try ScriptedServer { connection, _ in
-      connection.shrinkBuffers(to: 4096)
       try gate.wait()
-      try connection.discard(count: size, piece: 4096, within: Deadline(.seconds(60)))
+      try connection.discard(count: size, piece: 1024, within: Deadline(.seconds(60)))
       #expect(try connection.receiveToEnd().isEmpty)
       try connection.send("done")
     }
@@ -174,14 +173,20 @@ struct TLSUpstreamTests {
     ]
     let proxy = try await RunningProxy.start(outer)
     let port = try proxy.port()
-    try await blocking {
+    try await blockingParts {
       let client = try RawConnection(port: port)
       try client.send("CONNECT a.test:443 HTTP/1.1\r\nhost: a.test:443\r\n\r\n")
       #expect(try client.receive(through: "\r\n\r\n").hasPrefix("HTTP/1.1 200"))
+      async let end = blocking {
+        try client.send([UInt8](repeating: 5, count: size), within: Deadline(.seconds(60)))
+        client.halfClose()
+        return try client.receiveToEnd(within: Deadline(.seconds(60)))
+      }
+      try await eventually("every buffer on the way is full") {
+        try await proxy.stat("cluster.backend.upstream_flow_control_backed_up_total") > 0
+      }
       gate.open()
-      try client.send([UInt8](repeating: 5, count: size), within: Deadline(.seconds(60)))
-      client.halfClose()
-      #expect(try client.receiveToEnd(within: Deadline(.seconds(60))) == Array("done".utf8))
+      #expect(try await end == Array("done".utf8))
     }
   }
 }
