@@ -184,8 +184,9 @@ public final class Worker {
     if !gone.isEmpty { freeStreams.removeAll() }
 
     if overload?.configuration.message != snapshot.overload?.message {
-      overload = snapshot.overload.map { WorkerOverload($0, self) }
-      overloadChanged(from: OverloadState())
+      let old = overload?.state ?? OverloadState()
+      overload = snapshot.overload.flatMap { $0.concernsWorkers ? WorkerOverload($0, self) : nil }
+      overloadChanged(from: old)
     }
 
     // Those that go are first: another listener may have the same address, and so the same sockets.

@@ -53,6 +53,11 @@ struct LimitTests {
     // Both old connections are closed by now; there is room again.
     try await eventually("a place is free") { (try? await proxy.get())?.status == 200 }
     #expect(try await proxy.stat("listener.main.downstream_global_cx_overflow") >= 3)
+    let pressure = "overload.envoy.resource_monitors.global_downstream_max_connections.pressure"
+    try await eventually("nobody is there") { try await proxy.stat(pressure) == 0 }
+    let client = try await blocking { try RawConnection(port: port) }
+    try await eventually("half of the places are taken") { try await proxy.stat(pressure) == 50 }
+    client.close()
   }
 
   /// The client reads nothing; what waits for it may not wait for ever.

@@ -135,4 +135,67 @@ struct MirrorTests {
     let count = try await proxy.stat("cluster.mirror.upstream_rq_total")
     #expect((60...140).contains(count))
   }
+
+  /// A mirror that ends at some stage of its copy, while the request is still being sent and answered.
+  @Test(arguments: ["accept", "head", "body", "answer", "reset", "early answer", "garbage"])
+  func aMirrorDiesAtAnyStage(_ stage: String) async throws {
+    let main = try Self.server(Received())
+    let mirror = try ScriptedServer { connection, _ in
+      switch stage {
+      case "accept": return
+      case "head": try connection.receive(through: "\r\n\r\n", within: Deadline(.seconds(30)))
+      case "body":
+        try connection.receive(through: "\r\n\r\n", within: Deadline(.seconds(30)))
+        try connection.discard(count: 100_000)
+      case "reset":
+        try connection.receive(through: "\r\n\r\n", within: Deadline(.seconds(30)))
+        return connection.reset()
+      case "early answer":
+        try connection.receive(through: "\r\n\r\n", within: Deadline(.seconds(30)))
+        try connection.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n")
+        _ = try? connection.receiveToEnd(within: Deadline(.seconds(30)))
+      case "garbage":
+        try connection.receive(through: "\r\n\r\n", within: Deadline(.seconds(30)))
+        try connection.send("what?\r\n\r\n")
+      default:
+        _ = try connection.receiveRequest(within: Deadline(.seconds(30)))
+        try connection.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+      }
+    }
+    let proxy = try await RunningProxy.start(
+      Self.configuration("{cluster: mirror}", main: main.port, mirror: mirror.port))
+    let port = try proxy.port()
+    let body = [UInt8](repeating: 120, count: 2_000_000)
+    try await blocking {
+      let client = try RawConnection(port: port)
+      for _ in 0..<3 {
+        try client.send("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: \(body.count)\r\n\r\n")
+        try client.send(body, within: Deadline(.seconds(30)))
+        #expect(try client.receiveResponse(within: Deadline(.seconds(30))).text == "ok")
+      }
+    }
+    try await eventually("nothing is left") { try await proxy.stat("cluster.mirror.upstream_rq_active") == 0 }
+    #expect(try await proxy.stat("cluster.backend.upstream_rq_200") == 3)
+    #expect(try await proxy.stat("cluster.mirror.circuit_breakers.default.rq_open") == 0)
+  }
+
+  /// The client has its answer long before the mirror has answered; the mirror's is still counted.
+  @Test func aMirrorMayTakeItsTime() async throws {
+    let gate = Gate()
+    let main = try Self.server(Received())
+    let mirror = try ScriptedServer { connection, _ in
+      guard try connection.receiveRequest(within: Deadline(.seconds(30))) != nil else { return }
+      try gate.wait()
+      try connection.send("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
+    }
+    let proxy = try await RunningProxy.start(
+      Self.configuration("{cluster: mirror}", main: main.port, mirror: mirror.port))
+    #expect(try await proxy.get().status == 200)
+    #expect(try await proxy.stat("cluster.mirror.upstream_rq_active") == 1)
+    #expect(try await proxy.stat("http.main.downstream_rq_active") == 0)
+    gate.open()
+    try await eventually("the mirror has answered") { try await proxy.stat("cluster.mirror.upstream_rq_503") == 1 }
+    #expect(try await proxy.stat("cluster.mirror.upstream_rq_active") == 0)
+    #expect(try await proxy.stat("cluster.backend.upstream_rq_503") == 0)
+  }
 }

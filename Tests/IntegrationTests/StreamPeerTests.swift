@@ -4,7 +4,8 @@ import Testing
 /// Real clients and servers of WebSocket, CONNECT and gRPC, with the proxy between them.
 @Suite("Peers of streams", .timeLimit(.minutes(5)), .serialized)
 struct StreamPeerTests {
-  private static let options =
+  /// Of a cluster that speaks HTTP/2.
+  static let options =
     "typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {\"@type\": "
     + "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: "
     + "{http2_protocol_options: {}}}}"

@@ -18,18 +18,18 @@ import Testing
     frontProxy.replacing(line: "http_filters:", with: "http_filters:\n" + filter)
   }
 
-  @Test func localRateLimit() {
+  @Test func bandwidthLimit() {
     let filter = """
-      - name: envoy.filters.http.local_ratelimit
+      - name: envoy.filters.http.bandwidth_limit
         typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+          "@type": type.googleapis.com/envoy.extensions.filters.http.bandwidth_limit.v3.BandwidthLimit
           stat_prefix: limited
-          token_bucket: {max_tokens: 4, tokens_per_fill: 4, fill_interval: 60s}
+          limit_kbps: 500
       """
     #expect(
       missing(filtered(filter)) == [
         "x.yaml:28:24: \(managerPath).http_filters[0].typed_config.@type: Envoy has "
-          + "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit, but it is not supported yet"
+          + "envoy.extensions.filters.http.bandwidth_limit.v3.BandwidthLimit, but it is not supported yet"
       ])
   }
 

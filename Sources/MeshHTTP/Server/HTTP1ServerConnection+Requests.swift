@@ -13,6 +13,8 @@ extension HTTP1ServerConnection {
     isProcessing = true
     defer { isProcessing = false }
     if !input.isEmpty {
+      // What came before this connection began to serve.
+      if settings.asksBeforeDispatch, !hasDispatched, !mayDispatch(input.bytes) { return }
       let consumed = process(input.bytes)
       guard phase != .closed else { return }
       if consumed > 0 { input.drop(min(consumed, input.count), loop.bufferPool) }
@@ -37,7 +39,10 @@ extension HTTP1ServerConnection {
         return close(.remote)
       }
       handler.connectionTransferred(received: count, sent: 0)
-      if settings.asksBeforeDispatch, !mayDispatch(isDirect ? count : 0) { return }
+      if settings.asksBeforeDispatch {
+        let bytes = isDirect ? Bytes(start: loop.receiveBuffer, count: count) : input.bytes
+        if !mayDispatch(bytes) { return }
+      }
       if isDirect {
         let bytes = Bytes(start: loop.receiveBuffer, count: count)
         let consumed = process(bytes)
@@ -51,11 +56,13 @@ extension HTTP1ServerConnection {
     }
   }
 
-  /// - Parameter count: bytes that have come.
+  /// - Parameter bytes: what is to be looked at.
   @inline(never)
-  private func mayDispatch(_ count: Int) -> Bool {
+  private func mayDispatch(_ bytes: Bytes) -> Bool {
     // Of what is thrown away anyway nobody has to be asked.
     guard phase != .lingering, responsePhase != .done || phase == .idle || phase == .head else { return true }
+    // A connection of HTTP/2 asks for itself.
+    if settings.codec == .automatic, requestCount == 0, isPreface(bytes) { return true }
     let isFirst = !hasDispatched
     hasDispatched = true
     switch handler.mayDispatch(on: self, isFirst: isFirst) {
@@ -65,10 +72,10 @@ extension HTTP1ServerConnection {
       if phase == .idle || phase == .head {
         beginRefusal()
         parser.reset()
-        wire.received = UInt64(count)
+        wire.received = UInt64(bytes.count)
         handler.refuseForOverload(self, info, headerMaps.take())
       } else {
-        _ = failBody(count, 500, "overload")
+        _ = failBody(bytes.count, 500, "overload")
       }
     }
     return false

@@ -16,7 +16,7 @@ public struct ProcessorUsage: Sendable, Equatable {
   public static func machine(read: (String) -> String? = ControlGroup.readFile) -> ProcessorUsage? {
     guard let line = read("/proc/stat")?.split(separator: "\n").first, line.hasPrefix("cpu ") else { return nil }
     // user nice system idle …, in clock ticks.
-    let ticks = line.split(separator: " ").dropFirst().prefix(4).compactMap { UInt64($0) }.map(Double.init)
+    let ticks = line.split(separator: " ").dropFirst().prefix(4).compactMap { UInt64($0).map { Double($0) } }
     guard ticks.count == 4 else { return nil }
     let used = ticks[0] + ticks[1] + ticks[2]
     return ProcessorUsage(used: used, available: used + ticks[3])

@@ -106,6 +106,7 @@ extension HeaderID {
     case 34:
       if same(name, "x-envoy-downstream-service-cluster") { return .xEnvoyDownstreamServiceCluster }
     case 35:
+      if same(name, "x-envoy-unconditional-drop-overload") { return .xEnvoyUnconditionalDropOverload }
       if same(name, "x-envoy-immediate-health-check-fail") { return .xEnvoyImmediateHealthCheckFail }
       if same(name, "x-envoy-upstream-stream-duration-ms") { return .xEnvoyUpstreamStreamDuration }
     case 38:

@@ -18,7 +18,7 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
   case xEnvoyUpstreamRequestTimeoutAltResponse, xEnvoyUpstreamStreamDuration, xEnvoyUpstreamCanary, xEnvoyIPTags
   case xEnvoyOriginalURL, xEnvoyOriginalHost, xEnvoyUpstreamAltStatName
   case xEnvoyDownstreamServiceCluster, xEnvoyDownstreamServiceNode, xEnvoyLocalOverloaded,
-    xEnvoyImmediateHealthCheckFail, xEnvoyDropOverload
+    xEnvoyImmediateHealthCheckFail, xEnvoyDropOverload, xEnvoyUnconditionalDropOverload
   // Trace context.
   case traceparent, tracestate, b3, xB3TraceID, xB3SpanID, xB3ParentSpanID, xB3Sampled, xB3Flags
 
@@ -88,6 +88,7 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
     case .xEnvoyLocalOverloaded: "x-envoy-local-overloaded"
     case .xEnvoyImmediateHealthCheckFail: "x-envoy-immediate-health-check-fail"
     case .xEnvoyDropOverload: "x-envoy-drop-overload"
+    case .xEnvoyUnconditionalDropOverload: "x-envoy-unconditional-drop-overload"
     case .traceparent: "traceparent"
     case .tracestate: "tracestate"
     case .b3: "b3"

@@ -15,8 +15,8 @@ extension SnapshotBuilder {
     var names: Set<String> = []
     var reductions: [TimeoutReduction.Kind: TimeoutReduction] = [:]
     var actions: [OverloadConfiguration.Action] = []
-    var resets: StatBlock<SoleStat>?
-    var shrinks: StatBlock<SoleStat>?
+    var resets: StatBlock<StreamResetStat>?
+    var shrinks: StatBlock<HeapShrinkStat>?
     for (index, message) in manager.actions.enumerated() {
       let path = "overload_manager.actions[\(index)]"
       guard isNew(message.name, path, &names), let action = action(message, path) else { continue }
@@ -29,14 +29,14 @@ extension SnapshotBuilder {
           report(path, "needs overload_manager.buffer_factory_config, which says what much memory is")
         }
         leases.append(identities.store.lease(message.name))
-        resets = identities.store.counter(message.name, "count", prometheus: overloadScope(message.name, ""))
+        resets = identities.store.scope(message.name, prometheus: overloadScope(message.name, ""))
       case .shrinkHeap:
-        shrinks = identities.store.counter(scope, "shrink_count", prometheus: overloadScope(message.name))
+        shrinks = identities.store.scope(scope, prometheus: overloadScope(message.name))
       default: break
       }
       actions.append(
         .init(
-          action: action, triggers: triggers(message.triggers, resources, manager, "\(path).triggers"),
+          action: action, triggers: triggers(message.triggers, resources, "\(path).triggers"),
           stats: identities.store.scope(scope, prometheus: overloadScope(message.name))))
     }
     var points: [OverloadConfiguration.Point] = []
@@ -47,7 +47,7 @@ extension SnapshotBuilder {
       leases.append(identities.store.lease(scope))
       points.append(
         .init(
-          point: point, triggers: triggers(message.triggers, resources, manager, "\(path).triggers"),
+          point: point, triggers: triggers(message.triggers, resources, "\(path).triggers"),
           stats: identities.store.scope(scope, prometheus: overloadScope(message.name))))
     }
     if manager.hasRefreshInterval, manager.refreshInterval.nanoseconds < 1_000_000 {
@@ -71,15 +71,12 @@ extension SnapshotBuilder {
 
   // MARK: Resources
 
-  /// All but the limit on connections, which is no resource that triggers could refer to.
   private mutating func resources(_ manager: OverloadManager, _ leases: inout [StatsLease]) -> Resources {
     var result: Resources = []
     var names: Set<String> = []
     for (index, monitor) in manager.resourceMonitors.enumerated() {
       let path = "overload_manager.resource_monitors[\(index)]"
-      guard isNew(monitor.name, path, &names), !monitor.typedConfig.holds(DownstreamConnectionsConfig.self),
-        let kind = kind(monitor.typedConfig, path)
-      else { continue }
+      guard isNew(monitor.name, path, &names), let kind = kind(monitor.typedConfig, path) else { continue }
       let scope = "overload.\(monitor.name)"
       leases.append(identities.store.lease(scope))
       result.append(
@@ -98,6 +95,7 @@ extension SnapshotBuilder {
     if let processors: CpuUtilizationConfig = try? message.unpack() {
       return .processors(isContainer: processors.mode == .container)
     }
+    if message.holds(DownstreamConnectionsConfig.self) { return .connections(identities.connectionLimit) }
     if let injected: InjectedResourceConfig = try? message.unpack() {
       if injected.filename.isEmpty { report("\(path).typed_config.filename", "must not be empty") }
       return .injected(path: injected.filename)
@@ -121,22 +119,18 @@ extension SnapshotBuilder {
   // MARK: What they set off
 
   private mutating func triggers(
-    _ messages: [OverloadTriggerConfig], _ resources: Resources, _ manager: OverloadManager, _ path: String
+    _ messages: [OverloadTriggerConfig], _ resources: Resources, _ path: String
   ) -> OverloadConfiguration.Triggers {
     var result: OverloadConfiguration.Triggers = []
     for (index, message) in messages.enumerated() {
       let path = "\(path)[\(index)]"
       guard let resource = resources.firstIndex(where: { $0.name == message.name }) else {
-        let isConnections = manager.resourceMonitors.contains {
-          $0.name == message.name && $0.typedConfig.holds(DownstreamConnectionsConfig.self)
-        }
-        let near = NearestName.of(message.name, in: resources.map(\.name))
-        report(
-          "\(path).name",
-          isConnections
-            ? "\(message.name) is a limit of its own, which triggers nothing"
-            : "there is no resource monitor \"\(message.name)\"" + (near.map { " (did you mean \"\($0)\"?)" } ?? ""))
+        let near = NearestName.of(message.name, in: resources.map(\.name)).map { " (did you mean \"\($0)\"?)" } ?? ""
+        report("\(path).name", "there is no resource monitor \"\(message.name)\"\(near)")
         continue
+      }
+      if case .connections = resources[resource].kind {
+        report("\(path).name", "\(message.name) is a limit of its own, which triggers nothing")
       }
       if result.contains(where: { $0.resource == resource }) {
         report("\(path).name", "another trigger is for \(message.name) already")

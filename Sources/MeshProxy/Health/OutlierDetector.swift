@@ -192,7 +192,7 @@ final class OutlierDetector: TimerTarget {
     stats.set(.active, Int64(ejections.active))
     let identity = endpoint.identity
     identity.outcomes.resetRows()
-    identity.probes.open()
+    identity.probes.reset()
     _ = identity.set(.onProbation, !isProven)
     _ = identity.set(.failedOutlierCheck, false)
     Self.log.info(

@@ -75,7 +75,9 @@ final class OutlierSettings: Sendable {
     let verdict = judge(result, identity.outcomes, isOnProbation: identity.health.contains(.onProbation))
     switch verdict {
     case .nothing: break
-    case .proven: reports.post { [cluster] in $0.proven(identity, of: cluster) }
+    case .proven:
+      identity.probes.open()
+      reports.post { [cluster] in $0.proven(identity, of: cluster) }
     case .reached(let types): reports.post { [cluster] in $0.reached(types, identity, of: cluster) }
     }
   }

@@ -19,6 +19,8 @@ final class OverloadConfiguration: Sendable {
     case controlGroupMemory(maximum: UInt64?)
     /// Processors: the machine's, or the control group's.
     case processors(isContainer: Bool)
+    /// Connections from clients. They have a limit of their own, and trigger nothing.
+    case connections(ConnectionLimit)
     /// A file that says it.
     case injected(path: String)
   }
@@ -48,14 +50,15 @@ final class OverloadConfiguration: Sendable {
   /// Streams that hold fewer bytes are not reset; nil: none is.
   let leastHeldToReset: Int?
   /// `envoy.overload_actions.reset_high_memory_stream.count`.
-  let resets: StatBlock<SoleStat>?
+  let resets: StatBlock<StreamResetStat>?
   /// `overload.<shrink_heap>.shrink_count`.
-  let shrinks: StatBlock<SoleStat>?
+  let shrinks: StatBlock<HeapShrinkStat>?
   private let leases: [StatsLease]
 
   init(
     message: OverloadManager, resources: [Resource], actions: [Action], points: [Point],
-    reductions: [TimeoutReduction.Kind: TimeoutReduction], resets: StatBlock<SoleStat>?, shrinks: StatBlock<SoleStat>?,
+    reductions: [TimeoutReduction.Kind: TimeoutReduction], resets: StatBlock<StreamResetStat>?,
+    shrinks: StatBlock<HeapShrinkStat>?,
     leases: [StatsLease]
   ) {
     self.message = message
@@ -76,6 +79,9 @@ final class OverloadConfiguration: Sendable {
     (actions.flatMap(\.triggers) + points.flatMap(\.triggers)).filter { $0.resource == index }.map(\.trigger.onset)
       .min()
   }
+
+  /// Whether there is anything for workers to do.
+  var concernsWorkers: Bool { !actions.isEmpty || !points.isEmpty }
 
   /// Whether codecs have to ask before they look at what they have read.
   var isAskedByCodecs: Bool { points.contains { $0.point.isAskedByCodec } }

@@ -36,3 +36,17 @@ enum LoadShedStat: Int, StatSet {
     }
   }
 }
+
+/// `overload.<name of the action shrink_heap>.…`: the main thread's.
+enum HeapShrinkStat: Int, StatSet {
+  case count
+
+  var definition: StatDefinition { .counter("shrink_count") }
+}
+
+/// `envoy.overload_actions.reset_high_memory_stream.…`
+enum StreamResetStat: Int, StatSet {
+  case count
+
+  var definition: StatDefinition { .counter("count") }
+}

@@ -27,6 +27,8 @@ public struct ResponseFlags: OptionSet, Hashable, Sendable {
   /// URX of a connection: `max_connect_attempts` were made. It comes about after the failure of the last of them.
   public static let connectAttemptsExceeded = Self(rawValue: 1 << 30)
   public static let downstreamRemoteReset = Self(rawValue: 1 << 28)
+  public static let dropOverload = Self(rawValue: 1 << 27)
+  public static let unconditionalDropOverload = Self(rawValue: 1 << 29)
   // Of what this proxy has not: nothing sets them, and a filter that asks for them holds for nothing.
   static let failedLocalHealthCheck = Self(rawValue: 1 << 19)
   static let rateLimited = Self(rawValue: 1 << 20)
@@ -36,8 +38,6 @@ public struct ResponseFlags: OptionSet, Hashable, Sendable {
   static let responseFromCacheFilter = Self(rawValue: 1 << 24)
   static let noFilterConfigFound = Self(rawValue: 1 << 25)
   static let dnsResolutionFailed = Self(rawValue: 1 << 26)
-  static let dropOverload = Self(rawValue: 1 << 27)
-  static let unconditionalDropOverload = Self(rawValue: 1 << 29)
 
   /// The flag with a short name; nil if there is none.
   public init?(shortName: String) {

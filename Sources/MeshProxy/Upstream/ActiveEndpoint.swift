@@ -30,7 +30,7 @@ public final class ActiveEndpoint {
     weight = configured.weight
     priority = configured.priority
     self.configured = configured
-    isHealthy = configured.endpoint.identity.health.isDisjoint(with: .unhealthy)
+    isHealthy = configured.endpoint.identity.health.isDisjoint(with: .failed)
     self.cluster = cluster
     outliers = cluster.configuration.outliers
     isWatched = outliers != nil || cluster.configuration.healthChecks != nil
@@ -48,7 +48,7 @@ public final class ActiveEndpoint {
     self.configured = configured
     forEachPool { $0.endpoint = configured.endpoint }
     let wasHealthy = isHealthy
-    isHealthy = configured.endpoint.identity.health.isDisjoint(with: .unhealthy)
+    isHealthy = configured.endpoint.identity.health.isDisjoint(with: .failed)
     if wasHealthy, !isHealthy { becameUnhealthy() }
   }
 
@@ -85,7 +85,7 @@ public final class ActiveEndpoint {
   /// Whether it may be sent a request though its ejection has only just ended.
   func admitsProbe(_ now: MonotonicTime) -> Bool {
     let found = endpoint.identity.health
-    return found.contains(.onProbation) && found.isDisjoint(with: [.failedActiveHealthCheck, .failedOutlierCheck])
+    return found.contains(.onProbation) && found.isDisjoint(with: .failed)
       && configured.health.receivesRequests && endpoint.identity.probes.enter(now)
   }
 

@@ -53,6 +53,8 @@ public struct HealthFlags: OptionSet, Sendable {
   /// DNS does not give it any more; it stays as long as active health checks succeed.
   public static var pendingRemoval: Self { Self(rawValue: 1 << 7) }
 
+  /// Each of these says that it has failed.
+  static var failed: Self { [.failedActiveHealthCheck, .failedOutlierCheck] }
   /// Each of these keeps new requests away, but for the probes of an endpoint on probation.
   public static var unhealthy: Self { [.failedActiveHealthCheck, .failedOutlierCheck, .onProbation] }
   /// With one of these it does not count at all where shares of healthy endpoints are looked at.

@@ -81,6 +81,7 @@ public struct RateLimitRule: Sendable {
     _ path: [String], _ subject: Subject
   ) -> RateLimitDescriptor.Limit? {
     guard let number = subject.noted(path + ["requests_per_unit"]), let unit = subject.noted(path + ["unit"]),
+      !unit.isEmpty,
       let count = Self.number(Array(number.utf8)).flatMap({ UInt32(exactly: $0) }),
       let unit = RateLimitUnit.allCases.first(where: { $0.word == unit })
     else { return nil }

@@ -9,7 +9,11 @@ HTTP_DATE = re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:
 ISO_TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 PROXIED = re.compile(r"(v[12] (?:TCP4 )?127\.\S+ \S+) \d+ ")
 CLIENT = re.compile(r"\b(127\.\d+\.\d+\.\d+):\d{4,5}\b")
+# What a cookie that the proxy makes for a client is hashed from is random.
+COOKIE = re.compile(r'="[0-9a-f]{16}"')
 EPHEMERAL = re.compile(r" (?:3[2-9]|[4-6][0-9])[0-9]{3} ([0-9]+)$")
+# The value of a cookie that is made of addresses and ports.
+COOKIE = re.compile(r'="[0-9a-f]{16}"')
 # Milliseconds, whichever they are.
 DURATIONS = {"header.x-envoy-upstream-service-time", "upstream.*.header.x-envoy-upstream-service-time"}
 
@@ -66,6 +70,7 @@ class Normaliser:
         value = HTTP_DATE.sub("<date>", value)
         value = ISO_TIME.sub("<time>", value)
         value = CLIENT.sub(r"\1:<port>", value)
+        value = COOKIE.sub('="<hash>"', value)
         if MACHINE:
             value = re.sub(rf"(?<![\d.]){re.escape(MACHINE)}(?![\d.])", "<machine>", value)
         return value
@@ -79,6 +84,8 @@ class Normaliser:
             step = 5000 if int(value) > 1000 else 1000
             if key.split(".")[2].isdigit() or int(value) > 1000 and int(value) % 1000:
                 return f"at most {-(-int(value) // step) * step}"
+        if key.endswith("header.set-cookie"):
+            value = COOKIE.sub('="<hash>"', value)
         if key.endswith(".proxied"):
             value = PROXIED.sub(r"\1 <port> ", value)
         # A hello of TLS, most of which is random.

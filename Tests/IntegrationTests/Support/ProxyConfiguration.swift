@@ -7,6 +7,8 @@ struct ProxyConfiguration {
     /// 127.0.0.1, or the path of a Unix socket.
     var host = "127.0.0.1"
     var fields: [String] = []
+    /// Network filters before the connection manager.
+    var networkFilters: [String] = []
     /// Further fields of the filter chain.
     var chainFields: [String] = []
     var managerFields: [String] = []
@@ -78,7 +80,11 @@ struct ProxyConfiguration {
     var lines = ["  - name: \(listener.name)", "    address: \(address(listener.host, listener.port))"]
     lines += listener.fields.map { "    \($0)" }
     lines += [
-      "    filter_chains:", "    - filters:", "      - name: manager", "        typed_config:",
+      "    filter_chains:", "    - filters:",
+    ]
+    lines += listener.networkFilters.map { "      - \($0)" }
+    lines += [
+      "      - name: manager", "        typed_config:",
       "          \"@type\": \(types).filters.network.http_connection_manager.v3.HttpConnectionManager",
     ]
     if !listener.managerFields.contains(where: { $0.hasPrefix("stat_prefix:") }) {

@@ -157,14 +157,14 @@ struct ClusterConfigurationTests {
       ])
     let none = cluster(
       "load_balancing_policy: {policies: [{typed_extension_config: {name: m, typed_config: "
-        + "{\"@type\": \(type).maglev.v3.Maglev}}}]},")
+        + "{\"@type\": \(type).pick_first.v3.PickFirst}}}]},")
     #expect(none.problems.count == 1)
     #expect(
       none.problems.first?.hasPrefix("clusters[0].load_balancing_policy.policies: needs a policy that is") == true)
     #expect(
       none.warnings == [
         "clusters[0].load_balancing_policy.policies[0].typed_extension_config.typed_config.@type: "
-          + "envoy.extensions.load_balancing_policies.maglev.v3.Maglev is not supported yet: the next one is used"
+          + "envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst is not supported yet: the next one is used"
       ])
     #expect(
       cluster(
@@ -226,14 +226,52 @@ struct ClusterConfigurationTests {
     #expect(changed !== endpoints[0].endpoint && changed.stats === endpoints[0].endpoint.stats)
   }
 
-  @Test("endpoints of other priorities are refused by name")
-  func priority() {
-    #expect(
+  @Test(
+    "what is wrong with how endpoints are chosen",
+    arguments: [
+      (
+        "lb_policy: RING_HASH, ring_hash_lb_config: {minimum_ring_size: 9, maximum_ring_size: 8},",
+        "clusters[0].ring_hash_lb_config.minimum_ring_size: 9 is more than maximum_ring_size (8)"
+      ),
+      (
+        "lb_policy: MAGLEV, maglev_lb_config: {table_size: 1001},",
+        "clusters[0].maglev_lb_config.table_size: must be a prime, not 1001"
+      ),
+      (
+        "lb_policy: MAGLEV, maglev_lb_config: {table_size: 5000081},",
+        "clusters[0].maglev_lb_config.table_size: must be at most 5000011, not 5000081"
+      ),
+      (
+        "lb_policy: CLUSTER_PROVIDED,",
+        "clusters[0].lb_policy: CLUSTER_PROVIDED is for clusters of type ORIGINAL_DST and for aggregate clusters"
+      ),
+      (
+        "lb_policy: MAGLEV, common_lb_config: {consistent_hashing_lb_config: {use_hostname_for_hashing: true}},",
+        "clusters[0]: use_hostname_for_hashing is for clusters of names (STRICT_DNS, LOGICAL_DNS)"
+      ),
+      (
+        "round_robin_lb_config: {slow_start_config: {slow_start_window: 1s, aggression: "
+          + "{default_value: 0, runtime_key: a}}},",
+        "clusters[0].round_robin_lb_config.slow_start_config.aggression.default_value: must be more than 0, not 0.0"
+      ),
+    ])
+  func balancingMistakes(_ fields: String, _ problem: String) {
+    #expect(cluster(fields).problems == [problem])
+  }
+
+  @Test("what is wrong with shares of requests that are refused")
+  func dropOverload() {
+    func problems(_ drops: String) -> [String] {
       build(
-        "static_resources: {clusters: [{name: c, load_assignment: {cluster_name: c, endpoints: [{priority: 1}]}}]}"
-      ).problems == [
-        "clusters[0].load_assignment.endpoints[0].priority: priorities other than 0 are not supported yet"
+        "static_resources: {clusters: [{name: c, load_assignment: {cluster_name: c, policy: {drop_overloads: \(drops)}}}]}"
+      ).problems
+    }
+    #expect(problems("[{category: a, drop_percentage: {numerator: 100}}]") == [])
+    #expect(
+      problems("[{category: a, drop_percentage: {numerator: 101}}]") == [
+        "clusters[0].load_assignment.policy.drop_overloads[0].drop_percentage: must be at most all, not 101 of 100"
       ])
+    #expect(problems("[{category: a}, {category: b}]").first?.contains("has 2 items") == true)
   }
 
   // MARK: Sources

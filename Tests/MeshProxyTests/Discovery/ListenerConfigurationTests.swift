@@ -95,7 +95,7 @@ struct ListenerConfigurationTests {
         $0.hasSuffix("access_log_flush_interval: must not be combined with access_log_options")
       })
     for type in [
-      "connection_limit.v3.ConnectionLimit", "rbac.v3.RBAC", "ratelimit.v3.RateLimit", "redis_proxy.v3.RedisProxy",
+      "rbac.v3.RBAC", "ratelimit.v3.RateLimit", "redis_proxy.v3.RedisProxy",
       "sni_cluster.v3.SniCluster",
     ] {
       let found = listener(

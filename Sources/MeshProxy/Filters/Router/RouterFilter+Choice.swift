@@ -25,7 +25,10 @@ extension RouterFilter {
   func beginChoice(_ stream: Stream, _ cluster: ActiveCluster, _ headers: HeaderMap) -> Bool {
     if cluster.hasTLS { stream.manager?.matchScheme(headers) }
     if let share = cluster.configuration.dropOverload, share.includes(stream.worker.random.next()) {
-      fail(stream, .dropOverload(saysSo: !configuration.suppressesEnvoyHeaders))
+      let reply = LocalReply.dropOverload(all: share.includes(.max), saysSo: !configuration.suppressesEnvoyHeaders)
+      // No attempt has been made, and none will be.
+      count(reply.status, stream, cluster)
+      stream.sendLocalReply(reply)
       return false
     }
     if !cluster.picksPlainly { choice = RouterChoice() }
@@ -130,11 +133,17 @@ extension RouterFilter {
 }
 
 extension LocalReply {
-  /// The configuration says that a share of the requests is refused.
+  /// The configuration says that a share of the requests, or all of them, is refused.
   /// - Parameter saysSo: in a header.
-  fileprivate static func dropOverload(saysSo: Bool) -> LocalReply {
-    LocalReply(
-      status: 503, text: "drop overload", flags: .dropOverload, details: .init("drop_overload"),
-      headers: saysSo ? [(.xEnvoyDropOverload, "true")] : [])
+  fileprivate static func dropOverload(all: Bool, saysSo: Bool) -> LocalReply {
+    guard all else {
+      return LocalReply(
+        status: 503, text: "drop overload", flags: .dropOverload, details: .init("drop_overload"),
+        headers: saysSo ? [(.xEnvoyDropOverload, "true")] : [])
+    }
+    return LocalReply(
+      status: 503, text: "unconditional drop overload", flags: .unconditionalDropOverload,
+      details: .init("unconditional_drop_overload"),
+      headers: saysSo ? [(.xEnvoyUnconditionalDropOverload, "true")] : [])
   }
 }

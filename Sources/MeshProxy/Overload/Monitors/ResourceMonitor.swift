@@ -17,10 +17,16 @@ extension OverloadConfiguration.Kind {
   /// - Parameter onset: the lowest pressure at which anything happens; nil if nothing does.
   func monitor(onset: Double?, _ loop: EventLoop) -> any ResourceMonitor {
     switch self {
-    case .heap(let maximum): HeapMonitor(maximum: maximum, onset: onset, loop: loop)
-    case .controlGroupMemory(let maximum): ControlGroupMemoryMonitor(maximum: maximum)
+    case .heap(let maximum): memory(HeapMonitor(maximum: maximum), onset, loop)
+    case .controlGroupMemory(let maximum): memory(ControlGroupMemoryMonitor(maximum: maximum), onset, loop)
     case .processors(let isContainer): ProcessorMonitor(isContainer ? .controlGroup : .machine)
+    case .connections(let limit): ConnectionMonitor(limit)
     case .injected(let path): InjectedMonitor(path: path)
     }
+  }
+
+  private func memory(_ monitor: any ResourceMonitor, _ onset: Double?, _ loop: EventLoop) -> any ResourceMonitor {
+    guard let onset else { return monitor }
+    return UsedMemoryMonitor(monitor, onset: onset, loop: loop)
   }
 }

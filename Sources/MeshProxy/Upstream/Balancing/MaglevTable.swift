@@ -24,6 +24,8 @@ struct MaglevTable: Sendable {
   ///   - members: at least one; their weights are positive and add up to 1.
   ///   - size: a prime.
   init(_ members: [HashedHosts.Member], size: Int) {
+    // One member has the one entry that it needs, as in Envoy.
+    let size = members.count == 1 ? 1 : size
     let size64 = UInt64(size)
     // The order decides who gets an entry that several want: it must not depend on the configuration's.
     let order = members.indices.sorted { members[$0].key.lexicographicallyPrecedes(members[$1].key) }
@@ -31,7 +33,7 @@ struct MaglevTable: Sendable {
       members[index].key.withUnsafeBufferPointer { key in
         Row(
           member: UInt32(truncatingIfNeeded: index), offset: XXHash64.hash(key) % size64,
-          skip: XXHash64.hash(key, seed: 1) % (size64 - 1) + 1, weight: members[index].weight)
+          skip: XXHash64.hash(key, seed: 1) % max(1, size64 - 1) + 1, weight: members[index].weight)
       }
     }
     let heaviest = members.map(\.weight).max() ?? 1

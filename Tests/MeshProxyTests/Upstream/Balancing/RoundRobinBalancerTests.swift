@@ -6,9 +6,9 @@ import Testing
 
 @Suite("Round robin")
 struct RoundRobinBalancerTests {
-  private func endpoints(_ weights: [UInt32], unhealthy: Set<Int> = []) throws -> [ActiveEndpoint] {
+  private func endpoints(_ weights: [UInt32]) throws -> [ActiveEndpoint] {
     let list = weights.enumerated().map { index, weight in
-      "{load_balancing_weight: \(weight), health_status: \(unhealthy.contains(index) ? "DRAINING" : "HEALTHY"), "
+      "{load_balancing_weight: \(weight), "
         + "endpoint: {address: {socket_address: {address: 127.0.0.\(index + 1), port_value: 1}}}}"
     }
     let fixture = try WorkerFixture(
@@ -18,8 +18,8 @@ struct RoundRobinBalancerTests {
     return fixture.worker.clusters["c"]?.endpoints ?? []
   }
 
-  private func shares(_ weights: [UInt32], unhealthy: Set<Int> = [], picks: Int) throws -> [Int] {
-    let endpoints = try endpoints(weights, unhealthy: unhealthy)
+  private func shares(_ weights: [UInt32], picks: Int) throws -> [Int] {
+    let endpoints = try endpoints(weights)
     var balancer = RoundRobinBalancer(endpoints, random: 12345)
     var counts = Array(repeating: 0, count: weights.count)
     for _ in 0..<picks {
@@ -36,12 +36,6 @@ struct RoundRobinBalancerTests {
   func weighted() throws {
     let counts = try shares([1, 2, 7], picks: 1000)
     for (count, expected) in zip(counts, [100, 200, 700]) { #expect(abs(count - expected) <= 1) }
-  }
-
-  @Test("an endpoint that is not to have requests has none")
-  func unhealthy() throws {
-    #expect(try shares([1, 1, 1], unhealthy: [1], picks: 100) == [50, 0, 50])
-    #expect(try shares([1, 5], unhealthy: [0, 1], picks: 10) == [0, 0])
   }
 
   @Test("workers with other random numbers begin elsewhere")

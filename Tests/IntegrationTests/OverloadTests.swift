@@ -1,0 +1,221 @@
+import Glibc
+import MeshTesting
+import Testing
+
+/// What the proxy does when memory runs short (`overload_manager`), and that it gets over it.
+@Suite("Overload", .timeLimit(.minutes(3)))
+struct OverloadTests {
+  private static let types = "type.googleapis.com/envoy.extensions.resource_monitors"
+  private static let mebibyte = 1 << 20
+
+  private static func heap(_ mebibytes: Int) -> String {
+    "{name: heap, typed_config: {\"@type\": \(types).fixed_heap.v3.FixedHeapConfig, "
+      + "max_heap_size_bytes: \(mebibytes * mebibyte)}}"
+  }
+
+  private static func action(_ name: String, _ threshold: Double) -> String {
+    "{name: envoy.overload_actions.\(name), triggers: [{name: heap, threshold: {value: \(threshold)}}]}"
+  }
+
+  /// Sends what it is allowed to send to each of its clients, of bodies without end.
+  private final class Growth: Sendable {
+    let server: ScriptedServer
+    private let allowed: Monitor<Int>
+
+    init() throws {
+      let allowed = Monitor(0)
+      self.allowed = allowed
+      server = try ScriptedServer { connection, _ in
+        guard try connection.receiveRequest(within: Deadline(.seconds(100))) != nil else { return }
+        try connection.send("HTTP/1.1 200 OK\r\ncontent-length: 100000000000\r\n\r\n")
+        let block = [UInt8](repeating: 120, count: mebibyte)
+        var sent = 0
+        while let limit = allowed.wait(Deadline(.seconds(100)), { $0 > sent || $0 < 0 ? $0 : nil }), limit >= 0 {
+          try connection.send(block, within: Deadline(.seconds(100)))
+          sent += 1
+        }
+      }
+    }
+
+    /// Every client is sent so many mebibytes in all; a negative number ends everything.
+    func allow(_ mebibytes: Int) { allowed.change { $0 = mebibytes } }
+  }
+
+  private static func configuration(_ backend: UInt16, _ overload: String) -> ProxyConfiguration {
+    var configuration = ProxyConfiguration(backend: backend)
+    configuration.listeners[0].fields = ["per_connection_buffer_limit_bytes: 1073741824"]
+    configuration.listeners[0].routes = [
+      "{match: {path: /small}, direct_response: {status: 200, body: {inline_string: ok}}}",
+      "{match: {prefix: /}, route: {cluster: backend, timeout: 0s}}",
+    ]
+    configuration.clusters[0].fields = ["per_connection_buffer_limit_bytes: 1073741824"]
+    if !overload.isEmpty { configuration.fields = ["overload_manager: {refresh_interval: 0.02s, \(overload)}"] }
+    return configuration
+  }
+
+  private static func openGreedy(_ port: UInt16, _ count: Int) throws -> [RawConnection] {
+    try (0..<count).map { _ in
+      let client = try RawConnection(port: port)
+      try client.send("GET /much HTTP/1.1\r\nhost: h\r\n\r\n")
+      return client
+    }
+  }
+
+  /// Clients that do not read make the proxy's memory grow, step by step. It gives things up in the order in which they
+  /// matter least, and takes them up again when the memory is free.
+  @Test func thingsAreGivenUpInOrder() async throws {
+    let growth = try Growth()
+    defer { growth.allow(-1) }
+    let actions = [
+      Self.action("disable_http_keepalive", 0.4), Self.action("stop_accepting_requests", 0.6),
+      Self.action("reject_incoming_connections", 0.8),
+    ]
+    let proxy = try await RunningProxy.start(
+      Self.configuration(
+        growth.server.port, "resource_monitors: [\(Self.heap(160))], actions: [\(actions.joined(separator: ", "))]"))
+    let port = try proxy.port()
+    /// What becomes of a request on a new connection.
+    @Sendable func look() throws -> String {
+      do {
+        let client = try RawConnection(port: port)
+        try client.send("GET /small HTTP/1.1\r\nhost: h\r\n\r\n")
+        let response = try client.receiveResponse()
+        return "\(response.status) \(response.value("connection") ?? "stays")"
+      } catch { return "closed" }
+    }
+    let seen = try await blocking {
+      let greedy = try Self.openGreedy(port, 16)
+      defer { for client in greedy { client.close() } }
+      try growth.server.waitForConnections(16)
+      var seen: [String] = []
+      // 16 MiB a step, of which the kernel takes some.
+      for step in 1...40 where seen.last != "closed" {
+        growth.allow(step)
+        let deadline = Deadline(.milliseconds(500))
+        repeat {
+          let now = try look()
+          if now != seen.last { seen.append(now) }
+        } while !deadline.hasPassed && seen.last != "closed"
+      }
+      return seen
+    }
+    #expect(seen == ["200 stays", "200 close", "503 close", "closed"])
+    try await eventually("the memory is free") {
+      try await proxy.stat("overload.envoy.overload_actions.disable_http_keepalive.active") == 0
+    }
+    try await eventually("all is as it was") { try await blocking { try look() } == "200 stays" }
+    #expect(try await proxy.stat("http.main.downstream_rq_overload_close") > 0)
+    #expect(try await proxy.stat("listener.main.downstream_cx_overload_reject") >= 0)
+    #expect(proxy.count("envoy.overload_actions.stop_accepting_requests is active (heap ") == 1)
+  }
+
+  /// The process may have so much memory and no more; without the overload manager it dies of its clients.
+  @Test(arguments: [true, false])
+  func aLimitOfTheKernelIsNotReached(_ isGuarded: Bool) async throws {
+    let growth = try Growth()
+    growth.allow(8)
+    defer { growth.allow(-1) }
+    let overload =
+      isGuarded
+      ? "resource_monitors: [\(Self.heap(128))], actions: [\(Self.action("stop_accepting_requests", 0.5))]" : ""
+    let proxy = try await RunningProxy.start(
+      Self.configuration(growth.server.port, overload), wrapper: ["prlimit", "--data=\(320 * Self.mebibyte)"])
+    let port = try proxy.port()
+    try await blocking {
+      var greedy: [RawConnection] = []
+      defer { for client in greedy { client.close() } }
+      for _ in 0..<60 {
+        // Without its guard the proxy is soon gone.
+        guard let one = try? Self.openGreedy(port, 1) else { break }
+        greedy += one
+        let probe = try? RawConnection(port: port)
+        try? probe?.send("GET /small HTTP/1.1\r\nhost: h\r\n\r\n")
+        _ = try? probe?.receiveResponse(within: Deadline(.seconds(5)))
+      }
+    }
+    if isGuarded {
+      try await eventually("it serves again") { (try? await proxy.get("/small"))?.status == 200 }
+      #expect(try await proxy.stat("http.main.downstream_rq_overload_close") > 0)
+    } else {
+      try await eventually("it is gone") { proxy.program.ending != nil }
+    }
+  }
+
+  /// Those streams are reset that hold much, and no others.
+  @Test(arguments: ["h1", "h2"])
+  func streamsThatHoldMuchAreReset(_ version: String) async throws {
+    let growth = try Growth()
+    growth.allow(16)
+    defer { growth.allow(-1) }
+    let directory = try TemporaryDirectory()
+    try directory.write("pressure", "0")
+    let monitor =
+      "{name: test, typed_config: {\"@type\": \(Self.types).injected_resource.v3.InjectedResourceConfig, "
+      + "filename: \"\(directory.file("pressure"))\"}}"
+    var configuration = Self.configuration(
+      growth.server.port,
+      "buffer_factory_config: {minimum_account_to_track_power_of_two: 20}, resource_monitors: [\(monitor)], "
+        + "actions: [{name: envoy.overload_actions.reset_high_memory_stream, "
+        + "triggers: [{name: test, threshold: {value: 1}}]}]")
+    let log = directory.file("access.log")
+    configuration.listeners[0].accessLogs = [(log, "%PATH% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\\n")]
+    let proxy = try await RunningProxy.start(configuration)
+    let port = try proxy.port()
+    let much = try await blocking {
+      if version == "h1" { return try Self.openGreedy(port, 1)[0] }
+      // By HTTP/2 what is beyond the client's window of 64 KiB stays in the proxy.
+      let client = try RawConnection(port: port)
+      try client.send(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + [0, 0, 0, 4, 0, 0, 0, 0, 0])
+      // HEADERS: GET, http, /much, localhost (RFC 7541: 2, 6, path literal, authority literal).
+      let block: [UInt8] = [0x82, 0x86, 0x44, 5] + Array("/much".utf8) + [0x41, 1] + Array("h".utf8)
+      try client.send([0, 0, UInt8(block.count), 1, 5, 0, 0, 0, 1] + block)
+      return client
+    }
+    defer { much.close() }
+    try await eventually("the proxy holds much") {
+      try await proxy.stat("cluster.backend.upstream_cx_rx_bytes_total") > 12 * Self.mebibyte
+    }
+    let little = try await blocking {
+      let little = try RawConnection(port: port)
+      try little.send("POST /little HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\nhello")
+      return little
+    }
+    try growth.server.waitForConnections(2)
+    try directory.write("pressure", "1")
+    try await eventually("the large stream is reset") {
+      try await proxy.stat("envoy.overload_actions.reset_high_memory_stream.count") == 1
+    }
+    try await eventually("the log knows why") {
+      TemporaryDirectory.contents(log).contains("/much OM overload")
+    }
+    #expect(try await proxy.stat("http.main.downstream_rq_active") == 1)
+    little.close()
+  }
+
+  /// The overload manager changes with a reload like everything else.
+  @Test func aReloadChangesIt() async throws {
+    let directory = try TemporaryDirectory()
+    try directory.write("pressure", "1")
+    let monitor =
+      "{name: test, typed_config: {\"@type\": \(Self.types).injected_resource.v3.InjectedResourceConfig, "
+      + "filename: \"\(directory.file("pressure"))\"}}"
+    func configuration(_ name: String) -> ProxyConfiguration {
+      Self.configuration(
+        1,
+        "resource_monitors: [\(monitor)], actions: [{name: envoy.overload_actions.\(name), "
+          + "triggers: [{name: test, threshold: {value: 1}}]}]")
+    }
+    let proxy = try await RunningProxy.start(configuration("stop_accepting_requests"))
+    try await eventually("requests are refused") { try await proxy.get("/small").status == 503 }
+    try proxy.directory.write("proxy.yaml", configuration("disable_http_keepalive").yaml)
+    proxy.program.signal(SIGHUP)
+    try await proxy.waitForLog("the new configuration is in use")
+    let port = try proxy.port()
+    try await eventually("requests are served, each on a connection") {
+      let client = try await blocking { try RawConnection(port: port) }
+      let response = try await client.exchange("GET /small HTTP/1.1\r\nhost: h\r\n\r\n")
+      return response.status == 200 && response.value("connection") == "close"
+    }
+    #expect(try await proxy.admin("/stats?filter=stop_accepting_requests").text.isEmpty)
+  }
+}
