@@ -47,15 +47,13 @@ import Testing
       problems(HttpConnectionManager.self, "tracing: {}\n").first
         == "x.yaml:1:1: tracing: Envoy has this field, but it is not supported yet")
     #expect(
-      problems(CircuitBreakers.Thresholds.self, "retryBudget: {}\n") == [
-        "x.yaml:1:1: retry_budget: Envoy has this field, but it is not supported yet"
-          + " (supported: priority, max_connections, max_pending_requests, max_requests, max_retries, track_remaining,"
-          + " max_connection_pools)"
+      problems(Cluster.self, "name: a\nlbSubsetConfig: {}\n") == [
+        "x.yaml:2:1: lb_subset_config: Envoy has this field, but it is not supported yet"
       ])
     #expect(
-      problems(Cluster.self, "name: a\noutlier_detecton: {}\n") == [
-        "x.yaml:2:1: outlier_detecton: there is no such field in Cluster"
-          + " (if you mean \"outlier_detection\": Envoy has it, but it is not supported yet)"
+      problems(Cluster.self, "name: a\nlb_subset_confg: {}\n") == [
+        "x.yaml:2:1: lb_subset_confg: there is no such field in Cluster"
+          + " (if you mean \"lb_subset_config\": Envoy has it, but it is not supported yet)"
       ])
   }
 

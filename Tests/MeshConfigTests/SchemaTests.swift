@@ -40,9 +40,9 @@ import Testing
     #expect(Schema.shortName("envoy.config.cluster.v3.Cluster.LbPolicy") == "Cluster.LbPolicy")
     #expect(Schema.shortName("nothing.upper") == "nothing.upper")
     let schema = Schema.embedded()
-    let place = try #require(schema.message(named: CircuitBreakers.Thresholds.protoMessageName))
-    let thresholds = schema.messages[place]
-    #expect(thresholds.others.contains { $0.name == "retry_budget" && $0.number == 8 })
+    let place = try #require(schema.message(named: Cluster.protoMessageName))
+    let cluster = schema.messages[place]
+    #expect(cluster.others.contains { $0.name == "lb_subset_config" && $0.number == 22 })
   }
 
   /// The schema agrees with Envoy's, and everything that is generated from it is up to date.

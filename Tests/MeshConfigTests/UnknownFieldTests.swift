@@ -25,11 +25,11 @@ import Testing
 
   @Test func namedByTheTableOfAllFields() throws {
     let cluster: [UInt8] = try Cluster.with { $0.name = "a" }.serializedBytes()
-    // 19 is outlier_detection, 5000 is nothing.
-    let resources = field(2, cluster) + field(2, cluster + field(19, []) + field(5000, [1]) + field(19, []))
+    // 22 is lb_subset_config, 5000 is nothing.
+    let resources = field(2, cluster) + field(2, cluster + field(22, []) + field(5000, [1]) + field(22, []))
     #expect(
       found(resources, Bootstrap.StaticResources.protoMessageName) == [
-        "clusters[1].outlier_detection: Envoy has this field, but it is not supported yet",
+        "clusters[1].lb_subset_config: Envoy has this field, but it is not supported yet",
         "clusters[1].<field 5000>: there is no such field in Cluster",
       ])
   }
@@ -111,6 +111,6 @@ import Testing
     #expect(found([0x0b], Cluster.protoMessageName) == [": is malformed"])
     // An unknown field of every wire type is skipped to the next field.
     let skipped: [UInt8] = [0xb8, 0xee, 0x02, 1] + [0xb9, 0xee, 0x02] + Array(repeating: 0, count: 8)
-    #expect(found(skipped + [0xbd, 0xee, 0x02, 0, 0, 0, 0] + field(19, []), Cluster.protoMessageName).count == 2)
+    #expect(found(skipped + [0xbd, 0xee, 0x02, 0, 0, 0, 0] + field(22, []), Cluster.protoMessageName).count == 2)
   }
 }

@@ -94,14 +94,12 @@ import Testing
         "x.yaml:2:20: dns_lookup_family: must be one of AUTO, V4_ONLY, V6_ONLY, V4_PREFERRED, ALL, not \"9\""
       ])
     #expect(
-      problems(Cluster.self, "name: a\nlb_policy: MAGLEV\n") == [
-        "x.yaml:2:12: lb_policy: MAGLEV is not supported yet"
-          + " (supported: ROUND_ROBIN, LEAST_REQUEST, RANDOM, CLUSTER_PROVIDED, LOAD_BALANCING_POLICY_CONFIG)"
+      problems(Cluster.self, "name: a\ntype: EDS\n") == [
+        "x.yaml:2:7: type: EDS is not supported yet (supported: STATIC, STRICT_DNS, LOGICAL_DNS, ORIGINAL_DST)"
       ])
     #expect(
-      problems(Cluster.self, "name: a\nlb_policy: 5\n") == [
-        "x.yaml:2:12: lb_policy: MAGLEV is not supported yet"
-          + " (supported: ROUND_ROBIN, LEAST_REQUEST, RANDOM, CLUSTER_PROVIDED, LOAD_BALANCING_POLICY_CONFIG)"
+      problems(Cluster.self, "name: a\ntype: 3\n") == [
+        "x.yaml:2:7: type: EDS is not supported yet (supported: STATIC, STRICT_DNS, LOGICAL_DNS, ORIGINAL_DST)"
       ])
   }
 

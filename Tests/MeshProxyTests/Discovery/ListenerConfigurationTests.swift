@@ -85,7 +85,7 @@ struct ListenerConfigurationTests {
     #expect(proxy("cluster: nobody") == [])
     #expect(proxy("weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 2}]}") == [])
     for field in [
-      "hash_policy: []", "metadata_match: {}", "tunneling_config: {hostname: a}", "downstream_idle_timeout: 1s",
+      "metadata_match: {}", "tunneling_config: {hostname: a}", "downstream_idle_timeout: 1s",
       "upstream_connect_mode: IMMEDIATE", "proxy_protocol_tlvs: []", "on_demand: {}",
     ] {
       #expect(proxy("cluster: c, \(field)").first?.contains("it is not supported yet") == true, "\(field)")
@@ -134,7 +134,7 @@ struct ListenerConfigurationTests {
     #expect(cluster("type: ORIGINAL_DST").first?.contains("must be CLUSTER_PROVIDED") == true)
     #expect(
       cluster("lb_policy: CLUSTER_PROVIDED")
-        == ["clusters[0].lb_policy: CLUSTER_PROVIDED is for clusters of type ORIGINAL_DST"])
+        == ["clusters[0].lb_policy: CLUSTER_PROVIDED is for clusters of type ORIGINAL_DST and for aggregate clusters"])
     #expect(
       cluster(
         "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, original_dst_lb_config: {upstream_port_override: 65536}"
