@@ -123,4 +123,48 @@ struct InjectedFaultTests {
     #expect(try await proxy.stat("http.main.fault.faults_overflow") == 1)
     first.close()
   }
+
+  /// The same where the upstream speaks HTTP/2: its window is not opened while the client may not have more.
+  @Test func aSlowResponseByHTTP2HoldsItsUpstreamBack() async throws {
+    let length = 64 << 20
+    let server = try ScriptedServer { connection, _ in
+      guard try connection.receiveRequest() != nil else { return }
+      try connection.send("HTTP/1.1 200 OK\r\ncontent-length: \(length)\r\n\r\n")
+      try? connection.send([UInt8](repeating: 120, count: length), within: Deadline(.seconds(60)))
+    }
+    // The proxy is its own upstream, by HTTP/2.
+    let directory = try TemporaryDirectory()
+    let socket = directory.file("inner")
+    var configuration = Self.configuration(server.port, Self.slow)
+    var inner = configuration.listeners[0]
+    inner.name = "inner"
+    inner.host = socket
+    inner.filters = []
+    configuration.listeners.append(inner)
+    configuration.listeners[0].routes = ["{match: {prefix: /}, route: {cluster: inner, timeout: 60s}}"]
+    configuration.clusters.append(
+      .init(
+        name: "inner", endpoints: [(host: socket, port: UInt16(0))],
+        fields: [
+          """
+          typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {"@type": \
+          type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: \
+          {http2_protocol_options: {initial_stream_window_size: 65536, initial_connection_window_size: 65536}}}}
+          """
+        ]))
+    let proxy = try await RunningProxy.start(configuration)
+    let port = try proxy.port()
+    let client = try await blocking {
+      let client = try RawConnection(port: port)
+      try client.send("GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+      try client.receive(through: "\r\n\r\n", within: Deadline(.seconds(10)))
+      for _ in 0..<6 { try client.discard(count: 65536) }
+      return client
+    }
+    #expect(try await proxy.stat("cluster.inner.upstream_cx_http2_total") == 1)
+    // What the client has, a window and what waits in between.
+    #expect(try await proxy.stat("cluster.inner.upstream_cx_rx_bytes_total") < 1 << 20)
+    client.close()
+    try await eventually("all is over") { try await proxy.stat("http.inner.downstream_rq_active") == 0 }
+  }
 }

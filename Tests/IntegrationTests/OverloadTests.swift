@@ -218,4 +218,93 @@ struct OverloadTests {
     }
     #expect(try await proxy.admin("/stats?filter=stop_accepting_requests").text.isEmpty)
   }
+
+  /// Everything at once, by whatever degree, changing all the time under load: nothing is lost that is not refused, and
+  /// in the end all is as it was.
+  @Test func pressureGoesUpAndDown() async throws {
+    let backend = try EchoBackend()
+    let directory = try TemporaryDirectory()
+    try directory.write("pressure", "0")
+    let monitor =
+      "{name: test, typed_config: {\"@type\": \(Self.types).injected_resource.v3.InjectedResourceConfig, "
+      + "filename: \"\(directory.file("pressure"))\"}}"
+    let trigger = "triggers: [{name: test, scaled: {scaling_threshold: 0.1, saturation_threshold: 1}}]"
+    let actions =
+      [
+        "stop_accepting_requests", "disable_http_keepalive", "stop_accepting_connections",
+        "reject_incoming_connections", "shrink_heap", "reset_high_memory_stream",
+      ].map { "{name: envoy.overload_actions.\($0), \(trigger)}" } + [
+        """
+        {name: envoy.overload_actions.reduce_timeouts, \(trigger), typed_config: {"@type": \
+        type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig, timer_scale_factors: [\
+        {timer: HTTP_DOWNSTREAM_CONNECTION_IDLE, min_timeout: 0.001s}, \
+        {timer: HTTP_DOWNSTREAM_STREAM_IDLE, min_timeout: 0.02s}, \
+        {timer: HTTP_DOWNSTREAM_STREAM_FLUSH, min_scale: {value: 1}}]}}
+        """
+      ]
+    let points = [
+      "tcp_listener_accept", "hcm_ondata_creating_codec", "http1_server_abort_dispatch",
+      "http2_server_go_away_on_dispatch", "http2_server_go_away_and_close_on_dispatch",
+      "http_connection_manager_decode_headers", "http_downstream_filter_check", "connection_pool_new_connection",
+    ].map { "{name: envoy.load_shed_points.\($0), \(trigger)}" }
+    var configuration = ProxyConfiguration(backend: backend.port)
+    configuration.fields = [
+      "overload_manager: {refresh_interval: 0.002s, resource_monitors: [\(monitor)], "
+        + "buffer_factory_config: {minimum_account_to_track_power_of_two: 10}, "
+        + "actions: [\(actions.joined(separator: ", "))], loadshed_points: [\(points.joined(separator: ", "))]}"
+    ]
+    let proxy = try await RunningProxy.start(configuration)
+    let port = try proxy.port()
+    let answers = Monitor<[Int: Int]>([:])
+    let clients = Monitor((running: 6, isStopping: false))
+    for number in 0..<6 {
+      startThread {
+        while !clients.read({ $0.isStopping }) {
+          do {
+            // Whatever becomes of one connection, there is the next.
+            if number % 2 == 0 {
+              let client = try RawConnection(port: port, within: Deadline(.seconds(5)))
+              for _ in 0..<20 {
+                try client.send("POST /large HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\nhello")
+                let status = try client.receiveResponse(within: Deadline(.seconds(5))).status
+                answers.change { $0[status, default: 0] += 1 }
+              }
+            } else {
+              let client = try HTTP2Client(port: port)
+              for stream in try (0..<20).map({ _ in try client.request("/large") }) {
+                let status = try client.wait(for: stream).status ?? 0
+                answers.change { $0[status, default: 0] += 1 }
+              }
+              client.connection.close()
+            }
+          } catch { answers.change { $0[-1, default: 0] += 1 } }
+        }
+        clients.change { $0.running -= 1 }
+      }
+    }
+    var random = SeededRandom(seed: 5)
+    let end = Deadline(.seconds(3))
+    while !end.hasPassed {
+      // Mostly little, or there would be nothing but refusals.
+      try directory.write("next", "0.\(random.next(below: 4) == 0 ? 9 : random.next(below: 4))")
+      rename(directory.file("next"), directory.file("pressure"))
+      // Until there is an answer or two to what it is now.
+      let before = answers.read { $0.values.reduce(0, +) }
+      _ = try await blocking {
+        answers.wait(Deadline(.milliseconds(5))) { $0.values.reduce(0, +) > before + 2 ? true : nil }
+      }
+    }
+    try directory.write("pressure", "0")
+    clients.change { $0.isStopping = true }
+    try await eventually("the clients end", within: Deadline(.seconds(30))) { clients.read { $0.running == 0 } }
+    let seen = answers.read { $0 }
+    #expect((seen[200] ?? 0) > 50, "\(seen)")
+    #expect((seen[503] ?? 0) > 10, "\(seen)")
+    try await eventually("all is as it was") { (try? await proxy.get())?.status == 200 }
+    for name in [
+      "http.main.downstream_rq_active", "http.main.downstream_cx_active", "cluster.backend.upstream_rq_active",
+    ] {
+      try await eventually("no \(name) is left") { try await proxy.stat(name) == 0 }
+    }
+  }
 }

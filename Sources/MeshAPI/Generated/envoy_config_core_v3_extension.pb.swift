@@ -46,7 +46,8 @@ public nonisolated struct Envoy_Config_Core_V3_TypedExtensionConfig: Sendable {
   /// `envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash`,
   /// `envoy.extensions.load_balancing_policies.maglev.v3.Maglev`,
   /// `envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality`,
-  /// `envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided`.
+  /// `envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided`, in `event_logger`
+  /// `envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {_typedConfig ?? SwiftProtobuf.Google_Protobuf_Any()}

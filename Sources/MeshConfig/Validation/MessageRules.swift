@@ -230,11 +230,7 @@ enum MessageRules {
         [.field("circuit_breakers"), .field("thresholds"), .index(index)],
         "has no effect: thresholds[\(first)] has the same priority", .doubtful)
     }
-    if case .leastRequestLbConfig? = cluster.lbConfig,
-      cluster.hasLoadBalancingPolicy || cluster.lbPolicy != .leastRequest
-    {
-      report([.field("least_request_lb_config")], "has no effect without lb_policy: LEAST_REQUEST", .doubtful)
-    }
+    balancing(cluster, report)
     if case .clusterType? = cluster.clusterDiscoveryType { return }
     guard cluster.type == .static else { return }
     for (group, locality) in cluster.loadAssignment.endpoints.enumerated() {

@@ -120,7 +120,7 @@ private struct ClustersText: AdminReport {
     line("zone", weighted.locality.zone)
     line("sub_zone", weighted.locality.subZone)
     line("canary", "\(weighted.endpoint.isCanary)")
-    line("priority", "0")
+    line("priority", "\(weighted.priority)")
     line("success_rate", report?.successRate.map(SubstitutionOutput.jsonNumber) ?? "-1")
     line("local_origin_success_rate", report?.localOriginSuccessRate.map(SubstitutionOutput.jsonNumber) ?? "-1")
     // Beyond Envoy's.
@@ -234,6 +234,10 @@ private struct ClustersJSON: AdminReport {
     if !weighted.endpoint.hostname.isEmpty {
       writer.name("hostname")
       writer.string(weighted.endpoint.hostname)
+    }
+    if weighted.priority > 0 {
+      writer.name("priority")
+      writer.integer(Int64(weighted.priority))
     }
     if let rate = report?.localOriginSuccessRate { percentage("local_origin_success_rate", rate) }
     writer.name("locality")

@@ -352,22 +352,31 @@ struct ConfigDump: AdminReport {
   private static func loadAssignment(_ cluster: AdminCluster) -> ClusterLoadAssignment {
     var assignment = ClusterLoadAssignment()
     assignment.clusterName = cluster.configuration.name
-    var positions: [WeightedEndpoint.Locality: Int] = [:]
+    assignment.policy.overprovisioningFactor.value = cluster.configuration.balancing.overprovisioning
+    struct Place: Hashable {
+      let locality: WeightedEndpoint.Locality
+      let priority: UInt32
+    }
+    var positions: [Place: Int] = [:]
     for weighted in cluster.endpoints {
       var endpoint = LbEndpoint()
       endpoint.endpoint.address = Address(weighted.endpoint.address)
       endpoint.endpoint.hostname = weighted.endpoint.hostname
+      endpoint.endpoint.healthCheckConfig = .init()
       endpoint.healthStatus = weighted.health.receivesRequests ? .healthy : .unhealthy
       endpoint.loadBalancingWeight.value = weighted.weight
+      let place = Place(locality: weighted.locality, priority: weighted.priority)
       let position =
-        positions[weighted.locality]
+        positions[place]
         ?? {
           var group = LocalityLbEndpoints()
           group.locality.region = weighted.locality.region
           group.locality.zone = weighted.locality.zone
           group.locality.subZone = weighted.locality.subZone
+          group.priority = weighted.priority
+          if weighted.localityWeight > 0 { group.loadBalancingWeight.value = weighted.localityWeight }
           assignment.endpoints.append(group)
-          positions[weighted.locality] = assignment.endpoints.count - 1
+          positions[place] = assignment.endpoints.count - 1
           return assignment.endpoints.count - 1
         }()
       assignment.endpoints[position].lbEndpoints.append(endpoint)

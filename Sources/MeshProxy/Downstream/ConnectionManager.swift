@@ -131,7 +131,8 @@ final class ConnectionManager {
   func streamFinished(_ stream: Stream) {
     stats.subtract(.requestActive)
     let code = stream.info.responseCode
-    if code > 0 {
+    // Whoever looks at these wants to know of requests.
+    if code > 0, !stream.info.isHealthCheck {
       stats.add(.requestCompleted)
       responseCodes.add(code)
       listenerResponseCodes.add(code)

@@ -94,10 +94,8 @@ final class HealthCheckFilter: StreamFilter {
   }
 
   func responseHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) -> FilterStatus {
-    guard isCheck else {
-      if worker.isHealthCheckFailed { setFailure(headers) }
-      return .proceed
-    }
+    if worker.isHealthCheckFailed { headers.set(HealthCheckHeaders.immediateFail, Bytes("true")) }
+    guard isCheck else { return .proceed }
     if isAnswered {
       if isDegraded { headers.set(HealthCheckHeaders.degraded, Bytes(start: nil, count: 0)) }
     } else if let cache = configuration.cache {
@@ -105,10 +103,6 @@ final class HealthCheckFilter: StreamFilter {
     }
     configuration.clusterName.withUnsafeBufferPointer { headers.set(HealthCheckHeaders.checkedCluster, $0) }
     return .proceed
-  }
-
-  private func setFailure(_ headers: HeaderMap) {
-    headers.set(HealthCheckHeaders.immediateFail, Bytes("true"))
   }
 
   // MARK: Answering
@@ -124,38 +118,38 @@ final class HealthCheckFilter: StreamFilter {
     isDegraded = verdict.isDegraded
     callbacks.sendLocalReply(
       LocalReply(
-        status: verdict.status, flags: isOK ? [] : .failedLocalHealthCheck, details: .init(verdict.details)))
+        status: verdict.status, flags: isOK ? [] : .failedLocalHealthCheck, details: verdict.details))
   }
 
   private struct Verdict {
     var status = 200
-    var details: StaticString
+    var details: ResponseCodeDetails
     var counter: HealthCheckFilterStat?
     var isDegraded = false
   }
 
   private func verdict() -> Verdict {
-    if worker.isHealthCheckFailed { return Verdict(status: 503, details: "health_check_failed") }
+    if worker.isHealthCheckFailed { return Verdict(status: 503, details: .init("health_check_failed")) }
     if let cached = configuration.cache?.current(worker.loop.now) {
       return Verdict(
-        status: cached.status, details: "health_check_cached", counter: .cached, isDegraded: cached.isDegraded)
+        status: cached.status, details: .init("health_check_cached"), counter: .cached, isDegraded: cached.isDegraded)
     }
-    guard !configuration.minimumHealthy.isEmpty else { return Verdict(details: "health_check_ok") }
+    guard !configuration.minimumHealthy.isEmpty else { return Verdict(details: .init("health_check_ok")) }
     for (name, percent) in configuration.minimumHealthy {
       guard let stats = worker.clusters[name]?.identity.stats else {
-        return Verdict(status: 503, details: "health_check_failed_no_cluster_found", counter: .clusterNotFound)
+        return Verdict(status: 503, details: .init("health_check_failed_no_cluster_found"), counter: .clusterNotFound)
       }
       let total = stats.total(.membershipTotal)
       if total == 0 {
         if percent == 0 { continue }
-        return Verdict(status: 503, details: "health_check_failed_cluster_empty", counter: .clusterEmpty)
+        return Verdict(status: 503, details: .init("health_check_failed_cluster_empty"), counter: .clusterEmpty)
       }
       let serving = stats.total(.membershipHealthy) + stats.total(.membershipDegraded)
       if Double(serving) < Double(total) * percent / 100 {
-        return Verdict(status: 503, details: "health_check_failed_cluster_unhealthy", counter: .clusterUnhealthy)
+        return Verdict(status: 503, details: .init("health_check_failed_cluster_unhealthy"), counter: .clusterUnhealthy)
       }
     }
-    return Verdict(details: "health_check_ok_cluster_healthy")
+    return Verdict(details: .init("health_check_ok_cluster_healthy"))
   }
 }
 

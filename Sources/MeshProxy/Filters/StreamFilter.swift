@@ -109,12 +109,16 @@ public struct StreamFilterCallbacks {
   /// headers that it holds go first. With `endStream` the body ends, and trailers that this filter is looking at are
   /// taken out. `bytes` is valid during the call only.
   public func passRequestData(_ bytes: Bytes, endStream: Bool) {
-    if let stream = live { stream.requestPath.pass(stream, from: index, bytes, endStream: endStream) }
+    guard let stream = live else { return }
+    stream.touch()
+    stream.requestPath.pass(stream, from: index, bytes, endStream: endStream)
   }
 
   /// The same for the response's body.
   public func passResponseData(_ bytes: Bytes, endStream: Bool) {
-    if let stream = live { stream.responsePath.pass(stream, from: index, bytes, endStream: endStream) }
+    guard let stream = live else { return }
+    stream.touch()
+    stream.responsePath.pass(stream, from: index, bytes, endStream: endStream)
   }
 
   /// Slows the client down, or lets it go on: for a filter that sends the body somewhere slower.

@@ -10,6 +10,7 @@ final class ActiveHealthChecks {
   let gate: HealthCheckGate
   let stats: StatLane<HealthCheckStat>
   var random: Random
+  let lane: Int
   private let statistics: StatBlock<HealthCheckStat>
   private let cluster: ClusterIdentity
   private let configuration: ClusterConfiguration
@@ -29,6 +30,7 @@ final class ActiveHealthChecks {
     self.settings = settings
     self.configuration = configuration
     self.owner = owner
+    self.lane = lane
     self.gate = gate
     self.loop = loop
     self.headerMaps = headerMaps

@@ -22,6 +22,7 @@ final class HealthCheckConnection: ClientConnectionOwner, ConnectAttemptOwner {
   private let codec: PoolKey.Codec
   private let applicationProtocols: [String]
   private let timeout: Nanoseconds
+  private let lane: Int
   private let settings: ClientConnectionSettings
   weak var user: (any HealthCheckConnectionUser)?
   private var attempt: ConnectAttempt?
@@ -30,7 +31,7 @@ final class HealthCheckConnection: ClientConnectionOwner, ConnectAttemptOwner {
   /// - Parameter timeout: to an established connection; that of the check.
   init(
     _ endpoint: Endpoint, at address: SocketAddress, of cluster: ClusterConfiguration, codec: PoolKey.Codec,
-    applicationProtocols: [String], timeout: Nanoseconds, loop: EventLoop, headerMaps: HeaderMapPool
+    applicationProtocols: [String], timeout: Nanoseconds, loop: EventLoop, lane: Int, headerMaps: HeaderMapPool
   ) {
     self.endpoint = endpoint
     self.address = address
@@ -39,6 +40,7 @@ final class HealthCheckConnection: ClientConnectionOwner, ConnectAttemptOwner {
     self.applicationProtocols = applicationProtocols
     self.timeout = timeout
     self.loop = loop
+    self.lane = lane
     self.headerMaps = headerMaps
     var settings = cluster.connection
     // It lives from check to check.
@@ -103,6 +105,7 @@ final class HealthCheckConnection: ClientConnectionOwner, ConnectAttemptOwner {
   func connectSucceeded(_ attempt: ConnectAttempt, _ transport: consuming Transport) {
     self.attempt = nil
     let details = transport.tls?.details(loop)
+    if let details { cluster.tls?.stats.count(details, lane: lane) }
     let info = UpstreamConnectionInfo(
       address: attempt.address, localAddress: attempt.address.isUnix ? nil : transport.localAddress, identifier: 0,
       openedAt: attempt.openedAt, establishedAt: loop.now, tls: details)
@@ -129,6 +132,7 @@ final class HealthCheckConnection: ClientConnectionOwner, ConnectAttemptOwner {
 
   func connectFailed(_ attempt: ConnectAttempt, _ failure: ConnectFailure) {
     self.attempt = nil
+    if let tls = failure.tls { cluster.tls?.stats.count(tls, lane: lane) }
     user?.connectionFailed()
   }
 

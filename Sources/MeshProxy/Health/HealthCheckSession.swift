@@ -107,7 +107,6 @@ final class HealthCheckSession: TimerTarget, HealthCheckGate.Waiter {
     isChecking = false
     timeoutTimer.disarm()
     checks.gate.leave()
-    if result.isExcluded { state.exclude() }
     let succeeded = if case .success = result.outcome { true } else { false }
     let transition = take(result)
     guard !isOver else { return }
@@ -122,12 +121,14 @@ final class HealthCheckSession: TimerTarget, HealthCheckGate.Waiter {
   /// A response to a request says that the endpoint wants to be left out.
   func failPassively() {
     guard !isOver else { return }
-    state.exclude()
-    _ = take(.failure(.passive, "a response had x-envoy-immediate-health-check-fail"))
+    var result = HealthCheckResult.failure(.passive, "a response had x-envoy-immediate-health-check-fail")
+    result.isExcluded = true
+    _ = take(result)
   }
 
   private func take(_ result: HealthCheckResult) -> HealthCheckState.Transition {
     let before = state.flags
+    if result.isExcluded { state.exclude() }
     let (transition, events) = state.take(result.outcome)
     checks.took(self, result, transition, events, before: before)
     return transition
@@ -145,7 +146,7 @@ final class HealthCheckSession: TimerTarget, HealthCheckGate.Waiter {
     HealthCheckConnection(
       endpoint, at: check.target(endpoint), of: cluster, codec: codec,
       applicationProtocols: settings.applicationProtocols, timeout: settings.timings.timeout, loop: loop,
-      headerMaps: headerMaps)
+      lane: checks.lane, headerMaps: headerMaps)
   }
 
   func countVerification() { checks.stats.add(.verifyCluster) }

@@ -506,7 +506,6 @@ class Play:
         self.fields("check.", check.message)
         self.note("check.body", check.message.body)
         self.note("check.framing", check.message.framing)
-        self.note("check.connection", "new" if check.first else "reused")
         for key, value in sorted(check.tls.items()):
             self.note(f"check.tls.{key}", value)
         if check.header:

@@ -259,6 +259,28 @@ struct ClusterConfigurationTests {
     #expect(cluster(fields).problems == [problem])
   }
 
+  @Test(
+    "settings of balancing without effect are warned of",
+    arguments: [
+      (
+        "lb_policy: RANDOM, ring_hash_lb_config: {},", "ring_hash_lb_config: has no effect without lb_policy: RING_HASH"
+      ),
+      ("lb_policy: RING_HASH, maglev_lb_config: {},", "maglev_lb_config: has no effect without lb_policy: MAGLEV"),
+      (
+        "lb_policy: RANDOM, round_robin_lb_config: {},",
+        "round_robin_lb_config: has no effect without lb_policy: ROUND_ROBIN"
+      ),
+      (
+        "common_lb_config: {consistent_hashing_lb_config: {}},",
+        "common_lb_config.consistent_hashing_lb_config: has no effect without lb_policy: RING_HASH or MAGLEV"
+      ),
+    ])
+  func balancingWithoutEffect(_ fields: String, _ warning: String) {
+    let found = cluster(fields)
+    #expect(found.problems == [])
+    #expect(found.warnings == ["clusters[0].\(warning)"])
+  }
+
   @Test("what is wrong with shares of requests that are refused")
   func dropOverload() {
     func problems(_ drops: String) -> [String] {

@@ -5,9 +5,10 @@ import Testing
 
 @Suite("The fault filter and responses")
 struct FaultResponseTests {
-  private func fixture(_ fault: String, routes: String? = nil) throws -> WorkerFixture {
+  private func fixture(_ fault: String, routes: String? = nil, manager: String = "") throws -> WorkerFixture {
     try WorkerFixture(
       routes: routes ?? #"[{match: {prefix: "/"}, direct_response: {status: 200, body: {inline_string: hi}}}]"#,
+      manager: manager,
       httpFilters: """
         - {name: envoy.filters.http.fault, typed_config: \
         {"@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault, \(fault)}}
@@ -33,6 +34,18 @@ struct FaultResponseTests {
     #expect(fixture.turn { response.isEnded })
     #expect(response.text == body)
     #expect(count(fixture, .active) == 0)
+  }
+
+  @Test("a response that moves slowly is not idle")
+  func slowIsNotIdle() throws {
+    let body = String(repeating: "x", count: 400)
+    let fixture = try fixture(
+      "response_rate_limit: {fixed_limit: {limit_kbps: 1}, percentage: {numerator: 100}}",
+      routes: "[{match: {prefix: \"/\"}, direct_response: {status: 200, body: {inline_string: \(body)}}}]",
+      manager: "stream_idle_timeout: 0.15s")
+    let response = fixture.open()
+    #expect(fixture.turn { response.isEnded || response.isReset })
+    #expect(response.text == body)
   }
 
   @Test("a client that leaves a slow response takes it with it")

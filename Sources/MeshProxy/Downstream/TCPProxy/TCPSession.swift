@@ -165,7 +165,7 @@ final class TCPSession: IOHandler, TimerTarget {
       now)
     lease?.connected()
     if info.cluster?.configuration.closesConnectionsOfUnhealthy == true {
-      lease?.whenUnhealthy = { [weak self] in self?.close(.upstreamReset) }
+      lease?.whenUnhealthy = { [weak self] in self?.close(.drained) }
     }
     let side = UpstreamSide(self)
     upstreamSide = side

@@ -17,7 +17,7 @@ extension RouterFilter {
   /// Counts a response's status, or that of what is answered in its place.
   @inline(__always)
   func count(_ status: Int, _ stream: Stream, _ cluster: ActiveCluster) {
-    guard configuration.countsResponses else { return }
+    guard configuration.countsResponses, !stream.info.isHealthCheck else { return }
     cluster.stats.add(.requestCompleted)
     cluster.responseCodes.add(status)
     cluster.parts.add(status, isInternal: isInternal, cluster)

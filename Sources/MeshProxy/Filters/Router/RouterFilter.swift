@@ -226,13 +226,16 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   func poolReady(_ connection: any ClientConnection) {
     guard let stream else { return }
     ticket = nil
-    cluster?.stats.add(.requestTotal)
     endpoint?.stats.add(.requestTotal)
     endpoint?.note(.connected)
     if let scopes { scopes.add(.requestTotal, lane: stream.worker.index) }
     let now = stream.worker.loop.now
     stream.info.beginExchange(connection.info, now)
-    if cluster?.notesConnections == true { noteConnection(connection.info, stream) }
+    if cluster?.notesConnections == true {
+      noteConnection(connection.info, stream)
+    } else {
+      cluster?.stats.add(.requestTotal)
+    }
     let endsWithHeaders =
       requestEnded && pendingBody.isEmpty && pendingTrailers == nil && !tunnel.isHeldBack && retry?.hasContent != true
     if tunnel.isHeldBack { prepareTunnel(stream, connection) }
@@ -464,7 +467,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   /// may have changed since the connection was made.
   @inline(never)
   private func noteConnection(_ connection: UpstreamConnectionInfo, _ stream: Stream) {
-    choice?.member?.stats.add(.requestTotal)
+    (choice?.member ?? cluster)?.stats.add(.requestTotal)
     guard let endpoint = endpoint?.endpoint, endpoint.address != connection.address else { return }
     stream.info.endpoint = Endpoint(
       address: connection.address, hostname: endpoint.hostname, metadata: endpoint.metadata,
@@ -505,7 +508,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard now >= responseDeadline else { return tryTimedOut(stream, now) }
     cluster?.stats.add(.requestTimeout)
     endpoint?.stats.add(.requestTimeout)
-    endpoint?.note(.timedOut)
+    if !responseBegan { endpoint?.note(.timedOut) }
     if let scopes { scopes.add(.requestTimeout, lane: stream.worker.index) }
     if responseBegan {
       stream.info.flags.insert(.upstreamRequestTimeout)

@@ -7,7 +7,9 @@ final class HeapMonitor: ResourceMonitor {
   init(maximum: UInt64) { self.maximum = max(maximum, 1) }
 
   func pressure() throws(ResourceFailure) -> Double {
-    guard let bytes = CurrentProcess.ownResidentMemory else { throw ResourceFailure(reason: "/proc/self/statm: no data") }
+    guard let bytes = CurrentProcess.ownResidentMemory else {
+      throw ResourceFailure(reason: "/proc/self/statm: no data")
+    }
     return Double(bytes) / Double(maximum)
   }
 }
