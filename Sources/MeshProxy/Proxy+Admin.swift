@@ -53,7 +53,9 @@ extension Proxy: AdminContext {
     }
   }
 
-  public var uninitializedClusters: [String] { discovery.unresolved }
+  public var uninitializedClusters: [String] {
+    state == .live ? [] : Set(discovery.unresolved + health.unchecked).sorted()
+  }
 
   public var listeners: [AdminListener] {
     (snapshot?.listeners ?? []).compactMap { entry in

@@ -63,6 +63,39 @@ struct BalancingTests {
     }
   }
 
+  @Test("an endpoint that was ejected is not met by its whole share when it returns")
+  func slowReturn() async throws {
+    let isBroken = Monitor(true)
+    let sick = try ScriptedServer { connection, _ in
+      while try connection.receiveRequest(within: Deadline(.seconds(60))) != nil {
+        try connection.sendResponse(isBroken.read { $0 } ? 500 : 200, body: Array("sick".utf8))
+      }
+    }
+    let well = try EchoBackend("well")
+    let proxy = try await RunningProxy.start(
+      ProxyConfiguration(clusters: [
+        .init(
+          name: "backend", endpoints: [("127.0.0.1", sick.port), ("127.0.0.1", well.port)],
+          fields: [
+            "outlier_detection: {consecutive_5xx: 2, interval: 0.1s, base_ejection_time: 4s, max_ejection_percent: 50}",
+            "round_robin_lb_config: {slow_start_config: {slow_start_window: 3s}}",
+          ])
+      ]))
+    let active = "cluster.backend.outlier_detection.ejections_active"
+    let deadline = Deadline(.seconds(30))
+    while try await proxy.stat(active) == 0 {
+      #expect(!deadline.hasPassed)
+      if deadline.hasPassed { return }
+      for _ in 0..<4 { _ = try await proxy.get("/x") }
+    }
+    isBroken.change { $0 = false }
+    while try await proxy.stat(active) > 0, !deadline.hasPassed { _ = try await proxy.get("/x") }
+    var returned = 0
+    for _ in 0..<120 where try await proxy.get("/x").text == "sick" { returned += 1 }
+    // It begins with a tenth of the other's weight, whose own window has passed; 60 would be the whole share.
+    #expect((1...40).contains(returned))
+  }
+
   @Test("an aggregate cluster falls back while its first cluster has no healthy endpoint")
   func aggregate() async throws {
     let first = try EchoBackend("first")

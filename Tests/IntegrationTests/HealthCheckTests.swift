@@ -47,7 +47,8 @@ struct HealthCheckTests {
   private static func check(_ fields: [String] = []) -> String {
     let all =
       [
-        "timeout: 5s", "interval: 0.05s", "no_traffic_interval: 0.05s", "unhealthy_threshold: 1", "healthy_threshold: 1",
+        "timeout: 5s", "interval: 0.05s", "no_traffic_interval: 0.05s", "unhealthy_threshold: 1",
+        "healthy_threshold: 1",
         "http_health_check: {path: /healthz}",
       ] + fields
     return "health_checks: [{\(all.joined(separator: ", "))}]"

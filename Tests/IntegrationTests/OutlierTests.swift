@@ -203,7 +203,8 @@ struct OutlierTests {
     let text = try await proxy.admin("/clusters").text
     #expect(text.contains("::last_ejection_refusal::consecutive_5xx: max_ejection_percent 10 lets no more than 0 of 1"))
     #expect(text.contains("::ejections::0\n"))
-    #expect(try await proxy.admin("/clusters?format=json").text.contains(#""last_ejection_refusal": "consecutive_5xx: "#))
+    #expect(
+      try await proxy.admin("/clusters?format=json").text.contains(#""last_ejection_refusal": "consecutive_5xx: "#))
   }
 
   /// Ejections and returns as lines of JSON; ejections outlive a reload that changes something else.

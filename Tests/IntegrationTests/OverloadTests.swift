@@ -246,6 +246,7 @@ struct OverloadTests {
       "tcp_listener_accept", "hcm_ondata_creating_codec", "http1_server_abort_dispatch",
       "http2_server_go_away_on_dispatch", "http2_server_go_away_and_close_on_dispatch",
       "http_connection_manager_decode_headers", "http_downstream_filter_check", "connection_pool_new_connection",
+      "tcp_proxy_upstream_connect", "tcp_proxy_on_data",
     ].map { "{name: envoy.load_shed_points.\($0), \(trigger)}" }
     var configuration = ProxyConfiguration(backend: backend.port)
     configuration.fields = [

@@ -366,7 +366,8 @@ public nonisolated struct Envoy_Config_Overload_V3_LoadShedPoint: Sendable {
 
   /// `envoy.load_shed_points.` and one of `tcp_listener_accept`, `hcm_ondata_creating_codec`,
   /// `http_connection_manager_decode_headers`, `http1_server_abort_dispatch`, `http2_server_go_away_on_dispatch`,
-  /// `http2_server_go_away_and_close_on_dispatch`, `http_downstream_filter_check`, `connection_pool_new_connection`.
+  /// `http2_server_go_away_and_close_on_dispatch`, `http_downstream_filter_check`, `connection_pool_new_connection`,
+  /// `tcp_proxy_upstream_connect`, `tcp_proxy_on_data`.
   /// Default: required.
   public var name: String = String()
 

@@ -86,6 +86,8 @@ final class ActiveHealthChecks {
     }
     publish()
     for session in started { session.start() }
+    // Those that were waited for may have gone.
+    if !gone.isEmpty, unchecked.isEmpty { owner.firstChecksEnded() }
   }
 
   /// Nobody checks any more.
@@ -137,12 +139,18 @@ final class ActiveHealthChecks {
       stats.add(.failure)
       if kind.isNetwork { stats.add(.networkFailure) } else if kind == .passive { stats.add(.passiveFailure) }
     }
-    if before != after { publish() }
+    count(before, after)
     for event in events { log(event, session, result) }
     let wasFirst = unchecked.remove(ObjectIdentifier(identity)) != nil
     let isChecked = if case .success = result.outcome { !session.state.isFailed } else { false }
     owner.checked(identity, isHealthy: isChecked, isChanged: transition == .changed || before != after)
     if wasFirst, unchecked.isEmpty { owner.firstChecksEnded() }
+  }
+
+  private func count(_ before: HealthFlags, _ after: HealthFlags) {
+    func change(_ flag: HealthFlags) -> Int64 { (after.contains(flag) ? 1 : 0) - (before.contains(flag) ? 1 : 0) }
+    stats.subtract(.healthy, change(.failedActiveHealthCheck))
+    stats.add(.degraded, change(.degradedActiveHealthCheck))
   }
 
   private func publish() {

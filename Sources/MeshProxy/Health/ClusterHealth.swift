@@ -3,7 +3,7 @@ import MeshPrimitives
 
 /// What looks after the health of one cluster's endpoints: outlier detection, active health checks, both or neither.
 /// Confined to the main thread.
-final class ClusterHealth {
+final class ClusterHealth: TimerTarget {
   let identity: ClusterIdentity
   private(set) var outliers: OutlierDetector?
   private(set) var checks: ActiveHealthChecks?
@@ -12,11 +12,17 @@ final class ClusterHealth {
   private var endpoints: [WeightedEndpoint] = []
   /// The endpoints that were there before anybody checked them.
   private var serving: Set<ObjectIdentifier> = []
+  /// A change has happened that others have not heard of.
+  private var isToldLater = false
+  private var tellsAgainAt = MonotonicTime(nanoseconds: 0)
+  private let timer: Timer
 
   init(_ monitor: HealthMonitor, _ entry: ConfigurationSnapshot.ClusterEntry) {
     identity = entry.identity
     configuration = entry.configuration
     self.monitor = monitor
+    timer = Timer(monitor.loop)
+    timer.aim(at: self)
     updateOutliers()
     updateChecks()
   }
@@ -66,6 +72,8 @@ final class ClusterHealth {
   func end() {
     outliers?.end()
     checks?.end(forgets: true)
+    timer.disarm()
+    isToldLater = false
   }
 
   func flush() { checks?.flush() }
@@ -92,5 +100,27 @@ final class ClusterHealth {
 
   func firstChecksEnded() { monitor.firstChecksEnded() }
 
-  private func changed() { monitor.onChange(identity.name) }
+  /// Others hear of changes in one go: at once, or, of a large cluster, some time after the last ones.
+  private func changed() {
+    guard !isToldLater else { return }
+    isToldLater = true
+    let loop = monitor.loop
+    if loop.now >= tellsAgainAt {
+      loop.defer { [weak self] in self?.tell() }
+    } else {
+      timer.arm(at: tellsAgainAt)
+    }
+  }
+
+  func timerFired(_ tag: UInt8) { tell() }
+
+  /// Sorting many endpoints by their health takes its time, on every thread.
+  private static let spacing = Nanoseconds(rawValue: 20_000)
+
+  private func tell() {
+    guard isToldLater else { return }
+    isToldLater = false
+    tellsAgainAt = monitor.loop.now + Nanoseconds(rawValue: Self.spacing.rawValue * UInt64(endpoints.count))
+    monitor.onChange(identity.name)
+  }
 }

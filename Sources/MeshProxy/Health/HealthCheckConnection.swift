@@ -26,6 +26,8 @@ final class HealthCheckConnection: ClientConnectionOwner, ConnectAttemptOwner {
   private let settings: ClientConnectionSettings
   weak var user: (any HealthCheckConnectionUser)?
   private var attempt: ConnectAttempt?
+  /// The user waits for an answer to `acquire`.
+  private var isWanted = false
   private var current: (any ClientConnection)?
 
   /// - Parameter timeout: to an established connection; that of the check.
@@ -53,8 +55,12 @@ final class HealthCheckConnection: ClientConnectionOwner, ConnectAttemptOwner {
 
   /// Calls the user when there is a connection, or when there will be none; perhaps at once.
   func acquire() {
-    if let current, current.capacity > 0 { return ready(current) }
+    if let current, current.capacity > 0 {
+      isWanted = true
+      return ready(current)
+    }
     close()
+    isWanted = true
     let tls: ConnectAttempt.TLS?
     if let configured = cluster.tls {
       guard let context = configured.cell.current else { return failed() }
@@ -82,6 +88,7 @@ final class HealthCheckConnection: ClientConnectionOwner, ConnectAttemptOwner {
 
   /// Lets go of the connection, whatever is under way on it; whoever sent a request gives it up first.
   func close() {
+    isWanted = false
     attempt?.cancel()
     attempt = nil
     let old = current
@@ -90,14 +97,21 @@ final class HealthCheckConnection: ClientConnectionOwner, ConnectAttemptOwner {
   }
 
   // The caller has not returned from `acquire` when the answer is there at once.
-  private func failed() { loop.defer { [weak self] in self?.user?.connectionFailed() } }
+  private func failed() { loop.defer { [weak self] in self?.tellFailure() } }
   private func ready(_ connection: any ClientConnection) {
     loop.defer { [weak self] in
-      guard let self else { return }
+      guard let self, isWanted else { return }
       // It may have ended meanwhile.
       guard current === connection, connection.capacity > 0 else { return acquire() }
+      isWanted = false
       user?.connectionReady(connection)
     }
+  }
+
+  private func tellFailure() {
+    guard isWanted else { return }
+    isWanted = false
+    user?.connectionFailed()
   }
 
   // MARK: ConnectAttemptOwner
@@ -123,17 +137,18 @@ final class HealthCheckConnection: ClientConnectionOwner, ConnectAttemptOwner {
     }
     current = connection
     do { try connection.start() } catch {
-      close()
-      user?.connectionFailed()
-      return
+      tellFailure()
+      return close()
     }
+    guard isWanted else { return }
+    isWanted = false
     user?.connectionReady(connection)
   }
 
   func connectFailed(_ attempt: ConnectAttempt, _ failure: ConnectFailure) {
     self.attempt = nil
     if let tls = failure.tls { cluster.tls?.stats.count(tls, lane: lane) }
-    user?.connectionFailed()
+    tellFailure()
   }
 
   // MARK: ClientConnectionOwner

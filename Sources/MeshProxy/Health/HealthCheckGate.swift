@@ -15,7 +15,9 @@ final class HealthCheckGate {
 
   private let limit: Int
   private(set) var active = 0
+  /// From `first` on.
   private var waiting: [Place] = []
+  private var first = 0
 
   init(limit: Int = HealthCheckGate.limit) { self.limit = limit }
 
@@ -27,11 +29,22 @@ final class HealthCheckGate {
 
   func leave() {
     active -= 1
-    while active < limit, !waiting.isEmpty {
-      guard let next = waiting.removeFirst().waiter else { continue }
+    while active < limit, let next = next() {
       active += 1
       if next.gateOpened() { return }
       active -= 1
     }
+  }
+
+  private func next() -> (any Waiter)? {
+    while first < waiting.count {
+      let waiter = waiting[first].waiter
+      first += 1
+      if let waiter { return waiter }
+    }
+    // Only when all have had their turn: taking one out at a time would move all that are behind it.
+    waiting.removeAll(keepingCapacity: false)
+    first = 0
+    return nil
   }
 }

@@ -333,12 +333,13 @@ public enum ClusterStat: Int, StatSet {
 
 /// `tcp.<stat_prefix>.…`
 public enum TCPProxyStat: Int, StatSet {
-  case connectionTotal, noRoute, receivedBytes, sentBytes, paused, resumed, idleTimeout, maximumDuration
+  case connectionTotal, noRoute, overloadClose, receivedBytes, sentBytes, paused, resumed, idleTimeout, maximumDuration
 
   public var definition: StatDefinition {
     switch self {
     case .connectionTotal: .counter("downstream_cx_total")
     case .noRoute: .counter("downstream_cx_no_route")
+    case .overloadClose: .counter("downstream_cx_overload_close")
     case .receivedBytes: .counter("downstream_cx_rx_bytes_total")
     case .sentBytes: .counter("downstream_cx_tx_bytes_total")
     case .paused: .counter("downstream_flow_control_paused_reading_total")

@@ -16,6 +16,10 @@ enum LoadShedPoint: Int, CaseIterable, Sendable {
   case downstreamFilterCheck
   /// A pool needs another connection: it gets none.
   case newConnection
+  /// A TCP proxy is about to connect to its upstream: its client's connection is closed.
+  case tcpUpstreamConnect
+  /// Bytes have come from the client of a TCP proxy: both connections are closed.
+  case tcpData
 
   static let prefix = "envoy.load_shed_points."
 
@@ -32,6 +36,8 @@ enum LoadShedPoint: Int, CaseIterable, Sendable {
     case .http2GoAwayAndClose: "http2_server_go_away_and_close_on_dispatch"
     case .downstreamFilterCheck: "http_downstream_filter_check"
     case .newConnection: "connection_pool_new_connection"
+    case .tcpUpstreamConnect: "tcp_proxy_upstream_connect"
+    case .tcpData: "tcp_proxy_on_data"
     }
   }
 
@@ -39,13 +45,12 @@ enum LoadShedPoint: Int, CaseIterable, Sendable {
   var isAskedByCodec: Bool {
     switch self {
     case .creatingCodec, .http1Dispatch, .http2GoAway, .http2GoAwayAndClose: true
-    case .listenerAccept, .decodingHeaders, .downstreamFilterCheck, .newConnection: false
+    case .listenerAccept, .decodingHeaders, .downstreamFilterCheck, .newConnection, .tcpUpstreamConnect, .tcpData: false
     }
   }
 
   /// Envoy's, which this proxy does not have.
   static let unsupported = [
-    "tcp_proxy_on_data", "tcp_proxy_upstream_connect", "http3_server_go_away_on_dispatch",
-    "http3_server_go_away_and_close_on_dispatch",
+    "http3_server_go_away_on_dispatch", "http3_server_go_away_and_close_on_dispatch",
   ].map { prefix + $0 }
 }

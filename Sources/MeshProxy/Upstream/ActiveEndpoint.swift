@@ -79,6 +79,8 @@ public final class ActiveEndpoint {
   /// A response says that the endpoint wants to be left out, which counts where it is checked.
   func failHealthCheck() {
     let (identity, name) = (endpoint.identity, cluster.name)
+    // Every response may say so.
+    guard !identity.health.contains(.excludedByHealthCheck) else { return }
     cluster.configuration.healthChecks?.reports.post { $0.failedPassively(identity, of: name) }
   }
 

@@ -69,18 +69,23 @@ final class RunningProxy: Sendable {
   // MARK: Asking
 
   /// One request on a connection of its own.
-  func get(_ target: String = "/", listener: String = "main") async throws -> RawResponse {
-    try await request(port(listener), "GET", target)
+  func get(
+    _ target: String = "/", listener: String = "main", headers: [(String, String)] = []
+  ) async throws -> RawResponse {
+    try await request(port(listener), "GET", target, headers)
   }
 
   func admin(_ target: String, method: String = "GET") async throws -> RawResponse {
     try await request(adminPort(), method, target)
   }
 
-  private func request(_ port: UInt16, _ method: String, _ target: String) async throws -> RawResponse {
+  private func request(
+    _ port: UInt16, _ method: String, _ target: String, _ headers: [(String, String)] = []
+  ) async throws -> RawResponse {
     try await blocking {
       let connection = try RawConnection(port: port)
-      try connection.send("\(method) \(target) HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+      let fields = headers.map { "\($0.0): \($0.1)\r\n" }.joined()
+      try connection.send("\(method) \(target) HTTP/1.1\r\nhost: test\r\n\(fields)connection: close\r\n\r\n")
       return try connection.receiveResponse(within: Deadline(.seconds(30)))
     }
   }

@@ -121,6 +121,8 @@ struct HealthCheckPartsTests {
 
   // MARK: gRPC's statuses
 
-  @Test(arguments: [(0, 200), (1, 499), (2, 500), (4, 504), (12, 501), (13, 500), (14, 503), (16, 401), (99, 500), (-1, 500)])
+  @Test(arguments: [
+    (0, 200), (1, 499), (2, 500), (4, 504), (12, 501), (13, 500), (14, 503), (16, 401), (99, 500), (-1, 500),
+  ])
   func statusesOfCalls(_ code: Int, _ status: Int) { #expect(GRPCStatus(code: code).httpStatus == status) }
 }

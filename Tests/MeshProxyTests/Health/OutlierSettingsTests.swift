@@ -68,7 +68,8 @@ struct OutlierSettingsTests {
     let outcomes = EndpointIdentity(lanes: 1)
     #expect(
       judge(
-        settings(), outcomes, [.failed(.remoteConnectionFailure), .timedOut, .connected, .failed(.connectionTermination)])
+        settings(), outcomes,
+        [.failed(.remoteConnectionFailure), .timedOut, .connected, .failed(.connectionTermination)])
         == [.nothing, .nothing, .nothing, reached(.consecutiveGatewayFailure)])
     // The circuit breaker's refusal says nothing of the endpoint.
     #expect(judge(settings(), outcomes, [.failed(.overflow), .failed(.overflow)]) == [.nothing, .nothing])
@@ -80,7 +81,8 @@ struct OutlierSettingsTests {
     let outcomes = EndpointIdentity(lanes: 1)
     #expect(
       judge(
-        settings(splits: true), outcomes, [.failed(.connectionTimeout), .status(500), .status(200), .timedOut, .timedOut]
+        settings(splits: true), outcomes,
+        [.failed(.connectionTimeout), .status(500), .status(200), .timedOut, .timedOut]
       ) == [.nothing, .nothing, .nothing, reached(.consecutiveLocalOriginFailure), .nothing])
     #expect(judge(settings(splits: true), outcomes, [.connected, .timedOut]) == [.nothing, .nothing])
     let windows = outcomes.outcomes.takeWindows()

@@ -193,7 +193,7 @@ struct OverloadWatchTests {
         .contains("takes none"))
     #expect(
       Self.problem(
-        "{resource_monitors: [\(monitor)], loadshed_points: [{name: envoy.load_shed_points.tcp_proxy_on_data, "
+        "{resource_monitors: [\(monitor)], loadshed_points: [{name: envoy.load_shed_points.http3_server_go_away_on_dispatch, "
           + "triggers: [{name: test, threshold: {value: 1}}]}]}"
       ).contains("not supported yet"))
     #expect(Self.problem("{resource_monitors: [\(monitor), \(monitor)]}").contains("has the name \"test\" already"))

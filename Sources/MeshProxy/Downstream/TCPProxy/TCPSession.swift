@@ -4,7 +4,7 @@ import MeshPrimitives
 import MeshRouting
 
 /// One client's connection to an endpoint of a cluster: bytes in both directions, each of which ends for itself. Sets UF,
-/// UH, UO, URX, NC, UR, DT.
+/// UH, UO, URX, NC, UR, DT, OM.
 ///
 /// Nothing is read from the client before there is a connection to the upstream. A connection that is reset on one side is
 /// reset on the other, so that nobody takes what came for all there was. Confined to its worker.
@@ -20,6 +20,8 @@ final class TCPSession: IOHandler, TimerTarget {
     case notConnected(StaticString)
     /// The proxy, or the listener, ends.
     case drained
+    /// There is not enough of something to go on.
+    case overload
   }
 
   private enum Clock: UInt8 { case idle, duration, log }
@@ -91,8 +93,23 @@ final class TCPSession: IOHandler, TimerTarget {
       info.flags.insert(.noClusterFound)
       return close(.notConnected("tcp_initializion_failure:3"))
     }
+    if let overload = worker.overload, overload.sheds(.tcpUpstreamConnect) { return shed() }
     info.cluster = cluster
     connect(cluster)
+  }
+
+  /// The client has said something, and is not to be heard.
+  private var shedsData: Bool {
+    guard let overload = worker.overload, downstream.isReadable || !early.isEmpty else { return false }
+    return overload.sheds(.tcpData)
+  }
+
+  private func shed() {
+    proxy.stats.add(.overloadClose)
+    info.flags.insert(.overloadManager)
+    // What nobody has read would make a reset of the end.
+    if downstream.isReadable { _ = downstream.receive(loop.receiveBuffer, EventLoop.receiveBufferSize) }
+    close(.overload)
   }
 
   // MARK: Connecting
@@ -171,6 +188,7 @@ final class TCPSession: IOHandler, TimerTarget {
     upstreamSide = side
     do { try loop.take(over: upstream.descriptor, side) } catch { return close(.upstreamReset) }
     if proxy.configuration.logging.logsNewRequests { logNow(.tcpUpstreamConnected) }
+    if shedsData { return shed() }
     if !early.isEmpty {
       request.begin(with: early.bytes, to: &upstream, loop.bufferPool)
       count(sent: UInt64(early.count), received: 0)
@@ -186,7 +204,7 @@ final class TCPSession: IOHandler, TimerTarget {
   func ready(_ events: IOEvents) {
     guard !isOver else { return }
     downstream.note(events)
-    if upstream.isOpen { return move() }
+    if upstream.isOpen { return shedsData ? shed() : move() }
     // Nobody reads yet; a client that is gone for good need not be waited for.
     if !events.isDisjoint(with: [.error, .hangup]) { close(.clientReset) }
   }

@@ -62,7 +62,13 @@ public final class HostSets: Sendable {
     for (index, host) in hosts.enumerated() {
       levels[Int(host.priority)].add(Int32(truncatingIfNeeded: index), host, availability[index])
     }
-    load = PriorityLoad(levels.map(\.health), panicThreshold: configuration.currentPanicThreshold)
+    if levels.count == 1, levels[0].isWhole {
+      // What nearly every cluster is like: nothing of its own.
+      levels[0].healthy.hosts = levels[0].all.hosts
+      load = .whole
+    } else {
+      load = PriorityLoad(levels.map(\.health), panicThreshold: configuration.currentPanicThreshold)
+    }
     if configuration.weighsLocalities {
       for level in levels.indices { levels[level].weighLocalities(hosts, configuration.overprovisioning) }
     }
@@ -76,7 +82,7 @@ public final class HostSets: Sendable {
   }
 
   /// No endpoints.
-  convenience init() { self.init([], .roundRobin) }
+  static let none = HostSets([], .roundRobin)
 
   /// Since when endpoints have been healthy: those that are new, or were not healthy before, since now.
   private static func beginnings(
@@ -126,6 +132,9 @@ public final class HostSets: Sendable {
 }
 
 extension HostSets.Level {
+  /// All of its endpoints are there and healthy.
+  fileprivate var isWhole: Bool { health.hosts > 0 && health.healthy == health.hosts && health.excluded == 0 }
+
   fileprivate mutating func add(_ index: Int32, _ host: WeightedEndpoint, _ availability: EndpointAvailability) {
     let weight = UInt64(host.weight)
     all.hosts.append(index)

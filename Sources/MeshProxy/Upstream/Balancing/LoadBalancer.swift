@@ -7,10 +7,10 @@ struct LoadBalancer {
   /// All requests go to these in turn, whatever they are.
   private var isPlain = true
   private var rotation = RoundRobinBalancer()
-  private(set) var sets = HostSets()
+  private(set) var sets = HostSets.none
   /// In the order of `sets.hosts`.
   private var endpoints: [ActiveEndpoint] = []
-  /// By place, made when the first request comes there: the healthy, the degraded, all of a priority.
+  /// By place, made when the first request comes there: the healthy, the degraded, all of a priority. Empty until one comes.
   private var groups: [GroupBalancer?] = []
   /// When endpoints no longer start slowly, and the rest is simpler.
   private var changesAt = MonotonicTime.never
@@ -35,7 +35,7 @@ struct LoadBalancer {
     endpoints = new
     self.sets = sets
     changesAt = now < sets.slowUntil ? sets.slowUntil : .never
-    groups = [GroupBalancer?](repeating: nil, count: sets.levels.count * 3)
+    groups = []
     let turns = sets.plainRotation(now)
     isPlain = turns != nil
     rotation = turns.map { RoundRobinBalancer($0.map { new[Int($0)] }, random: random.next()) } ?? RoundRobinBalancer()
@@ -73,6 +73,7 @@ struct LoadBalancer {
     }
     if sets.configuration.usesHash { return hashed(place, number, refusals) }
     let index = place.priority * 3 + (isInPanic ? 2 : place.isDegraded ? 1 : 0)
+    if groups.isEmpty { groups = [GroupBalancer?](repeating: nil, count: sets.levels.count * 3) }
     if groups[index] == nil {
       groups[index] = GroupBalancer(sets.group(place), endpoints, sets, &random, now)
     }

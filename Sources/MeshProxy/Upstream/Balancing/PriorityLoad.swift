@@ -58,6 +58,9 @@ struct PriorityLoad: Sendable, Equatable {
   /// What each priority could carry.
   private let carries: (healthy: [UInt32], degraded: [UInt32])
 
+  /// Of one priority with healthy endpoints only.
+  static let whole = PriorityLoad([Health(hosts: 1, healthy: 1)], panicThreshold: 50)
+
   /// - Parameters:
   ///   - levels: of every priority, 0 first; at least one.
   ///   - threshold: in percent; 0 switches panic off.

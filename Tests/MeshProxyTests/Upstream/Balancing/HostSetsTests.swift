@@ -27,7 +27,7 @@ struct HostSetsTests {
   func plain() {
     #expect(HostSets(hosts(3), .roundRobin).plainRotation(.never) == [0, 1, 2])
     #expect(HostSets(hosts(3, health: [1: .unhealthy]), .roundRobin).plainRotation(.never) == [0, 2])
-    #expect(HostSets().plainRotation(.never) == nil)
+    #expect(HostSets.none.plainRotation(.never) == nil)
     #expect(HostSets(hosts(3, health: [1: .unhealthy, 2: .unhealthy]), .roundRobin).plainRotation(.never) == nil)
     var random = LoadBalancingConfiguration()
     random.policy = .random
