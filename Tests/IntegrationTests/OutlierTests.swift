@@ -134,6 +134,59 @@ struct OutlierTests {
     #expect(try await proxy.stat("cluster.backend.outlier_detection.ejections_active") == 0)
   }
 
+  /// With a fallback nobody sees that the service is away, and its cluster comes back by itself.
+  @Test func aFallbackHasTheRequestsMeanwhile() async throws {
+    let service = try Service()
+    let fallback = try EchoBackend("fallback")
+    var configuration = Self.configuration(service, [])
+    configuration.clusters[0].fields.append("connect_timeout: 1s")
+    configuration.clusters.append(.init(name: "fallback", endpoints: [("127.0.0.1", fallback.port)]))
+    configuration.resourceFields = []
+    configuration.listeners[0].routes = ["{match: {prefix: /}, route: {cluster: both, timeout: 60s}}"]
+    let both =
+      "{name: both, connect_timeout: 1s, lb_policy: CLUSTER_PROVIDED, cluster_type: "
+      + ProxyConfiguration.typed(
+        "a", "clusters.aggregate.v3.ClusterConfig", ["clusters: [backend, fallback]"]) + "}"
+    let directory = try TemporaryDirectory()
+    try directory.write("proxy.yaml", configuration.yaml + "  - \(both)\n")
+    let proxy = try RunningProxy(directory)
+    try await proxy.waitUntilReady()
+    #expect(try await proxy.get().text.contains("service"))
+    try await Self.eject(service, proxy)
+    try await eventually("the fallback answers") { try await proxy.get().text.contains("fallback GET") }
+    #expect(try await proxy.get().status == 200)
+    // Away, and tried one request at a time: everybody else has the fallback.
+    service.become(.hanging)
+    try await eventually("it is tried", every: .milliseconds(20)) {
+      if service.waiting > 0 { return true }
+      let port = try proxy.port()
+      startThread {
+        if let client = try? RawConnection(port: port) {
+          try? client.send("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+          _ = try? client.receiveToEnd(within: Deadline(.seconds(60)))
+        }
+      }
+      return false
+    }
+    var answers = 0
+    for _ in 0..<20 where try await Self.isFallback(proxy) { answers += 1 }
+    #expect(answers >= 18)
+    service.become(.well)
+    try await eventually("the service answers again") { try await proxy.get().text.contains("service") }
+    #expect(try await proxy.stat("cluster.backend.outlier_detection.ejections_active") == 0)
+  }
+
+  /// One request, given a moment: a probe has no answer.
+  private static func isFallback(_ proxy: RunningProxy) async throws -> Bool {
+    let port = try proxy.port()
+    return try await blocking {
+      let client = try RawConnection(port: port)
+      try client.send("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+      guard client.hasSomething(within: .milliseconds(500)) else { return false }
+      return try client.receiveResponse(within: Deadline(.seconds(5))).text.contains("fallback")
+    }
+  }
+
   /// Its client leaves before the probe is answered: the endpoint is tried again all the same.
   @Test func aProbeWithoutAnAnswerLocksNobodyOut() async throws {
     let service = try Service()

@@ -119,7 +119,8 @@ struct OverloadTests {
       isGuarded
       ? "resource_monitors: [\(Self.heap(128))], actions: [\(Self.action("stop_accepting_requests", 0.5))]" : ""
     let proxy = try await RunningProxy.start(
-      Self.configuration(growth.server.port, overload), wrapper: ["prlimit", "--data=\(320 * Self.mebibyte)"])
+      Self.configuration(growth.server.port, overload),
+      wrapper: ["prlimit", "--core=0", "--data=\(320 * Self.mebibyte)"])
     let port = try proxy.port()
     try await blocking {
       var greedy: [RawConnection] = []
@@ -299,8 +300,8 @@ struct OverloadTests {
     clients.change { $0.isStopping = true }
     try await eventually("the clients end", within: Deadline(.seconds(30))) { clients.read { $0.running == 0 } }
     let seen = answers.read { $0 }
-    #expect((seen[200] ?? 0) > 50, "\(seen)")
-    #expect((seen[503] ?? 0) > 10, "\(seen)")
+    #expect((seen[200] ?? 0) > 10, "\(seen)")
+    #expect((seen[503] ?? 0) > 3, "\(seen)")
     try await eventually("all is as it was") { (try? await proxy.get())?.status == 200 }
     for name in [
       "http.main.downstream_rq_active", "http.main.downstream_cx_active", "cluster.backend.upstream_rq_active",

@@ -10,7 +10,7 @@ struct FilterBuildContext {
   let statPrefix: String
   let store: StatsStore
   let runtime: Runtime
-  /// Buckets of tokens that outlive a configuration.
+  /// Buckets of tokens, which outlive a configuration.
   let limitStates: LimitStates
   /// The proxy's own cluster (`node.cluster`); may be empty.
   let ownCluster: [UInt8]

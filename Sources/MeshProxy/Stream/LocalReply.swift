@@ -18,8 +18,9 @@ public struct LocalReply: Sendable {
   public var headers: [(HeaderID, StaticString)]
   /// The connection cannot go on after this answer.
   public var closesConnection: Bool
-  /// What is added to the headers, behind what the route says: fields, then changes; nil: nothing.
+  /// Header fields that are added behind what the route says.
   var fields: [(name: HeaderName, value: [UInt8])] = []
+  /// Changes to the headers after that, with formats that see the stream; nil: none.
   var mutations: HeaderMutations?
   /// What a call of gRPC is told; nil: what the status means.
   var grpcStatus: GRPCStatus?
