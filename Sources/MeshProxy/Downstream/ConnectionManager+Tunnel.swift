@@ -15,7 +15,14 @@ extension ConnectionManager {
     }
     if configuration.logging.logsNewRequests { stream.logStart() }
     stream.makeFilters()
+    guard passesGates(stream, headers) else { return }
     stream.requestPath.headers(stream, endStream: start.endStream)
+  }
+
+  /// Asks the gates at the front of the chain, unless the stream has a chain of its own.
+  /// - Returns: false if the request has been answered.
+  func passesGates(_ stream: Stream, _ headers: HeaderMap) -> Bool {
+    stream.upgradeChain != nil || configuration.gates.admit(stream, headers, configuration.routeFilters)
   }
 
   func refuseTunnel(_ stream: Stream) {

@@ -96,8 +96,9 @@ final class ConnectionManager {
     // The proxy says 100 itself: the upstream gets the body without having been asked (RFC 9110 §10.1.1).
     if start.expectsContinue { sender.sendInformational(status: 100, worker.noHeaders) }
     if configuration.logging.logsNewRequests { stream.logStart() }
-    if configuration.filters.isEmpty { stream.resolveRoute(routes, headers) }
+    if configuration.makesNoFilters { stream.resolveRoute(routes, headers) }
     stream.makeFilters()
+    guard configuration.gates.count == 0 || passesGates(stream, headers) else { return }
     stream.requestPath.headers(stream, endStream: start.endStream)
   }
 

@@ -22,6 +22,10 @@ public final class ConnectionManagerConfiguration: Sendable {
   public let filters: [any FilterConfiguration]
   /// What routes say to filters, by the filter's place in `filters`.
   public let routeFilters: RouteFilters
+  /// The first of `filters`, as far as they need no object in each stream.
+  let gates: RequestGates
+  /// No filter is made for a stream.
+  let makesNoFilters: Bool
   /// Which tunnels are served, each type once (`upgrade_configs`).
   let upgrades: [UpgradeSettings]
   /// How the bodies of direct responses are written, where their routes say so.
@@ -57,6 +61,8 @@ public final class ConnectionManagerConfiguration: Sendable {
     self.router = router
     self.filters = filters
     self.routeFilters = routeFilters
+    gates = RequestGates(filters, routeFilters)
+    makesNoFilters = gates.count == filters.count
     self.upgrades = upgrades
     self.bodyFormats = bodyFormats
     self.routes = routes

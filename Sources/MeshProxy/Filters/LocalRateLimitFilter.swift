@@ -7,8 +7,13 @@ import MeshPrimitives
 ///
 /// Reused by its worker, so that a request that is counted allocates nothing.
 final class LocalRateLimitFilter: StreamFilter {
-  struct Configuration: FilterConfiguration {
+  struct Configuration: GateFilterConfiguration {
     let settings: LocalRateLimitSettings
+
+    func gate(_ routes: [any RouteFilterConfiguration]) -> (any RequestGate)? {
+      let tells = settings.showsBucket || routes.contains { ($0 as? LocalRateLimitSettings)?.showsBucket == true }
+      return tells ? nil : settings
+    }
 
     func makeFilter(_ callbacks: StreamFilterCallbacks, worker: Worker) -> any StreamFilter {
       let filter = worker.idleLocalRateLimits.popLast() ?? LocalRateLimitFilter()
@@ -33,25 +38,7 @@ final class LocalRateLimitFilter: StreamFilter {
       settings = route
       self.settings = route
     }
-    let random = callbacks.random()
-    guard settings.enabled.includes(random) else { return .proceed }
-    let stream = callbacks.stream
-    let stats = settings.stats.lane(stream.worker.index)
-    stats.add(.enabled)
-    let verdict = settings.take(stream)
-    if settings.showsBucket { bucket = verdict.bucket }
-    if verdict.isAllowed {
-      stats.add(.ok)
-      return .proceed
-    }
-    stats.add(.rateLimited)
-    guard settings.enforced.includes(callbacks.random()) else {
-      if !settings.passingHeaders.isEmpty { RequestRewrite.mutate(headers, of: stream, settings.passingHeaders) }
-      return .proceed
-    }
-    stats.add(.enforced)
-    callbacks.sendLocalReply(settings.reply)
-    return .stop
+    return settings.judge(callbacks.stream, headers) { bucket = $0 } ? .proceed : .stop
   }
 
   func responseHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) -> FilterStatus {
@@ -65,5 +52,37 @@ final class LocalRateLimitFilter: StreamFilter {
     settings = nil
     bucket = nil
     if worker.idleLocalRateLimits.count < 256 { worker.idleLocalRateLimits.append(self) }
+  }
+}
+
+/// Where responses tell nothing of the bucket, the request's head is all that is looked at.
+extension LocalRateLimitSettings: RequestGate {
+  func admit(_ stream: Stream, _ headers: HeaderMap, _ route: (any RouteFilterConfiguration)?) -> Bool {
+    guard let route else { return judge(stream, headers) { _ in } }
+    return (route as? LocalRateLimitSettings ?? self).judge(stream, headers) { _ in }
+  }
+
+  /// - Parameter tell: takes the bucket that decided, if the response is to tell of it.
+  /// - Returns: false if the request has been answered.
+  @inline(__always)
+  fileprivate func judge(_ stream: Stream, _ headers: HeaderMap, tell: (TokenBucket?) -> Void) -> Bool {
+    let worker = stream.worker
+    guard enabled.includes(worker.random.next()) else { return true }
+    let stats = stats.lane(worker.index)
+    stats.add(.enabled)
+    let verdict = take(stream)
+    if showsBucket { tell(verdict.bucket) }
+    if verdict.isAllowed {
+      stats.add(.ok)
+      return true
+    }
+    stats.add(.rateLimited)
+    guard enforced.includes(worker.random.next()) else {
+      if !passingHeaders.isEmpty { RequestRewrite.mutate(headers, of: stream, passingHeaders) }
+      return true
+    }
+    stats.add(.enforced)
+    stream.sendLocalReply(reply)
+    return false
   }
 }

@@ -25,6 +25,14 @@ public struct RouteFilters: Sendable {
     isConditional = !disabled.isEmpty || byRoute.values.contains { $0.isEnabled.values.contains(false) }
   }
 
+  /// Some route says something to some filter, or the chain has filters that only some routes' requests meet.
+  var saysSomething: Bool { isConditional || !byRoute.isEmpty }
+
+  /// Everything that routes say to the filter at a place of the chain.
+  func configurations(ofFilterAt place: Int) -> [any RouteFilterConfiguration] {
+    byRoute.values.compactMap { $0.configurations[place] }
+  }
+
   /// What a route says to the filter at a place of the chain.
   func configuration(ofFilterAt place: Int, for route: RouteEntry) -> (any RouteFilterConfiguration)? {
     byRoute[ObjectIdentifier(route)]?.configurations[place]

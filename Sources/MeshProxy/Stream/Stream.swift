@@ -118,7 +118,9 @@ public final class Stream: RequestReceiver, TimerTarget {
     let configurations = upgradeChain?.filters ?? manager.configuration.filters
     if !configurations.isEmpty {
       let routeFilters = upgradeChain?.routeFilters ?? manager.configuration.routeFilters
-      for (place, configuration) in configurations.enumerated() {
+      // The first ones may be gates, which have been asked already, or will be.
+      let first = upgradeChain == nil ? manager.configuration.gates.count : 0
+      for (place, configuration) in configurations.enumerated().dropFirst(first) {
         // Only where filters depend on it is the route needed already.
         if routeFilters.isConditional, !routeFilters.isEnabled(place, for: route) { continue }
         let callbacks = StreamFilterCallbacks(

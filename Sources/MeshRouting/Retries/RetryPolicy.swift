@@ -108,6 +108,9 @@ public final class RetryPolicy: Sendable {
     self.priorityUpdateFrequency = priorityUpdateFrequency
   }
 
+  /// Every request may be sent again.
+  public var admitsAll: Bool { requestConditions.isEmpty }
+
   /// Whether `retriable_request_headers` lets a request be sent again.
   public func admits<R: RouteRequest & ~Copyable>(_ request: borrowing R) -> Bool {
     if requestConditions.isEmpty { return true }

@@ -61,6 +61,8 @@ final class RetryState: TimerTarget {
   private var remaining: UInt32 = 0
   /// Attempts after the first.
   private(set) var count: UInt32 = 0
+  /// The client's own, beside the policy's.
+  private var hasOwnLists = false
   private var statuses: [Int] = []
   private var headerNames: [HeaderName] = []
   /// Bounds an attempt up to its response's headers; zero: no bound.
@@ -85,8 +87,15 @@ final class RetryState: TimerTarget {
   private(set) var isBuffering = false
   /// The time between two attempts runs.
   private(set) var isWaiting = false
-  /// Something of the request is kept, beside its headers.
-  var hasContent: Bool { !body.isEmpty || trailers != nil }
+  /// Attempts have bounds of their own.
+  var hasTimers: Bool { attemptTimeout != .zero || attemptIdleTimeout != .zero }
+  /// A response with a status below 500 may be one to be tried again for.
+  var looksAtSuccess: Bool {
+    !conditions.isDisjoint(
+      with: RetryConditions.grpc.union([
+        .envoyRateLimited, .retriable4xx, .retriableStatusCodes, .retriableHeaders,
+      ]))
+  }
 
   init(_ router: RouterFilter, _ loop: EventLoop) {
     self.router = router
@@ -99,12 +108,15 @@ final class RetryState: TimerTarget {
   /// Begins with a request, takes what is said of retries out of its headers, and does it.
   /// - Returns: false if `retriable_request_headers` forbids any further attempt.
   func begin(_ new: RetryPolicy?, _ headers: HeaderMap, bodyLimit: Int) -> Bool {
-    policy = new
+    if policy !== new { policy = new }
     conditions = new?.conditions ?? []
     remaining = new?.maximum ?? 1
     count = 0
-    statuses.removeAll(keepingCapacity: true)
-    headerNames.removeAll(keepingCapacity: true)
+    if hasOwnLists {
+      hasOwnLists = false
+      statuses.removeAll()
+      headerNames.removeAll()
+    }
     attemptTimeout = new?.attemptTimeout ?? .zero
     attemptIdleTimeout = new?.attemptIdleTimeout ?? .zero
     attemptDeadline = .never
@@ -118,7 +130,7 @@ final class RetryState: TimerTarget {
     self.bodyLimit = bodyLimit
     let asks = headers.hasAny(Self.fields)
     if asks { readConditions(headers) }
-    let isAdmitted = new?.admits(RoutingView(headers)) ?? true
+    let isAdmitted = new?.admitsAll != false || new?.admits(RoutingView(headers)) != false
     if !isAdmitted { conditions = [] }
     if asks { readLimits(headers) }
     isBuffering = !conditions.isEmpty
@@ -138,6 +150,7 @@ final class RetryState: TimerTarget {
     if let number = headers.value(.xEnvoyMaxRetries).flatMap({ DecimalNumber.parse($0) }) {
       remaining = UInt32(clamping: number)
     }
+    hasOwnLists = true
     if let codes = headers.value(.xEnvoyRetriableStatusCodes) {
       statuses += codes.text.split(separator: ",").prefix(64).compactMap { Int($0.filter { $0 != " " }) }
     }

@@ -11,18 +11,26 @@ extension RouterFilter {
   func beginRetries(
     _ stream: Stream, _ headers: HeaderMap, _ action: ForwardAction, _ timeout: inout UpstreamTimeout
   ) {
-    let retry = spareRetry ?? RetryState(self, stream.worker.loop)
-    spareRetry = nil
-    self.retry = retry
+    let retry = retryState ?? makeRetryState(stream)
+    usesRetries = true
     let limit = stream.requestPath.limit
     let isAdmitted = retry.begin(
       action.retry, headers, bodyLimit: action.replayLimit?.bytes(connection: limit) ?? limit)
     if !isAdmitted { note(.requestNotRetriable, stream) }
     retry.bound(by: timeout.response)
+    hasTryTimers = retry.hasTimers
+    looksAtSuccess = hasTryTimers || retry.looksAtSuccess
+    choosesEndpoints = retry.choosesEndpoints
     guard retry.attemptTimeout != .zero else { return }
     // What the upstream is told is how long this attempt may take.
     timeout.announced = retry.attemptTimeout
     if let call = timeout.call, action.callTimeout?.kind == .response { timeout.call = min(call, retry.attemptTimeout) }
+  }
+
+  private func makeRetryState(_ stream: Stream) -> RetryState {
+    let made = RetryState(self, stream.worker.loop)
+    retryState = made
+    return made
   }
 
   /// Keeps a run of the body that may have to be sent again. Of more than may be kept nothing is: it is sent once.
@@ -32,6 +40,8 @@ extension RouterFilter {
     guard retry.isBuffering else { return tooLargeToWait(stream) }
     if retry.body.count + bytes.count <= retry.bodyLimit {
       retry.body.append(bytes, stream.worker.loop.bufferPool)
+      keepsContent = !retry.body.isEmpty
+      looksAtSuccess = true
       return true
     }
     cluster?.stats.add(.retryOrShadowAbandoned)
@@ -40,7 +50,7 @@ extension RouterFilter {
     if upstream == nil, !retry.body.isEmpty {
       holdBack(retry.body.bytes, stream)
     }
-    retry.giveUp(stream.worker)
+    giveUp(retry, stream)
     return false
   }
 
@@ -103,7 +113,7 @@ extension RouterFilter {
       }
     }
     // This is the response; what was kept for another attempt can go.
-    retry.giveUp(stream.worker)
+    giveUp(retry, stream)
     if isRetryCounted { leaveRetry(cluster) }
     return false
   }
@@ -224,6 +234,8 @@ extension RouterFilter {
       }
     }
     retry.wait(stream.worker, afterTimeout: timedOut, base: cluster.retrySettings.base)
+    looksAtSuccess = true
+    choosesEndpoints = retry.choosesEndpoints
     // Between attempts the upstream has nothing to do with the request.
     if isCounted { leave(cluster) }
     leaveMember()
@@ -279,7 +291,7 @@ extension RouterFilter {
   /// Something moved in an attempt. The timer itself looks when it fires.
   @inline(never)
   func touchTry(_ retry: RetryState, _ stream: Stream) {
-    guard retry.idleDeadline != .never else { return }
+    guard retry.attemptIdleTimeout != .zero, retry.idleDeadline != .never else { return }
     retry.idleDeadline = stream.worker.loop.now + retry.attemptIdleTimeout
   }
 
@@ -315,10 +327,17 @@ extension RouterFilter {
   // MARK: The end
 
   func endRetries() {
-    guard let retry else { return }
-    self.retry = nil
-    retry.cancel()
-    if let stream { retry.giveUp(stream.worker) }
-    spareRetry = retry
+    guard let retryState, let stream else { return }
+    usesRetries = false
+    hasTryTimers = false
+    looksAtSuccess = false
+    choosesEndpoints = false
+    retryState.cancel()
+    giveUp(retryState, stream)
+  }
+
+  private func giveUp(_ retry: RetryState, _ stream: Stream) {
+    keepsContent = false
+    retry.giveUp(stream.worker)
   }
 }

@@ -46,18 +46,30 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   var isRequestPaused = false
   /// The upstream takes no more for now.
   var isRequestBlocked = false
-  private var isResponsePaused = false
+  var isResponsePaused = false
   var hasBody = false
   var requestEnded = false
   private(set) var responseBegan = false
   /// The one attempt has been made that needs no policy.
   private var isReplayed = false
   /// Attempts after the first, if there may be any, and bounds of each; nil: neither.
-  var retry: RetryState?
+  var retry: RetryState? {
+    @inline(__always) get { usesRetries ? retryState : nil }
+  }
+  /// Flags of their own, because most requests need no more of it than them.
+  var usesRetries = false
+  /// Attempts have bounds of their own.
+  var hasTryTimers = false
+  /// Something of the request is kept to be sent again, beside its headers.
+  var keepsContent = false
+  /// A response that is no failure has to be looked at, too.
+  var looksAtSuccess = false
+  /// Earlier attempts have a say in which endpoint the next one gets.
+  var choosesEndpoints = false
   /// Whether there is another attempt was the policy's to say.
   var isCoveredByPolicy = false
-  /// For the next request that needs one.
-  var spareRetry: RetryState?
+  /// Made for the first request that needs one, and kept.
+  var retryState: RetryState?
   /// What is known of the choice of an endpoint; nil if it is the cluster's alone.
   var choice: RouterChoice?
   /// Which of the cluster's circuit breakers counts this request.
@@ -197,7 +209,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
     let picked =
-      cluster.picksPlainly && retry?.choosesEndpoints != true
+      cluster.picksPlainly && !choosesEndpoints
       ? cluster.pickEndpoint() : pickEndpoint(stream, cluster)
     guard let endpoint = picked else { return noEndpoint(stream, cluster) }
     self.endpoint = endpoint
@@ -237,18 +249,18 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       cluster?.stats.add(.requestTotal)
     }
     let endsWithHeaders =
-      requestEnded && pendingBody.isEmpty && pendingTrailers == nil && !tunnel.isHeldBack && retry?.hasContent != true
+      requestEnded && pendingBody.isEmpty && pendingTrailers == nil && !tunnel.isHeldBack && !keepsContent
     if tunnel.isHeldBack { prepareTunnel(stream, connection) }
     let upstream = connection.send(
       stream.requestHeaders, method: stream.start.method, endStream: endsWithHeaders, receiver: self)
     self.upstream = upstream
     if isResponsePaused { upstream.pauseResponse(true) }
     if let attemptTimeout { startAttemptTimer(stream, attemptTimeout) }
-    if let retry { startTryTimers(stream, retry) }
+    if hasTryTimers, let retry { startTryTimers(stream, retry) }
     if endsWithHeaders {
       stream.info.upstreamTiming.requestSentAt = now
     } else if !tunnel.isHeldBack {
-      if let retry, retry.hasContent { replay(retry, stream, upstream) } else { sendPending(stream, upstream) }
+      if keepsContent, let retry { replay(retry, stream, upstream) } else { sendPending(stream, upstream) }
     }
   }
 
@@ -302,7 +314,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if let upstream {
       upstream.sendData(bytes, endStream: endStream)
       if endStream { stream.info.upstreamTiming.requestSentAt = stream.worker.loop.now }
-      if let retry, retry.attemptIdleTimeout != .zero { touchTry(retry, stream) }
+      if hasTryTimers, let retry { touchTry(retry, stream) }
     } else if ticket != nil, !isKept {
       holdBack(bytes, stream)
     }
@@ -320,7 +332,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   @inline(__always)
   private func requestComplete(_ stream: Stream) {
-    if let retry, upstream != nil { startTryTimers(stream, retry) }
+    if hasTryTimers, upstream != nil, let retry { startTryTimers(stream, retry) }
     // The time that a tunnel may take to be granted runs already, or is over.
     if stream.start.tunnel == .none { return startResponseTimer(stream) }
     if tunnel.isResponseEnded { exchangeEnded(stream, stream.worker.loop.now) }
@@ -332,6 +344,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     for shadow in shadows { shadow.trailers(trailers) }
     if let retry, retry.isBuffering {
       retry.trailers = trailers
+      keepsContent = true
+      looksAtSuccess = true
       if let upstream, !tunnel.isHeldBack { upstream.sendTrailers(trailers) }
     } else if let upstream, !tunnel.isHeldBack {
       send(trailers, on: upstream, stream)
@@ -367,7 +381,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   @inline(__always)
   var nextDeadline: MonotonicTime {
     let deadline = min(responseDeadline, attemptDeadline)
-    guard let retry else { return deadline }
+    guard hasTryTimers, let retry else { return deadline }
     return min(deadline, min(retry.attemptDeadline, retry.idleDeadline))
   }
 
@@ -379,7 +393,12 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
     guard let stream, let cluster, let endpoint else { return }
-    if let retry, takesAnotherAttempt(retry, stream, status, headers, endStream: endStream) { return }
+    // A success whose request is complete and not kept leaves nothing to decide.
+    if usesRetries, status >= 500 || looksAtSuccess || !requestEnded, let retry,
+      takesAnotherAttempt(retry, stream, status, headers, endStream: endStream)
+    {
+      return
+    }
     responseBegan = true
     let now = stream.worker.loop.now
     stream.info.upstreamResponseStartedAt = now
@@ -402,7 +421,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard let stream else { return }
     let now = stream.worker.loop.now
     if stream.info.upstreamTiming.bodyStartedAt == .never { stream.info.upstreamTiming.bodyStartedAt = now }
-    if let retry, retry.attemptIdleTimeout != .zero { touchTry(retry, stream) }
+    if hasTryTimers, let retry { touchTry(retry, stream) }
     if endStream { exchangeEnded(stream, now) }
     stream.respondData(bytes, endStream: endStream)
   }
@@ -532,31 +551,11 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     }
   }
 
-  // MARK: Flow control
-
-  func requestBlocked() {
-    isRequestBlocked = true
-    cluster?.stats.add(.flowControlBackedUp)
-    stream?.pauseRequest(true)
-  }
-
-  func requestUnblocked() {
-    isRequestBlocked = false
-    cluster?.stats.add(.flowControlDrained)
-    stream?.pauseRequest(false)
-  }
-
-  func pauseResponse(_ pause: Bool) {
-    isResponsePaused = pause
-    cluster?.stats.add(pause ? .flowControlPaused : .flowControlResumed)
-    upstream?.pauseResponse(pause)
-  }
-
   // MARK: The end
 
   /// Gives the upstream up: something else answers.
   func abandon() {
-    retry?.cancel()
+    if usesRetries { retryState?.cancel() }
     if let ticket {
       self.ticket = nil
       ticket.giveUp()
@@ -584,7 +583,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       for shadow in shadows { shadow.originalEnded() }
       shadows.removeAll(keepingCapacity: true)
     }
-    if retry != nil { endRetries() }
+    if usesRetries { endRetries() }
     guard let cluster else { return }
     if isCounted { leave(cluster) }
     if isRetryCounted { leaveRetry(cluster) }
