@@ -152,7 +152,7 @@ struct MirrorTests {
         return connection.reset()
       case "early answer":
         try connection.receive(through: "\r\n\r\n", within: Deadline(.seconds(30)))
-        try connection.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n")
+        try connection.send("HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
         _ = try? connection.receiveToEnd(within: Deadline(.seconds(30)))
       case "garbage":
         try connection.receive(through: "\r\n\r\n", within: Deadline(.seconds(30)))

@@ -21,10 +21,13 @@ struct OverloadTests {
   private final class Growth: Sendable {
     let server: ScriptedServer
     private let allowed: Monitor<Int>
+    private let sent: Monitor<Int>
 
     init() throws {
       let allowed = Monitor(0)
+      let total = Monitor(0)
       self.allowed = allowed
+      sent = total
       server = try ScriptedServer { connection, _ in
         guard try connection.receiveRequest(within: Deadline(.seconds(100))) != nil else { return }
         try connection.send("HTTP/1.1 200 OK\r\ncontent-length: 100000000000\r\n\r\n")
@@ -33,8 +36,14 @@ struct OverloadTests {
         while let limit = allowed.wait(Deadline(.seconds(100)), { $0 > sent || $0 < 0 ? $0 : nil }), limit >= 0 {
           try connection.send(block, within: Deadline(.seconds(100)))
           sent += 1
+          total.change { $0 += 1 }
         }
       }
+    }
+
+    /// Waits until the proxy has taken so many mebibytes of all clients'; false if it does not any more.
+    func waitUntilSent(_ mebibytes: Int) -> Bool {
+      sent.wait(Deadline(.seconds(10))) { $0 >= mebibytes ? true : nil } ?? false
     }
 
     /// Every client is sent so many mebibytes in all; a negative number ends everything.
@@ -125,13 +134,15 @@ struct OverloadTests {
     try await blocking {
       var greedy: [RawConnection] = []
       defer { for client in greedy { client.close() } }
+      var admitted = 0
+      // Without its guard the proxy is gone before they are all served.
       for _ in 0..<60 {
-        // Without its guard the proxy is soon gone.
-        guard let one = try? Self.openGreedy(port, 1) else { break }
-        greedy += one
-        let probe = try? RawConnection(port: port)
-        try? probe?.send("GET /small HTTP/1.1\r\nhost: h\r\n\r\n")
-        _ = try? probe?.receiveResponse(within: Deadline(.seconds(5)))
+        guard let client = try? Self.openGreedy(port, 1)[0] else { break }
+        greedy.append(client)
+        guard let head = try? client.receive(through: "\r\n\r\n", within: Deadline(.seconds(10))) else { break }
+        guard head.contains(" 200 ") else { continue }
+        admitted += 1
+        if !growth.waitUntilSent(8 * admitted) { break }
       }
     }
     if isGuarded {
