@@ -57,9 +57,10 @@ final class LocalRateLimitFilter: StreamFilter {
 
 /// Where responses tell nothing of the bucket, the request's head is all that is looked at.
 extension LocalRateLimitSettings: RequestGate {
-  func admit(_ stream: Stream, _ headers: HeaderMap, _ route: (any RouteFilterConfiguration)?) -> Bool {
-    guard let route else { return judge(stream, headers) { _ in } }
-    return (route as? LocalRateLimitSettings ?? self).judge(stream, headers) { _ in }
+  func admit(_ stream: Stream, _ headers: HeaderMap) -> Bool { judge(stream, headers) { _ in } }
+
+  func admit(_ stream: Stream, _ headers: HeaderMap, _ route: any RouteFilterConfiguration) -> Bool {
+    (route as? LocalRateLimitSettings ?? self).judge(stream, headers) { _ in }
   }
 
   /// - Parameter tell: takes the bucket that decided, if the response is to tell of it.

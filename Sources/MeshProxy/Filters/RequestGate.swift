@@ -2,10 +2,11 @@ import MeshHTTP
 
 /// A filter that judges a request by its head and remembers nothing of it. At the front of a chain it is asked in place:
 /// no object stands for it in each stream, and no part of the message is led through it. Immutable; shared by all threads.
-protocol RequestGate: Sendable {
-  /// - Parameter route: what the request's route says to the filter.
+protocol RequestGate: AnyObject, Sendable {
   /// - Returns: false if the request has been answered.
-  func admit(_ stream: Stream, _ headers: HeaderMap, _ route: (any RouteFilterConfiguration)?) -> Bool
+  func admit(_ stream: Stream, _ headers: HeaderMap) -> Bool
+  /// The same, where the request's route says something to the filter.
+  func admit(_ stream: Stream, _ headers: HeaderMap, _ route: any RouteFilterConfiguration) -> Bool
 }
 
 /// A filter that can be a gate.
@@ -38,13 +39,19 @@ struct RequestGates: Sendable {
   /// - Returns: false if the request has been answered.
   @inline(never)
   func admit(_ stream: Stream, _ headers: HeaderMap, _ routes: RouteFilters) -> Bool {
-    for place in 0..<count {
-      var route: (any RouteFilterConfiguration)?
-      if routes.saysSomething {
-        guard !routes.isConditional || routes.isEnabled(place, for: stream.route) else { continue }
-        route = stream.route.flatMap { routes.configuration(ofFilterAt: place, for: $0) }
+    if routes.saysSomething { return admitByRoute(stream, headers, routes) }
+    for gate in gates where !gate.admit(stream, headers) { return false }
+    return true
+  }
+
+  private func admitByRoute(_ stream: Stream, _ headers: HeaderMap, _ routes: RouteFilters) -> Bool {
+    for (place, gate) in gates.enumerated() {
+      guard !routes.isConditional || routes.isEnabled(place, for: stream.route) else { continue }
+      if let route = stream.route.flatMap({ routes.configuration(ofFilterAt: place, for: $0) }) {
+        guard gate.admit(stream, headers, route) else { return false }
+      } else {
+        guard gate.admit(stream, headers) else { return false }
       }
-      guard gates[place].admit(stream, headers, route) else { return false }
     }
     return true
   }

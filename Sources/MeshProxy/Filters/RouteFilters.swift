@@ -23,10 +23,11 @@ public struct RouteFilters: Sendable {
     self.byRoute = byRoute
     self.disabled = disabled
     isConditional = !disabled.isEmpty || byRoute.values.contains { $0.isEnabled.values.contains(false) }
+    saysSomething = isConditional || !byRoute.isEmpty
   }
 
   /// Some route says something to some filter, or the chain has filters that only some routes' requests meet.
-  var saysSomething: Bool { isConditional || !byRoute.isEmpty }
+  let saysSomething: Bool
 
   /// Everything that routes say to the filter at a place of the chain.
   func configurations(ofFilterAt place: Int) -> [any RouteFilterConfiguration] {

@@ -16,6 +16,8 @@ final class LocalRateLimitSettings: RouteFilterConfiguration {
   }
 
   let buckets: Buckets
+  /// The bucket, where there is only one.
+  private let onlyBucket: TokenBucket?
   let enabled: RuntimeFraction
   let enforced: RuntimeFraction
   let reply: LocalReply
@@ -43,6 +45,7 @@ final class LocalRateLimitSettings: RouteFilterConfiguration {
       ? .perConnection(recipe)
       : .shared(LocalRateLimiter(recipe, context.limitStates, now: ProcessClock.monotonic()))
     hasDescriptors = !recipe.descriptors.isEmpty
+    onlyBucket = if !hasDescriptors, case .shared(let limiter) = buckets { limiter.fallback } else { nil }
     enabled = Self.share(message.hasFilterEnabled ? message.filterEnabled : nil, context.runtime)
     enforced = Self.share(message.hasFilterEnforced ? message.filterEnforced : nil, context.runtime)
     let status = message.status.code.rawValue
@@ -99,6 +102,12 @@ final class LocalRateLimitSettings: RouteFilterConfiguration {
   /// Takes the tokens of a request.
   @inline(__always)
   func take(_ stream: Stream) -> LocalRateLimiter.Verdict {
+    if let onlyBucket { return .init(isAllowed: onlyBucket.take(by: stream.worker.loop), bucket: onlyBucket) }
+    return takeOfMany(stream)
+  }
+
+  @inline(never)
+  private func takeOfMany(_ stream: Stream) -> LocalRateLimiter.Verdict {
     guard case .shared(let limiter) = buckets else { return takeOfConnection(stream) }
     return hasDescriptors ? take(stream, limiter) : limiter.take(stream.worker.loop)
   }

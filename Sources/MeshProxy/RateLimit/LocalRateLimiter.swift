@@ -32,7 +32,7 @@ final class LocalRateLimiter: Sendable {
     let bucket: TokenBucket?
   }
 
-  private let fallback: TokenBucket?
+  let fallback: TokenBucket?
   private let fixed: [[RateLimitEntry]: TokenBucket]
   private let dynamic: [DynamicBuckets]
   private let alwaysTakesFallback: Bool

@@ -116,11 +116,12 @@ public final class Stream: RequestReceiver, TimerTarget {
   func makeFilters() {
     guard let manager else { return }
     let configurations = upgradeChain?.filters ?? manager.configuration.filters
-    if !configurations.isEmpty {
+    // The first ones may be gates, which need no filter.
+    let first = upgradeChain == nil ? manager.configuration.gates.count : 0
+    if configurations.count > first {
       let routeFilters = upgradeChain?.routeFilters ?? manager.configuration.routeFilters
-      // The first ones may be gates, which have been asked already, or will be.
-      let first = upgradeChain == nil ? manager.configuration.gates.count : 0
-      for (place, configuration) in configurations.enumerated().dropFirst(first) {
+      for place in first..<configurations.count {
+        let configuration = configurations[place]
         // Only where filters depend on it is the route needed already.
         if routeFilters.isConditional, !routeFilters.isEnabled(place, for: route) { continue }
         let callbacks = StreamFilterCallbacks(

@@ -327,8 +327,9 @@ extension RouterFilter {
   // MARK: The end
 
   func endRetries() {
-    guard let retryState, let stream else { return }
     usesRetries = false
+    // Nothing has been kept, nothing waits: what the state says is said anew for the next request.
+    guard looksAtSuccess, let retryState, let stream else { return }
     hasTryTimers = false
     looksAtSuccess = false
     choosesEndpoints = false
