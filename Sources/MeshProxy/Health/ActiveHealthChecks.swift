@@ -7,7 +7,8 @@ import MeshPrimitives
 final class ActiveHealthChecks {
   private static let log = RateLimitedLog(Log.upstream, perSecond: 20)
 
-  let gate: HealthCheckGate
+  /// One cluster's slow endpoints do not keep another's from being checked.
+  let gate = HealthCheckGate()
   let stats: StatLane<HealthCheckStat>
   var random: Random
   let lane: Int
@@ -25,13 +26,12 @@ final class ActiveHealthChecks {
 
   init(
     _ settings: HealthCheckSettings, _ configuration: ClusterConfiguration, _ owner: ClusterHealth, lane: Int,
-    gate: HealthCheckGate, loop: EventLoop, headerMaps: HeaderMapPool, random: Random
+    loop: EventLoop, headerMaps: HeaderMapPool, random: Random
   ) {
     self.settings = settings
     self.configuration = configuration
     self.owner = owner
     self.lane = lane
-    self.gate = gate
     self.loop = loop
     self.headerMaps = headerMaps
     self.random = random

@@ -58,7 +58,7 @@ final class ClusterHealth: TimerTarget {
     guard let settings = configuration.healthChecks else { return }
     serving.formUnion(endpoints.map { ObjectIdentifier($0.endpoint.identity) })
     checks = ActiveHealthChecks(
-      settings, configuration, self, lane: monitor.lane, gate: monitor.gate, loop: monitor.loop,
+      settings, configuration, self, lane: monitor.lane, loop: monitor.loop,
       headerMaps: monitor.headerMaps, random: monitor.nextRandom())
   }
 

@@ -1,4 +1,4 @@
-/// Bounds how many checks go on at once in the process; the others wait for their turn, in their order. Confined to the
+/// Bounds how many checks of a cluster go on at once; the others wait for their turn, in their order. Confined to the
 /// main thread.
 final class HealthCheckGate {
   protocol Waiter: AnyObject {

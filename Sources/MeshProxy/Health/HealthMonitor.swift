@@ -9,7 +9,6 @@ final class HealthMonitor: TimerTarget {
   var onChange: (String) -> Void = { _ in }
   let loop: EventLoop
   let lane: Int
-  let gate = HealthCheckGate()
   let headerMaps = HeaderMapPool()
   private(set) var outlierEventLog: HealthEventLog?
   private let identities: Identities
