@@ -31,9 +31,13 @@ struct LocalRateLimitFilterTests {
     #expect(response.isEnded)
   }
 
-  @Test("a filter serves one request after the other")
+  @Test("at the front of the chain no filter is made; one that tells of its bucket serves one request after the other")
   func reuse() throws {
-    let fixture = try fixture("token_bucket: {max_tokens: 1, fill_interval: 3600s}")
+    let gate = try self.fixture("token_bucket: {max_tokens: 1, fill_interval: 3600s}")
+    #expect(gate.open().status == 200 && gate.open().status == 429)
+    #expect(gate.worker.idleLocalRateLimits.isEmpty)
+    let fixture = try fixture(
+      "token_bucket: {max_tokens: 1, fill_interval: 3600s}, enable_x_ratelimit_headers: DRAFT_VERSION_03")
     #expect(fixture.open().status == 200)
     #expect(fixture.worker.idleLocalRateLimits.count == 1)
     for _ in 0..<5 { #expect(fixture.open().status == 429) }
