@@ -9,10 +9,12 @@ public enum NearestName {
     for candidate in candidates {
       let other = folded(candidate)
       let allowed = max(1, min(wanted.count, other.count) / 3)
-      let limit = min(allowed, (best?.distance ?? Int.max) - 1)
+      let limit = min(allowed, best?.distance ?? Int.max)
       if limit < 0 || abs(wanted.count - other.count) > limit { continue }
       let distance = Self.distance(wanted, other)
-      if distance <= limit { best = (candidate, distance) }
+      // Of several that are equally close the first by alphabet: candidates may come in any order.
+      guard distance <= limit, distance < best?.distance ?? .max || candidate < best?.name ?? "" else { continue }
+      best = (candidate, distance)
     }
     return best?.name
   }

@@ -1,10 +1,9 @@
 import MeshPrimitives
 import MeshRouting
 
-/// `cluster.<name>.circuit_breakers.<priority>.remaining_…`: what is left of the limits; with `track_remaining`.
+/// `cluster.<name>.circuit_breakers.default.remaining_…`: what is left of the limits; with `track_remaining`.
 enum CircuitBreakerRemainder: Int, StatSet {
   case connections, pools, pending, requests, retries
-  case highConnections, highPools, highPending, highRequests, highRetries
 
   var definition: StatDefinition {
     switch self {
@@ -13,11 +12,21 @@ enum CircuitBreakerRemainder: Int, StatSet {
     case .pending: .gauge("circuit_breakers.default.remaining_pending")
     case .requests: .gauge("circuit_breakers.default.remaining_rq")
     case .retries: .gauge("circuit_breakers.default.remaining_retries")
-    case .highConnections: .gauge("circuit_breakers.high.remaining_cx")
-    case .highPools: .gauge("circuit_breakers.high.remaining_cx_pools")
-    case .highPending: .gauge("circuit_breakers.high.remaining_pending")
-    case .highRequests: .gauge("circuit_breakers.high.remaining_rq")
-    case .highRetries: .gauge("circuit_breakers.high.remaining_retries")
+    }
+  }
+}
+
+/// The same of the priority `HIGH`, in the same order. Apart, because what is not tracked would read as nothing left.
+enum HighCircuitBreakerRemainder: Int, StatSet {
+  case connections, pools, pending, requests, retries
+
+  var definition: StatDefinition {
+    switch self {
+    case .connections: .gauge("circuit_breakers.high.remaining_cx")
+    case .pools: .gauge("circuit_breakers.high.remaining_cx_pools")
+    case .pending: .gauge("circuit_breakers.high.remaining_pending")
+    case .requests: .gauge("circuit_breakers.high.remaining_rq")
+    case .retries: .gauge("circuit_breakers.high.remaining_retries")
     }
   }
 }
@@ -42,7 +51,16 @@ extension ClusterIdentity {
     show(.highBreakerRequestsOpen, high.requests, limits.high.requests)
     show(.highBreakerPendingOpen, high.pendingRequests, limits.high.pendingRequests)
     show(.highBreakerRetriesOpen, high.retries, retryLimit(limits.high, high))
-    if limits.normal.tracksRemaining || limits.high.tracksRemaining { publishRemainders(limits, lane) }
+    if limits.normal.tracksRemaining {
+      let remainders: StatBlock<CircuitBreakerRemainder> = self.remainders()
+      publish(normal, limits.normal) { remainders.lane(lane).set($0, $1) }
+    }
+    if limits.high.tracksRemaining {
+      let remainders: StatBlock<HighCircuitBreakerRemainder> = self.remainders()
+      publish(high, limits.high) { stat, left in
+        if let stat = HighCircuitBreakerRemainder(rawValue: stat.rawValue) { remainders.lane(lane).set(stat, left) }
+      }
+    }
   }
 
   /// How many requests may be sent once more now.
@@ -50,25 +68,16 @@ extension ClusterIdentity {
     limits.retryBudget?.limit(active: breaker.requests.current) ?? limits.retries
   }
 
-  private func publishRemainders(_ limits: ByPriority<CircuitBreaker.Limits>, _ lane: Int) {
-    let remainders = remainders.lane(lane)
+  private func publish(
+    _ breaker: CircuitBreaker, _ limits: CircuitBreaker.Limits, _ set: (CircuitBreakerRemainder, Int64) -> Void
+  ) {
     func show(_ stat: CircuitBreakerRemainder, _ gate: CircuitBreaker.Gate, _ limit: Int) {
-      remainders.set(stat, Int64(max(0, limit - gate.current)))
+      set(stat, Int64(max(0, limit - gate.current)))
     }
-    let (normal, high) = (breakers.normal, breakers.high)
-    if limits.normal.tracksRemaining {
-      show(.connections, normal.connections, limits.normal.connections)
-      show(.pools, normal.pools, limits.normal.pools)
-      show(.pending, normal.pendingRequests, limits.normal.pendingRequests)
-      show(.requests, normal.requests, limits.normal.requests)
-      show(.retries, normal.retries, retryLimit(limits.normal, normal))
-    }
-    if limits.high.tracksRemaining {
-      show(.highConnections, high.connections, limits.high.connections)
-      show(.highPools, high.pools, limits.high.pools)
-      show(.highPending, high.pendingRequests, limits.high.pendingRequests)
-      show(.highRequests, high.requests, limits.high.requests)
-      show(.highRetries, high.retries, retryLimit(limits.high, high))
-    }
+    show(.connections, breaker.connections, limits.connections)
+    show(.pools, breaker.pools, limits.pools)
+    show(.pending, breaker.pendingRequests, limits.pendingRequests)
+    show(.requests, breaker.requests, limits.requests)
+    show(.retries, breaker.retries, retryLimit(limits, breaker))
   }
 }

@@ -146,7 +146,7 @@ public final class ClusterIdentity: Sendable {
   }
 
   /// What is left of the limits; shown from the first call on.
-  var remainders: StatBlock<CircuitBreakerRemainder> {
+  func remainders<Remainder: StatSet>() -> StatBlock<Remainder> {
     store.scope(
       "cluster.\(statName)", prometheus: PrometheusScope("envoy_cluster", labels: [("envoy_cluster_name", statName)]))
   }

@@ -26,7 +26,8 @@ VOLATILE = [
     "*.zone.*", "*.upstream_cx_http1_total", "*.upstream_cx_max_requests", "*.upstream_cx_none_healthy",
     "*downstream_cx_http1_*", "*.default.total_match_count", "listener.*.http.*", "*_flow_control_*",
     "*_max_duration_reached", "*.health_check.attempt", "*.health_check.success", "*.health_check.failure",
-    "*.health_check.network_failure", "*.health_check.verify_cluster", "*.nghttp2_*",
+    "*.health_check.network_failure", "*.health_check.verify_cluster", "*.health_check.healthy", "*.health_check.degraded",
+    "*.nghttp2_*",
 ]
 
 
