@@ -172,7 +172,7 @@ public nonisolated struct Envoy_Config_Route_V3_VirtualHost: @unchecked Sendable
   public mutating func clearPerRequestBufferLimitBytes() {_uniqueStorage()._perRequestBufferLimitBytes = nil}
 
   /// The same, and not bounded by the connection's `per_connection_buffer_limit_bytes`. Replaces
-  /// `per_request_buffer_limit_bytes`. At most 4294967295. Unit: bytes.
+  /// `per_request_buffer_limit_bytes`. At most 1 GiB counts. Unit: bytes.
   /// Default: see `per_request_buffer_limit_bytes`.
   public var requestBodyBufferLimit: SwiftProtobuf.Google_Protobuf_UInt64Value {
     get {_storage._requestBodyBufferLimit ?? SwiftProtobuf.Google_Protobuf_UInt64Value()}
@@ -421,7 +421,7 @@ public nonisolated struct Envoy_Config_Route_V3_Route: @unchecked Sendable {
   public mutating func clearPerRequestBufferLimitBytes() {_uniqueStorage()._perRequestBufferLimitBytes = nil}
 
   /// The same, and not bounded by the connection's `per_connection_buffer_limit_bytes`. Replaces
-  /// `per_request_buffer_limit_bytes`. At most 4294967295. Unit: bytes.
+  /// `per_request_buffer_limit_bytes`. At most 1 GiB counts. Unit: bytes.
   /// Default: the virtual host's.
   public var requestBodyBufferLimit: SwiftProtobuf.Google_Protobuf_UInt64Value {
     get {_storage._requestBodyBufferLimit ?? SwiftProtobuf.Google_Protobuf_UInt64Value()}

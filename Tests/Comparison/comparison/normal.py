@@ -27,7 +27,7 @@ VOLATILE = [
     "*downstream_cx_http1_*", "*.default.total_match_count", "listener.*.http.*", "*_flow_control_*",
     "*_max_duration_reached", "*.health_check.attempt", "*.health_check.success", "*.health_check.failure",
     "*.health_check.network_failure", "*.health_check.verify_cluster", "*.health_check.healthy", "*.health_check.degraded",
-    "*.nghttp2_*",
+    "*.nghttp2_*", "tcp.*.upstream_flush_*",
 ]
 
 

@@ -48,6 +48,8 @@ final class RetryState: TimerTarget {
       .adding(.xEnvoyUpstreamRequestPerTryTimeout).adding(.xEnvoyHedgeOnPerTryTimeout)
   }
 
+  /// However much a configuration allows: what is kept is one block of memory.
+  static let maximumBody = 1 << 30
   static let timeoutRetryName = HeaderName("x-envoy-is-timeout-retry")
   private static let rateLimited = HeaderName("x-envoy-ratelimited")
 

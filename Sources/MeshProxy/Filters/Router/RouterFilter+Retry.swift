@@ -15,7 +15,8 @@ extension RouterFilter {
     usesRetries = true
     let limit = stream.requestPath.limit
     let isAdmitted = retry.begin(
-      action.retry, headers, bodyLimit: action.replayLimit?.bytes(connection: limit) ?? limit)
+      action.retry, headers,
+      bodyLimit: min(action.replayLimit?.bytes(connection: limit) ?? limit, RetryState.maximumBody))
     if !isAdmitted { note(.requestNotRetriable, stream) }
     retry.bound(by: timeout.response)
     hasTryTimers = retry.hasTimers
