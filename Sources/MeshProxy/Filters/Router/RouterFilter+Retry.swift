@@ -329,11 +329,11 @@ extension RouterFilter {
 
   func endRetries() {
     usesRetries = false
+    choosesEndpoints = false
     // Nothing has been kept, nothing waits: what the state says is said anew for the next request.
     guard looksAtSuccess, let retryState, let stream else { return }
     hasTryTimers = false
     looksAtSuccess = false
-    choosesEndpoints = false
     retryState.cancel()
     giveUp(retryState, stream)
   }
