@@ -320,4 +320,40 @@ struct OverloadTests {
       try await eventually("no \(name) is left") { try await proxy.stat(name) == 0 }
     }
   }
+
+  /// A client of a TCP proxy that says something under pressure has said its last.
+  @Test func aTCPClientIsNotHeard() async throws {
+    let server = try ScriptedServer { connection, _ in
+      while true {
+        let bytes = try connection.receiveSome(within: Deadline(.seconds(60)))
+        if bytes.isEmpty { break }
+        try connection.send(bytes)
+      }
+    }
+    let directory = try TemporaryDirectory()
+    try directory.write("pressure", "0")
+    let overload =
+      "overload_manager: {refresh_interval: 0.02s, resource_monitors: [{name: test, typed_config: {\"@type\": "
+      + "\(Self.types).injected_resource.v3.InjectedResourceConfig, filename: \"\(directory.file("pressure"))\"}}], "
+      + "loadshed_points: [{name: envoy.load_shed_points.tcp_proxy_on_data, "
+      + "triggers: [{name: test, threshold: {value: 1}}]}]}\n"
+    try directory.write("proxy.yaml", TCPConfiguration(backend: server.port).yaml + overload)
+    let proxy = try RunningProxy(directory)
+    try await proxy.waitUntilReady()
+    let port = try proxy.port()
+    let client = try await blocking {
+      let client = try RawConnection(port: port)
+      try client.send("hello")
+      #expect(try client.receive(count: 5) == Array("hello".utf8))
+      return client
+    }
+    try directory.write("pressure", "1")
+    try await eventually("there is pressure") { try await proxy.stat("overload.test.pressure") == 100 }
+    try await blocking {
+      try client.send("more")
+      #expect(try client.receiveToEnd(within: Deadline(.seconds(20))).isEmpty)
+    }
+    #expect(try await proxy.stat("tcp.tcp.downstream_cx_overload_close") == 1)
+    #expect(try await proxy.stat("cluster.backend.upstream_cx_tx_bytes_total") == 5)
+  }
 }
