@@ -34,12 +34,14 @@ public final class ConfigurationSnapshot: Sendable {
   let outlierEventLog: AccessLogFile?
   /// Used at the start only.
   let admin: AdminConfiguration
+  /// The clusters that the main thread calls itself: collectors of spans and metrics.
+  let mainClusters: Set<String>
 
   init(
     listeners: [ListenerEntry], clusters: [ClusterEntry], maximumConnections: UInt64? = nil,
     overload: OverloadConfiguration? = nil, runtimeLayers: [RuntimeLayerConfiguration] = [],
     outlierEventLog: AccessLogFile? = nil,
-    admin: AdminConfiguration = .init()
+    admin: AdminConfiguration = .init(), mainClusters: Set<String> = []
   ) {
     self.listeners = listeners
     self.clusters = clusters
@@ -48,6 +50,16 @@ public final class ConfigurationSnapshot: Sendable {
     self.runtimeLayers = runtimeLayers
     self.outlierEventLog = outlierEventLog
     self.admin = admin
+    self.mainClusters = mainClusters
+  }
+
+  /// What the main thread needs to know: the clusters that it calls, with those that they are made of.
+  var ofMainThread: ConfigurationSnapshot {
+    var wanted = mainClusters
+    for entry in clusters where mainClusters.contains(entry.configuration.name) {
+      wanted.formUnion(entry.configuration.members)
+    }
+    return ConfigurationSnapshot(listeners: [], clusters: clusters.filter { wanted.contains($0.configuration.name) })
   }
 }
 

@@ -48,6 +48,9 @@ public final class Proxy {
   private let inherited: InheritedSockets
   private let signals: SignalSource
   private(set) var workers: [WorkerHandle] = []
+  /// What the main thread calls others with: clusters without listeners, on its own loop. nil unless the configuration
+  /// names a cluster that it calls (`ConfigurationSnapshot.mainClusters`).
+  private(set) var mainWorker: Worker?
   private(set) var sockets: [ListenerKey: BoundListener] = [:]
   let discovery: EndpointDiscovery
   let health: HealthMonitor
@@ -226,6 +229,7 @@ public final class Proxy {
       }
     }
     discovery.onChange = { [unowned self] cluster, hosts in
+      mainWorker?.update(hosts, of: cluster)
       for worker in workers { worker.mailbox.post { $0.update(hosts, of: cluster) } }
     }
     health.onChange = { [unowned self] in discovery.healthChanged($0) }
@@ -345,7 +349,19 @@ public final class Proxy {
         sockets: sockets.mapValues { $0.share(of: index, of: concurrency) },
         hosts: hosts)
     }
+    updateMainWorker(snapshot, hosts: hosts)
     atAllWorkers({ $0.apply(updates[$0.index]) }, done)
+  }
+
+  private func updateMainWorker(_ snapshot: ConfigurationSnapshot, hosts: [String: HostSets]) {
+    if mainWorker == nil, !snapshot.mainClusters.isEmpty {
+      do {
+        mainWorker = try Worker(index: concurrency, seed: UInt64.random(in: .min ... .max), loop: loop)
+      } catch {
+        log.error("the main thread cannot call anyone: \(error)")
+      }
+    }
+    mainWorker?.apply(WorkerUpdate(snapshot: snapshot.ofMainThread, sockets: [:], hosts: hosts))
   }
 
   /// Runs `body` on every worker's thread, then `done` here.

@@ -50,14 +50,17 @@ public final class Worker {
   private var accessLogBuffers: [ObjectIdentifier: AccessLogBuffer] = [:]
   private var drainObserver: (@Sendable () -> Void)?
 
-  /// - Parameter serverStats: this worker's lane of the `server` statistics, if there are any.
+  /// - Parameters:
+  ///   - loop: the thread's event loop, if it has one already.
+  ///   - serverStats: this worker's lane of the `server` statistics, if there are any.
   init(
-    index: Int, seed: UInt64, serverStats: StatBlock<ServerStat>? = nil, drainTime: Nanoseconds = .seconds(30)
+    index: Int, seed: UInt64, loop: EventLoop? = nil, serverStats: StatBlock<ServerStat>? = nil,
+    drainTime: Nanoseconds = .seconds(30)
   ) throws(SystemError) {
     self.index = index
     self.drainTime = drainTime
     self.serverStats = serverStats
-    loop = try EventLoop()
+    self.loop = if let loop { loop } else { try EventLoop() }
     random = Random(seed: seed)
     dateBuffer = .allocate(capacity: HTTPDate.length)
   }

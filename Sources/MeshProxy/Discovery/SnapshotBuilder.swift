@@ -25,6 +25,8 @@ struct SnapshotBuilder {
   private var asksBeforeDispatch = false
   /// By name: what one cluster says of another.
   private(set) var clusterMessages: [String: Cluster] = [:]
+  /// The clusters that the main thread will call.
+  var mainClusters: Set<String> = []
   /// `static_resources.secrets`, by name.
   var secrets: [String: SecretContent] = [:]
 
@@ -78,7 +80,8 @@ struct SnapshotBuilder {
     guard problems.isEmpty else { return nil }
     return ConfigurationSnapshot(
       listeners: listeners, clusters: clusters, maximumConnections: maximumConnections, overload: overload,
-      runtimeLayers: runtimeLayers, outlierEventLog: outlierEventLog, admin: admin)
+      runtimeLayers: runtimeLayers, outlierEventLog: outlierEventLog, admin: admin,
+      mainClusters: mainClusters)
   }
 
   // MARK: Connection managers

@@ -75,6 +75,12 @@ public final class ClusterConfiguration: Sendable {
   /// What it was made from, to tell whether an update changes it.
   public let fingerprint: [UInt8]
 
+  /// The clusters it is made of; empty unless it is an aggregate.
+  var members: [String] {
+    guard case .aggregate(let members) = discovery else { return [] }
+    return members
+  }
+
   init(
     name: String, statName: String, discovery: Discovery = .staticAddresses, dns: DNSSettings = DNSSettings(),
     endpoints: [ConfiguredEndpoint] = [], balancing: LoadBalancingConfiguration = .roundRobin,
