@@ -109,6 +109,23 @@ public typealias MetadataMatcher = Envoy_Type_Matcher_V3_MetadataMatcher
 public typealias ValueMatcher = Envoy_Type_Matcher_V3_ValueMatcher
 public typealias RuntimeUInt32 = Envoy_Config_Core_V3_RuntimeUInt32
 
+// MARK: Tracing
+
+/// A provider: where spans go, in what format (`envoy.config.trace.v3.Tracing.Http`).
+public typealias TracingProvider = Envoy_Config_Trace_V3_Tracing.Http
+public typealias ZipkinConfig = Envoy_Config_Trace_V3_ZipkinConfig
+public typealias OpenTelemetryConfig = Envoy_Config_Trace_V3_OpenTelemetryConfig
+public typealias HttpService = Envoy_Config_Core_V3_HttpService
+public typealias HttpUri = Envoy_Config_Core_V3_HttpUri
+public typealias AlwaysOnSamplerConfig = Envoy_Extensions_Tracers_Opentelemetry_Samplers_V3_AlwaysOnSamplerConfig
+public typealias ParentBasedSamplerConfig = Envoy_Extensions_Tracers_Opentelemetry_Samplers_V3_ParentBasedSamplerConfig
+public typealias TraceIdRatioBasedSamplerConfig =
+  Envoy_Extensions_Tracers_Opentelemetry_Samplers_V3_TraceIdRatioBasedSamplerConfig
+public typealias EnvironmentResourceDetectorConfig =
+  Envoy_Extensions_Tracers_Opentelemetry_ResourceDetectors_V3_EnvironmentResourceDetectorConfig
+public typealias StaticConfigResourceDetectorConfig =
+  Envoy_Extensions_Tracers_Opentelemetry_ResourceDetectors_V3_StaticConfigResourceDetectorConfig
+
 // MARK: Local replies
 
 public typealias LocalReplyConfig = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_LocalReplyConfig

@@ -116,6 +116,14 @@ TITLES = [
         ],
     ),
     (
+        "Tracing",
+        [
+            "envoy.config.trace.v3",
+            "envoy.extensions.tracers.opentelemetry.samplers.v3",
+            "envoy.extensions.tracers.opentelemetry.resource_detectors.v3",
+        ],
+    ),
+    (
         "Access logs",
         [
             "envoy.config.accesslog.v3",

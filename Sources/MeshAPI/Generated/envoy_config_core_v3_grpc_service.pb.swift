@@ -40,6 +40,18 @@ public nonisolated struct Envoy_Config_Core_V3_GrpcService: Sendable {
     set {targetSpecifier = .envoyGrpc(newValue)}
   }
 
+  /// How long an export of spans may take. 0: without bound. A rate limit service has a timeout of its own
+  /// elsewhere.
+  /// Default: 10 s.
+  public var timeout: SwiftProtobuf.Google_Protobuf_Duration {
+    get {_timeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_timeout = newValue}
+  }
+  /// Returns true if `timeout` has been explicitly set.
+  public var hasTimeout: Bool {self._timeout != nil}
+  /// Clears the value of `timeout`. Subsequent reads from it will return its default value.
+  public mutating func clearTimeout() {self._timeout = nil}
+
   /// Headers of the calls; their values may hold operators, which see the request that is asked
   /// about.
   /// Default: none.
@@ -91,6 +103,8 @@ public nonisolated struct Envoy_Config_Core_V3_GrpcService: Sendable {
   }
 
   public init() {}
+
+  fileprivate var _timeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -99,7 +113,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.core.v3"
 
 nonisolated extension Envoy_Config_Core_V3_GrpcService: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".GrpcService"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}envoy_grpc\0\u{4}\u{4}initial_metadata\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}envoy_grpc\0\u{2}\u{2}timeout\0\u{4}\u{2}initial_metadata\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -120,6 +134,7 @@ nonisolated extension Envoy_Config_Core_V3_GrpcService: SwiftProtobuf.Message, S
           self.targetSpecifier = .envoyGrpc(v)
         }
       }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._timeout) }()
       case 5: try { try decoder.decodeRepeatedMessageField(value: &self.initialMetadata) }()
       default: break
       }
@@ -134,6 +149,9 @@ nonisolated extension Envoy_Config_Core_V3_GrpcService: SwiftProtobuf.Message, S
     try { if case .envoyGrpc(let v)? = self.targetSpecifier {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
     } }()
+    try { if let v = self._timeout {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
     if !self.initialMetadata.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.initialMetadata, fieldNumber: 5)
     }
@@ -142,6 +160,7 @@ nonisolated extension Envoy_Config_Core_V3_GrpcService: SwiftProtobuf.Message, S
 
   public static func ==(lhs: Envoy_Config_Core_V3_GrpcService, rhs: Envoy_Config_Core_V3_GrpcService) -> Bool {
     if lhs.targetSpecifier != rhs.targetSpecifier {return false}
+    if lhs._timeout != rhs._timeout {return false}
     if lhs.initialMetadata != rhs.initialMetadata {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

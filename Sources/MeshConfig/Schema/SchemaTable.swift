@@ -277,8 +277,9 @@ message envoy.config.core.v3.GrpcMethodList.Service
 message envoy.config.core.v3.GrpcService
 oneof target_specifier
 1 envoy_grpc message:envoy.config.core.v3.GrpcService.EnvoyGrpc oneof=target_specifier required
+3 timeout message:google.protobuf.Duration
 5 initial_metadata repeated:message:envoy.config.core.v3.HeaderValue
-others 2:google_grpc 3:timeout 6:retry_policy
+others 2:google_grpc 6:retry_policy
 message envoy.config.core.v3.GrpcService.EnvoyGrpc
 1 cluster_name string required min_len=1
 2 authority string min_len=0 max_bytes=16384 header_value
@@ -381,6 +382,14 @@ message envoy.config.core.v3.HttpProtocolOptions
 5 headers_with_underscores_action enum:envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction
 7 max_response_headers_kb message:google.protobuf.UInt32Value lte=8192 gt=0
 6 max_requests_per_connection message:google.protobuf.UInt32Value
+message envoy.config.core.v3.HttpService
+1 http_uri message:envoy.config.core.v3.HttpUri required
+2 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
+message envoy.config.core.v3.HttpUri
+oneof http_upstream_type
+1 uri string required min_len=1
+2 cluster string oneof=http_upstream_type required min_len=1
+3 timeout message:google.protobuf.Duration required lt=4294967296000000000 gte=0
 message envoy.config.core.v3.JsonFormatOptions
 1 sort_properties bool
 message envoy.config.core.v3.KeepaliveSettings
@@ -943,6 +952,29 @@ oneof host_rewrite_specifier
 10 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit,envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute,envoy.config.route.v3.FilterConfig
 11 host_rewrite_literal string oneof=host_rewrite_specifier header_value
 others 3:metadata_match
+message envoy.config.trace.v3.OpenTelemetryConfig
+1 grpc_service message:envoy.config.core.v3.GrpcService
+3 http_service message:envoy.config.core.v3.HttpService
+2 service_name string
+4 resource_detectors repeated:message:envoy.config.core.v3.TypedExtensionConfig
+5 sampler message:envoy.config.core.v3.TypedExtensionConfig
+6 max_cache_size message:google.protobuf.UInt32Value
+message envoy.config.trace.v3.Tracing
+1 http message:envoy.config.trace.v3.Tracing.Http
+message envoy.config.trace.v3.Tracing.Http
+oneof config_type
+1 name string required min_len=1
+3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.config.trace.v3.ZipkinConfig,envoy.config.trace.v3.OpenTelemetryConfig
+message envoy.config.trace.v3.ZipkinConfig
+1 collector_cluster string
+2 collector_endpoint string
+3 trace_id_128bit bool
+4 shared_span_context message:google.protobuf.BoolValue
+5 collector_endpoint_version enum:envoy.config.trace.v3.ZipkinConfig.CollectorEndpointVersion required
+6 collector_hostname string
+7 split_spans_for_request bool
+8 trace_context_option enum:envoy.config.trace.v3.ZipkinConfig.TraceContextOption
+9 collector_service message:envoy.config.core.v3.HttpService
 message envoy.extensions.access_loggers.file.v3.FileAccessLog
 oneof access_log_format
 1 path string required min_len=1
@@ -1323,6 +1355,14 @@ message envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig
 message envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
 message envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig
 1 update_frequency int32 required gt=0
+message envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig
+message envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig
+1 attributes map:string
+message envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig
+message envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig
+1 wrapped_sampler message:envoy.config.core.v3.TypedExtensionConfig required
+message envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig
+1 sampling_percentage message:envoy.type.v3.FractionalPercent
 message envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
 1 config message:envoy.config.core.v3.ProxyProtocolConfig
 2 transport_socket message:envoy.config.core.v3.TransportSocket required
@@ -1639,6 +1679,14 @@ enum envoy.config.route.v3.VirtualHost.TlsRequirementType
 0 NONE
 1 EXTERNAL_ONLY
 2 ALL
+enum envoy.config.trace.v3.ZipkinConfig.CollectorEndpointVersion
+0 DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE
+1 HTTP_JSON
+2 HTTP_PROTO
+3 GRPC
+enum envoy.config.trace.v3.ZipkinConfig.TraceContextOption
+0 USE_B3
+1 USE_B3_WITH_W3C_PROPAGATION
 enum envoy.data.accesslog.v3.AccessLogType
 0 NotSet
 1 TcpUpstreamConnected

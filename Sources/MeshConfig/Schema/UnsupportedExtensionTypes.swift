@@ -368,13 +368,8 @@ envoy.extensions.stat_sinks.wasm.v3.Wasm
 envoy.extensions.string_matcher.lua.v3.Lua
 envoy.extensions.tracers.fluentd.v3.FluentdConfig
 envoy.extensions.tracers.opentelemetry.resource_detectors.v3.DynatraceResourceDetectorConfig
-envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig
-envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig
-envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig
 envoy.extensions.tracers.opentelemetry.samplers.v3.CELSamplerConfig
 envoy.extensions.tracers.opentelemetry.samplers.v3.DynatraceSamplerConfig
-envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig
-envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig
 envoy.extensions.transport_sockets.alts.v3.Alts
 envoy.extensions.transport_sockets.http_11_proxy.v3.Http11ProxyUpstreamTransport
 envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport

@@ -410,7 +410,9 @@ struct ConfigDump: AdminReport {
       PreviousPrioritiesConfig.self,
       UpstreamTlsContext.self, RawBuffer.self, Secret.self, LocalRateLimit.self, GlobalRateLimit.self,
       RateLimitPerRoute.self, NetworkRateLimit.self, NetworkConnectionLimit.self, ListenerRateLimit.self,
-      HealthCheckFilterConfig.self, HealthCheckEventFileSink.self,
+      HealthCheckFilterConfig.self, HealthCheckEventFileSink.self, ZipkinConfig.self, OpenTelemetryConfig.self,
+      AlwaysOnSamplerConfig.self, ParentBasedSamplerConfig.self, TraceIdRatioBasedSamplerConfig.self,
+      EnvironmentResourceDetectorConfig.self, StaticConfigResourceDetectorConfig.self,
     ]
     for type in types { Google_Protobuf_Any.register(messageType: type) }
   }()
