@@ -113,6 +113,11 @@ public typealias RuntimeUInt32 = Envoy_Config_Core_V3_RuntimeUInt32
 
 /// A provider: where spans go, in what format (`envoy.config.trace.v3.Tracing.Http`).
 public typealias TracingProvider = Envoy_Config_Trace_V3_Tracing.Http
+/// Which requests are traced, and what their spans say (`HttpConnectionManager.Tracing`).
+public typealias ConnectionManagerTracing = HttpConnectionManager.Tracing
+/// The same for one route (`envoy.config.route.v3.Tracing`).
+public typealias RouteTracing = Envoy_Config_Route_V3_Tracing
+public typealias CustomTag = Envoy_Type_Tracing_V3_CustomTag
 public typealias ZipkinConfig = Envoy_Config_Trace_V3_ZipkinConfig
 public typealias OpenTelemetryConfig = Envoy_Config_Trace_V3_OpenTelemetryConfig
 public typealias HttpService = Envoy_Config_Core_V3_HttpService

@@ -43,6 +43,8 @@ public final class RouteEntry: Sendable {
   public let filterSources: [Int]
   /// What a span for the request is called; nil if the route does not say.
   public let decorator: Decorator?
+  /// What the route says of traces; nil: nothing.
+  public let tracing: RouteTraceRules?
   /// `Route.metadata`.
   public let metadata: Metadata
   /// `VirtualHost.metadata`.
@@ -63,7 +65,8 @@ public final class RouteEntry: Sendable {
     name: String, virtualHostName: String, virtualHostIndex: Int, routeIndex: Int, action: Action,
     requestHeaders: HeaderMutations = HeaderMutations(), responseHeaders: HeaderMutations = HeaderMutations(),
     attemptCount: AttemptCount = [], filterSources: [Int] = [], decorator: Decorator? = nil,
-    metadata: Metadata = Metadata(), virtualHostMetadata: Metadata = Metadata(), rateLimits: RouteRateLimits? = nil
+    tracing: RouteTraceRules? = nil, metadata: Metadata = Metadata(), virtualHostMetadata: Metadata = Metadata(),
+    rateLimits: RouteRateLimits? = nil
   ) {
     self.name = name
     self.virtualHostName = virtualHostName
@@ -75,6 +78,7 @@ public final class RouteEntry: Sendable {
     self.attemptCount = attemptCount
     self.filterSources = filterSources
     self.decorator = decorator
+    self.tracing = tracing
     self.metadata = metadata
     self.virtualHostMetadata = virtualHostMetadata
     self.rateLimits = rateLimits

@@ -119,6 +119,7 @@ TITLES = [
         "Tracing",
         [
             "envoy.config.trace.v3",
+            "envoy.type.tracing.v3",
             "envoy.extensions.tracers.opentelemetry.samplers.v3",
             "envoy.extensions.tracers.opentelemetry.resource_detectors.v3",
         ],

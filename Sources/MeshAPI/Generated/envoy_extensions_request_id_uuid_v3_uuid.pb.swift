@@ -40,8 +40,8 @@ public nonisolated struct Envoy_Extensions_RequestId_Uuid_V3_UuidRequestIdConfig
   /// Clears the value of `packTraceReason`. Subsequent reads from it will return its default value.
   public mutating func clearPackTraceReason() {self._packTraceReason = nil}
 
-  /// Whether the identifier decides about sampling, so that every proxy on the way decides alike.
-  /// Traces that begin here are all sampled, so both values come to the same.
+  /// Whether the identifier decides about sampling, so that every proxy on the way decides alike. If not, every request is
+  /// traced that the provider's sampler or the caller says to.
   /// Default: true.
   public var useRequestIDForTraceSampling: SwiftProtobuf.Google_Protobuf_BoolValue {
     get {_useRequestIDForTraceSampling ?? SwiftProtobuf.Google_Protobuf_BoolValue()}

@@ -71,6 +71,119 @@ public nonisolated struct Envoy_Type_Metadata_V3_MetadataKey: Sendable {
   public init() {}
 }
 
+/// Whose metadata.
+public nonisolated struct Envoy_Type_Metadata_V3_MetadataKind: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  public var kind: Envoy_Type_Metadata_V3_MetadataKind.OneOf_Kind? = nil
+
+  /// The request's.
+  /// Default: none.
+  public var request: Envoy_Type_Metadata_V3_MetadataKind.Request {
+    get {
+      if case .request(let v)? = kind {return v}
+      return Envoy_Type_Metadata_V3_MetadataKind.Request()
+    }
+    set {kind = .request(newValue)}
+  }
+
+  /// The route's.
+  /// Default: none.
+  public var route: Envoy_Type_Metadata_V3_MetadataKind.Route {
+    get {
+      if case .route(let v)? = kind {return v}
+      return Envoy_Type_Metadata_V3_MetadataKind.Route()
+    }
+    set {kind = .route(newValue)}
+  }
+
+  /// The cluster's.
+  /// Default: none.
+  public var cluster: Envoy_Type_Metadata_V3_MetadataKind.Cluster {
+    get {
+      if case .cluster(let v)? = kind {return v}
+      return Envoy_Type_Metadata_V3_MetadataKind.Cluster()
+    }
+    set {kind = .cluster(newValue)}
+  }
+
+  /// The endpoint's.
+  /// Default: none.
+  public var host: Envoy_Type_Metadata_V3_MetadataKind.Host {
+    get {
+      if case .host(let v)? = kind {return v}
+      return Envoy_Type_Metadata_V3_MetadataKind.Host()
+    }
+    set {kind = .host(newValue)}
+  }
+
+  public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_Kind: Equatable, Sendable {
+    /// The request's.
+    /// Default: none.
+    case request(Envoy_Type_Metadata_V3_MetadataKind.Request)
+    /// The route's.
+    /// Default: none.
+    case route(Envoy_Type_Metadata_V3_MetadataKind.Route)
+    /// The cluster's.
+    /// Default: none.
+    case cluster(Envoy_Type_Metadata_V3_MetadataKind.Cluster)
+    /// The endpoint's.
+    /// Default: none.
+    case host(Envoy_Type_Metadata_V3_MetadataKind.Host)
+
+  }
+
+  /// What filters have noted of the request.
+  public nonisolated struct Request: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
+
+  /// What the route's `metadata` says.
+  public nonisolated struct Route: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
+
+  /// What the cluster's `metadata` says.
+  public nonisolated struct Cluster: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
+
+  /// What the endpoint's `metadata` says.
+  public nonisolated struct Host: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    public init() {}
+  }
+
+  public init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "envoy.type.metadata.v3"
@@ -146,6 +259,183 @@ nonisolated extension Envoy_Type_Metadata_V3_MetadataKey.PathSegment: SwiftProto
 
   public static func ==(lhs: Envoy_Type_Metadata_V3_MetadataKey.PathSegment, rhs: Envoy_Type_Metadata_V3_MetadataKey.PathSegment) -> Bool {
     if lhs.segment != rhs.segment {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Type_Metadata_V3_MetadataKind: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = _protobuf_package + ".MetadataKind"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}request\0\u{1}route\0\u{1}cluster\0\u{1}host\0")
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: Envoy_Type_Metadata_V3_MetadataKind.Request?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .request(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .request(v)
+        }
+      }()
+      case 2: try {
+        var v: Envoy_Type_Metadata_V3_MetadataKind.Route?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .route(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .route(v)
+        }
+      }()
+      case 3: try {
+        var v: Envoy_Type_Metadata_V3_MetadataKind.Cluster?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .cluster(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .cluster(v)
+        }
+      }()
+      case 4: try {
+        var v: Envoy_Type_Metadata_V3_MetadataKind.Host?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .host(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .host(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.kind {
+    case .request?: try {
+      guard case .request(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    }()
+    case .route?: try {
+      guard case .route(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    }()
+    case .cluster?: try {
+      guard case .cluster(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    }()
+    case .host?: try {
+      guard case .host(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Type_Metadata_V3_MetadataKind, rhs: Envoy_Type_Metadata_V3_MetadataKind) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Type_Metadata_V3_MetadataKind.Request: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Type_Metadata_V3_MetadataKind.protoMessageName + ".Request"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Type_Metadata_V3_MetadataKind.Request, rhs: Envoy_Type_Metadata_V3_MetadataKind.Request) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Type_Metadata_V3_MetadataKind.Route: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Type_Metadata_V3_MetadataKind.protoMessageName + ".Route"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Type_Metadata_V3_MetadataKind.Route, rhs: Envoy_Type_Metadata_V3_MetadataKind.Route) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Type_Metadata_V3_MetadataKind.Cluster: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Type_Metadata_V3_MetadataKind.protoMessageName + ".Cluster"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Type_Metadata_V3_MetadataKind.Cluster, rhs: Envoy_Type_Metadata_V3_MetadataKind.Cluster) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Type_Metadata_V3_MetadataKind.Host: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  public static let protoMessageName: String = Envoy_Type_Metadata_V3_MetadataKind.protoMessageName + ".Host"
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  public func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  public static func ==(lhs: Envoy_Type_Metadata_V3_MetadataKind.Host, rhs: Envoy_Type_Metadata_V3_MetadataKind.Host) -> Bool {
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

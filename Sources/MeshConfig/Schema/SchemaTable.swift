@@ -794,6 +794,7 @@ oneof action required
 18 non_forwarding_action message:envoy.config.route.v3.NonForwardingAction oneof=action
 4 metadata message:envoy.config.core.v3.Metadata
 5 decorator message:envoy.config.route.v3.Decorator
+15 tracing message:envoy.config.route.v3.Tracing
 13 typed_per_filter_config map:message:google.protobuf.Any types=envoy.extensions.filters.http.buffer.v3.BufferPerRoute,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.CorsPolicy,envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit,envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute,envoy.config.route.v3.FilterConfig
 9 request_headers_to_add repeated:message:envoy.config.core.v3.HeaderValueOption max_items=1000
 12 request_headers_to_remove repeated:string min_len=1 header_name
@@ -801,7 +802,7 @@ oneof action required
 11 response_headers_to_remove repeated:string min_len=1 header_name
 16 per_request_buffer_limit_bytes message:google.protobuf.UInt32Value
 20 request_body_buffer_limit message:google.protobuf.UInt64Value
-others 17:filter_action 15:tracing
+others 17:filter_action
 message envoy.config.route.v3.RouteAction
 oneof cluster_specifier required
 oneof host_rewrite_specifier
@@ -909,6 +910,13 @@ message envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions
 message envoy.config.route.v3.RouteMatch.TlsContextMatchOptions
 1 presented message:google.protobuf.BoolValue
 2 validated message:google.protobuf.BoolValue
+message envoy.config.route.v3.Tracing
+1 client_sampling message:envoy.type.v3.FractionalPercent
+2 random_sampling message:envoy.type.v3.FractionalPercent
+3 overall_sampling message:envoy.type.v3.FractionalPercent
+4 custom_tags repeated:message:envoy.type.tracing.v3.CustomTag
+5 operation string
+6 upstream_operation string
 message envoy.config.route.v3.VirtualCluster
 4 headers repeated:message:envoy.config.route.v3.HeaderMatcher
 2 name string required min_len=1
@@ -1166,6 +1174,7 @@ oneof strip_port_mode
 4 route_config message:envoy.config.route.v3.RouteConfiguration oneof=route_specifier required
 5 http_filters repeated:message:envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter required
 23 upgrade_configs repeated:message:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig
+7 tracing message:envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing
 6 add_user_agent message:google.protobuf.BoolValue
 35 common_http_protocol_options message:envoy.config.core.v3.HttpProtocolOptions
 58 http1_safe_max_connection_duration bool
@@ -1206,7 +1215,7 @@ oneof strip_port_mode
 42 strip_any_host_port bool oneof=strip_port_mode
 47 strip_trailing_host_dot bool
 51 append_x_forwarded_port bool
-others 3:rds 31:scoped_routes 7:tracing 44:http3_protocol_options 52:early_header_mutation_extensions 60:forward_client_cert_matcher 18:proxy_100_continue 20:represent_ipv4_remote_address_as_ipv4_mapped_ipv6 43:path_normalization_options 49:proxy_status_config 50:typed_header_validation_config 57:append_local_overload 53:add_proxy_protocol_connection_state
+others 3:rds 31:scoped_routes 44:http3_protocol_options 52:early_header_mutation_extensions 60:forward_client_cert_matcher 18:proxy_100_continue 20:represent_ipv4_remote_address_as_ipv4_mapped_ipv6 43:path_normalization_options 49:proxy_status_config 50:typed_header_validation_config 57:append_local_overload 53:add_proxy_protocol_connection_state
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions
 1 access_log_flush_interval message:google.protobuf.Duration gte=1000000
 2 flush_access_log_on_new_request bool
@@ -1220,6 +1229,17 @@ message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnecti
 4 dns bool
 5 uri bool
 6 chain bool
+message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing
+3 client_sampling message:envoy.type.v3.Percent
+4 random_sampling message:envoy.type.v3.Percent
+5 overall_sampling message:envoy.type.v3.Percent
+6 verbose bool
+7 max_path_tag_length message:google.protobuf.UInt32Value
+8 custom_tags repeated:message:envoy.type.tracing.v3.CustomTag
+9 provider message:envoy.config.trace.v3.Tracing.Http
+10 spawn_upstream_span message:google.protobuf.BoolValue
+11 operation string
+12 upstream_operation string
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig
 1 upgrade_type string required
 2 filters repeated:message:envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
@@ -1529,6 +1549,36 @@ message envoy.type.metadata.v3.MetadataKey
 message envoy.type.metadata.v3.MetadataKey.PathSegment
 oneof segment
 1 key string oneof=segment required min_len=1
+message envoy.type.metadata.v3.MetadataKind
+oneof kind required
+1 request message:envoy.type.metadata.v3.MetadataKind.Request oneof=kind
+2 route message:envoy.type.metadata.v3.MetadataKind.Route oneof=kind
+3 cluster message:envoy.type.metadata.v3.MetadataKind.Cluster oneof=kind
+4 host message:envoy.type.metadata.v3.MetadataKind.Host oneof=kind
+message envoy.type.metadata.v3.MetadataKind.Cluster
+message envoy.type.metadata.v3.MetadataKind.Host
+message envoy.type.metadata.v3.MetadataKind.Request
+message envoy.type.metadata.v3.MetadataKind.Route
+message envoy.type.tracing.v3.CustomTag
+oneof type required
+1 tag string required min_len=1
+2 literal message:envoy.type.tracing.v3.CustomTag.Literal oneof=type
+3 environment message:envoy.type.tracing.v3.CustomTag.Environment oneof=type
+4 request_header message:envoy.type.tracing.v3.CustomTag.Header oneof=type
+5 metadata message:envoy.type.tracing.v3.CustomTag.Metadata oneof=type
+6 value string oneof=type
+message envoy.type.tracing.v3.CustomTag.Environment
+1 name string required min_len=1
+2 default_value string
+message envoy.type.tracing.v3.CustomTag.Header
+1 name string required min_len=1 header_name
+2 default_value string
+message envoy.type.tracing.v3.CustomTag.Literal
+1 value string required min_len=1
+message envoy.type.tracing.v3.CustomTag.Metadata
+1 kind message:envoy.type.metadata.v3.MetadataKind required
+2 metadata_key message:envoy.type.metadata.v3.MetadataKey required
+3 default_value string
 message envoy.type.v3.FractionalPercent
 1 numerator uint32
 2 denominator enum:envoy.type.v3.FractionalPercent.DenominatorType

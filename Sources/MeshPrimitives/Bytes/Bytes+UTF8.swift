@@ -1,7 +1,7 @@
 extension UnsafeBufferPointer where Element == UInt8 {
   /// Whether this is UTF-8 (RFC 3629 §4): no overlong forms, no surrogates, nothing beyond U+10FFFF, nothing cut off.
   public var isUTF8: Bool {
-    var at = 0
+    var at = asciiPrefix
     while at < count {
       let byte = self[at]
       at &+= 1
@@ -31,5 +31,18 @@ extension UnsafeBufferPointer where Element == UInt8 {
       at &+= following
     }
     return true
+  }
+
+  /// How many bytes at the beginning are certainly ASCII: all of them, most often. Looks at eight at a time.
+  @inline(__always)
+  private var asciiPrefix: Int {
+    guard let base = baseAddress else { return 0 }
+    let raw = UnsafeRawPointer(base)
+    var at = 0
+    while count &- at >= 8 {
+      if raw.loadUnaligned(fromByteOffset: at, as: UInt64.self) & 0x8080_8080_8080_8080 != 0 { return at }
+      at &+= 8
+    }
+    return at
   }
 }

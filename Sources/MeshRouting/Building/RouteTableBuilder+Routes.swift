@@ -21,6 +21,7 @@ extension RouteTableBuilder {
     let drafts = drafts(route, path, around, matchedLength: match?.matchedLength ?? 0)
     guard let match, let drafts, !drafts.entries.isEmpty else { return nil }
     let limits = rateLimits(route, around, path)
+    around.tracing = route.hasTracing ? RouteTraceRules(route.tracing, path: path + ".tracing") : nil
     let entries = drafts.entries.map { (entry($0, route, number, around, decorator, limits), $0.weight) }
     return VirtualHostRoutes.Source(
       rule: match.rule, conditions: match.conditions, entries: entries, choice: drafts.choice,
@@ -52,7 +53,8 @@ extension RouteTableBuilder {
       name: route.name, virtualHostName: around.host.name, virtualHostIndex: around.hostIndex, routeIndex: number,
       action: draft.action, requestHeaders: HeaderMutations(levels: levels.map(\.request)),
       responseHeaders: HeaderMutations(levels: levels.map(\.response)), attemptCount: attemptCount,
-      filterSources: filters.values.sorted(), decorator: decorator, metadata: route.metadata,
+      filterSources: filters.values.sorted(), decorator: decorator, tracing: around.tracing,
+      metadata: route.metadata,
       virtualHostMetadata: around.host.metadata, rateLimits: limits)
   }
 

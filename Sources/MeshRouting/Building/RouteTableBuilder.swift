@@ -48,6 +48,8 @@ struct RouteTableBuilder {
     var replayLimit: ForwardAction.ReplayLimit?
     /// The virtual host's.
     let rateLimits: [RateLimitRule]
+    /// The route's.
+    var tracing: RouteTraceRules?
   }
 
   mutating func build(_ configuration: RouteConfiguration, prefix: String) -> RouteTable {

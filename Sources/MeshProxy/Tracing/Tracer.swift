@@ -1,0 +1,67 @@
+import MeshIO
+import MeshPrimitives
+
+/// Where spans go, and how a trace is told from proxy to proxy: a provider of traces, checked and compiled. Kept over changes of
+/// the configuration for as long as its own is the same. Immutable; shared by all threads.
+final class Tracer: Sendable {
+  /// How spans are written.
+  enum Format: Sendable {
+    case otlp
+    case zipkin(ZipkinSpanFormat)
+  }
+
+  let format: Format
+  /// The formats of trace headers that are written whatever came in; those that came in are written, too.
+  let propagation: TraceFormats
+  /// Of several formats that came in B3 has the word.
+  let prefersB3: Bool
+  /// A span of a request that comes in has the caller's identifier (`shared_span_context`).
+  let sharesSpans: Bool
+  /// Traces that begin here have identifiers of 64 bits.
+  let makes64BitIDs: Bool
+  /// Decides in place of caller and connection manager; nil: they do.
+  let sampler: TraceSampler?
+  let flushRules: SpanFlushRules
+  /// What is recorded although nobody has decided to keep it, for a collector that decides later
+  /// (`tracing.record_unsampled`).
+  let recordsUnsampled: RuntimeFraction
+  let receiver: any SpanReceiver
+
+  init(
+    format: Format, propagation: TraceFormats, prefersB3: Bool = false, sharesSpans: Bool = false,
+    makes64BitIDs: Bool = false, sampler: TraceSampler? = nil, flushRules: SpanFlushRules,
+    recordsUnsampled: RuntimeFraction, receiver: any SpanReceiver
+  ) {
+    self.format = format
+    self.propagation = propagation
+    self.prefersB3 = prefersB3
+    self.sharesSpans = sharesSpans
+    self.makes64BitIDs = makes64BitIDs
+    self.sampler = sampler
+    self.flushRules = flushRules
+    self.recordsUnsampled = recordsUnsampled
+    self.receiver = receiver
+  }
+}
+
+/// Decides which traces are kept (OpenTelemetry SDK, "Sampling"), in place of the connection manager's shares.
+indirect enum TraceSampler: Sendable, Equatable {
+  /// All.
+  case alwaysOn
+  /// None.
+  case alwaysOff
+  /// So many of 2⁶⁴, by the trace's identifier: the same answer wherever a trace is seen.
+  case ratio(below: UInt64)
+  /// As the caller has decided; without one this one decides.
+  case parentBased(root: TraceSampler)
+
+  /// - Parameter parent: the caller's decision; nil: there is no caller, or it took none.
+  func samples(traceIDLow: UInt64, parent: Bool?) -> Bool {
+    switch self {
+    case .alwaysOn: true
+    case .alwaysOff: false
+    case .ratio(let bound): traceIDLow < bound
+    case .parentBased(let root): parent ?? root.samples(traceIDLow: traceIDLow, parent: nil)
+    }
+  }
+}
