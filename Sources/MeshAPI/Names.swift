@@ -93,6 +93,7 @@ public typealias FaultAbort = Envoy_Extensions_Filters_Http_Fault_V3_FaultAbort
 public typealias FaultDelay = Envoy_Extensions_Filters_Common_Fault_V3_FaultDelay
 public typealias FaultRateLimit = Envoy_Extensions_Filters_Common_Fault_V3_FaultRateLimit
 public typealias FractionalPercent = Envoy_Type_V3_FractionalPercent
+public typealias Percent = Envoy_Type_V3_Percent
 public typealias RuntimeFractionalPercent = Envoy_Config_Core_V3_RuntimeFractionalPercent
 
 // MARK: Access logs

@@ -48,6 +48,7 @@ public final class Worker {
   private var dateSecond: UInt64 = 0
   private let dateBuffer: UnsafeMutablePointer<UInt8>
   private var accessLogBuffers: [ObjectIdentifier: AccessLogBuffer] = [:]
+  private var spanBuffers: [ObjectIdentifier: SpanBuffer] = [:]
   private var drainObserver: (@Sendable () -> Void)?
 
   /// - Parameters:
@@ -109,6 +110,24 @@ public final class Worker {
     let buffer = AccessLogBuffer(file: file, loop: loop)
     accessLogBuffers[key] = buffer
     return buffer
+  }
+
+  /// Where spans for a tracer are written.
+  func spanBuffer(_ tracer: Tracer) -> SpanBuffer {
+    let key = ObjectIdentifier(tracer)
+    if let buffer = spanBuffers[key] { return buffer }
+    let buffer = SpanBuffer(tracer, loop: loop)
+    spanBuffers[key] = buffer
+    return buffer
+  }
+
+  /// Hands over all spans that are written.
+  func flushSpans() { for buffer in spanBuffers.values { buffer.flush() } }
+
+  private func forgetUnusedSpanBuffers() {
+    for key in Array(spanBuffers.keys) where isKnownUniquelyReferenced(&spanBuffers[key]) {
+      spanBuffers.removeValue(forKey: key)?.flush()
+    }
   }
 
   /// Lets go of files that no connection manager writes to any more; the last one to hold a buffer hands over its lines.
@@ -208,6 +227,7 @@ public final class Worker {
       }
     }
     forgetUnusedAccessLogs()
+    forgetUnusedSpanBuffers()
   }
 
   /// The overload manager has looked at its resources.
@@ -298,6 +318,7 @@ public final class Worker {
   /// Leaves the loop; what the access logs hold goes to their files first.
   func stop() {
     flushAccessLogs()
+    flushSpans()
     loop.stop()
   }
 

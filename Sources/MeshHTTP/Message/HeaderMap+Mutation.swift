@@ -116,6 +116,15 @@ extension HeaderMap {
     }
   }
 
+  /// Puts another byte, of visible ASCII, in the place of one of a field's value. Nothing happens if there is no such place.
+  @inline(__always)
+  public func replaceByte(of id: HeaderID, at offset: Int, with byte: UInt8) {
+    guard presence.contains(id) else { return }
+    let entry = entries[Int(first[Int(id.rawValue)])]
+    guard offset >= 0, offset < Int(entry.valueLength), byte > 0x20, byte < 0x7f else { return }
+    arena[entry.valueOffset + offset] = byte
+  }
+
   // MARK: Removing
 
   /// Removes every field of this name.

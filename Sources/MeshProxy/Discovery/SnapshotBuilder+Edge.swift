@@ -112,6 +112,7 @@ extension SnapshotBuilder {
     let config = manager.requestIDExtension.typedConfig
     if let uuid: UuidRequestIdConfig = try? config.unpack() {
       rules.packsTraceReason = !uuid.hasPackTraceReason || uuid.packTraceReason.value
+      rules.decidesSampling = !uuid.hasUseRequestIDForTraceSampling || uuid.useRequestIDForTraceSampling.value
     } else {
       report(
         "\(path).request_id_extension.typed_config",

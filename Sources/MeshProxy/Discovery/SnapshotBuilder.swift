@@ -110,6 +110,7 @@ struct SnapshotBuilder {
     let routeFilters = routeFilters(table, chain.filters, beside: upgradeChains.flatMap { $0?.filters ?? [] }, context)
     let upgrades = upgrades(manager, path, upgradeChains, table, beside: chain.filters, context)
     let bodyFormats = bodyFormats(table, "\(path).route_config")
+    let tracing = tracing(manager, path, table, isOutbound: isOutbound)
     guard problems.count == before else { return nil }
     let common = manager.commonHTTPProtocolOptions
     return ConnectionManagerConfiguration(
@@ -123,7 +124,7 @@ struct SnapshotBuilder {
       filters: chain.filters.map(\.configuration), routeFilters: routeFilters, upgrades: upgrades,
       bodyFormats: bodyFormats, routes: table,
       routeConfigurationName: manager.routeConfig.name, logging: logging, localReplies: localReplies,
-      virtualHostStatistics: statistics)
+      virtualHostStatistics: statistics, tracing: tracing)
   }
 
   func unknownCluster(_ name: String) -> String {

@@ -5,13 +5,14 @@ import MeshPrimitives
 extension ConnectionManager {
   /// Every field that can carry a trace context.
   @inline(__always)
-  private static var traceFields: HeaderIDSet {
+  static var traceFields: HeaderIDSet {
     HeaderIDSet().adding(.traceparent).adding(.tracestate).adding(.b3).adding(.xB3TraceID).adding(.xB3SpanID)
       .adding(.xB3ParentSpanID).adding(.xB3Sampled).adding(.xB3Flags)
   }
 
   /// Keeps or makes `x-request-id`, and puts this hop's span into the trace, in step with the identifier.
   func identifyRequest(_ headers: HeaderMap, _ stream: Stream, isEdge: Bool) {
+    if tracing != nil { return identifyTracedRequest(headers, stream, isEdge: isEdge) }
     let rules = configuration.edge.requestID
     let keepsRequestID = headers.has(.xRequestID) && (!isEdge || rules.keepsExternal || !rules.generates)
     let reason = keepsRequestID ? headers.value(.xRequestID).flatMap { RequestID.reason(of: $0) } : nil
@@ -56,16 +57,21 @@ extension ConnectionManager {
   }
 
   private func continueTrace(_ headers: HeaderMap, _ stream: Stream, _ reason: TraceReason?) {
+    let incoming = incomingTrace(headers, prefersB3: false)
+    let trace = incoming.child(&worker.random, samplingIfUndecided: reason != .notTraced)
+    stream.info.trace = trace
+    headers.write(trace)
+  }
+
+  /// The caller's place in its trace.
+  func incomingTrace(_ headers: HeaderMap, prefersB3: Bool) -> TraceContext {
     // Two contexts are none: which of them is the caller's cannot be known.
     if headers.isRepeated(.traceparent) { headers.remove(.traceparent) }
-    let incoming = TraceContext.extract(
+    return TraceContext.extract(
       TraceHeaders(
         traceparent: headers.value(.traceparent), tracestate: headers.value(.tracestate), b3: headers.value(.b3),
         b3TraceID: headers.value(.xB3TraceID), b3SpanID: headers.value(.xB3SpanID),
         b3ParentSpanID: headers.value(.xB3ParentSpanID), b3Sampled: headers.value(.xB3Sampled),
-        b3Flags: headers.value(.xB3Flags)))
-    let trace = incoming.child(&worker.random, samplingIfUndecided: reason != .notTraced)
-    stream.info.trace = trace
-    headers.write(trace)
+        b3Flags: headers.value(.xB3Flags)), prefersB3: prefersB3)
   }
 }

@@ -53,6 +53,8 @@ final class ConnectionManager {
   private let listenerResponseCodes: ResponseCodeLane
   private let requestTime: HistogramLane
   private let accessLogs: [AccessLogLane]
+  /// nil: nothing is traced.
+  let tracing: TracingLane?
   /// `stream_idle_timeout`, as it is now.
   var streamIdleTimeout: Nanoseconds?
 
@@ -69,6 +71,7 @@ final class ConnectionManager {
     listenerResponseCodes = identity.responseCodes.lane(worker.index)
     requestTime = identity.manager.requestTime.lane(worker.index)
     accessLogs = configuration.logging.accessLogs.map { AccessLogLane($0, worker) }
+    tracing = configuration.tracing.map { TracingLane($0, worker) }
   }
 
   // MARK: Streams
@@ -92,11 +95,12 @@ final class ConnectionManager {
       return stream.sendLocalReply(.absoluteTarget)
     }
     if !routes.table.internalOnlyHeaders.isEmpty { routes.removeInternalHeaders(headers) }
+    if let tracing { beginTrace(tracing, headers, stream) }
     if start.tunnel != .none { return openTunnel(stream, headers, start) }
     // The proxy says 100 itself: the upstream gets the body without having been asked (RFC 9110 §10.1.1).
     if start.expectsContinue { sender.sendInformational(status: 100, worker.noHeaders) }
     if configuration.logging.logsNewRequests { stream.logStart() }
-    if configuration.makesNoFilters { stream.resolveRoute(routes, headers) }
+    if configuration.makesNoFilters, tracing == nil { stream.resolveRoute(routes, headers) }
     stream.makeFilters()
     guard configuration.gates.count == 0 || passesGates(stream, headers) else { return }
     stream.requestPath.headers(stream, endStream: start.endStream)
@@ -143,6 +147,7 @@ final class ConnectionManager {
     }
     if code > 0, !stream.isRequestComplete { stats.add(.responseBeforeRequestComplete) }
     if !accessLogs.isEmpty { log(stream, .downstreamEnd) }
+    if stream.info.trace.recorded, let tracing { writeSpan(tracing, stream) }
   }
 
   /// Writes a line about a stream in every access log whose filter wants it.

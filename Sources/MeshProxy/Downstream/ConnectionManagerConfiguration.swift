@@ -33,6 +33,8 @@ public final class ConnectionManagerConfiguration: Sendable {
   public let routes: RouteTable
   public let routeConfigurationName: String
   public let logging: LoggingConfiguration
+  /// nil: nothing is traced.
+  let tracing: TracingConfiguration?
   /// Nil: local replies are sent as they are.
   public let localReplies: LocalReplyMapping?
   /// By the virtual host's index; empty if no virtual host asks for statistics.
@@ -47,7 +49,7 @@ public final class ConnectionManagerConfiguration: Sendable {
     routeFilters: RouteFilters, upgrades: [UpgradeSettings] = [],
     bodyFormats: [ObjectIdentifier: LocalReplyMapping.BodyFormat], routes: RouteTable,
     routeConfigurationName: String, logging: LoggingConfiguration, localReplies: LocalReplyMapping?,
-    virtualHostStatistics: [VirtualHostStatistics?] = []
+    virtualHostStatistics: [VirtualHostStatistics?] = [], tracing: TracingConfiguration? = nil
   ) {
     self.statPrefix = statPrefix
     self.isOutbound = isOutbound
@@ -70,5 +72,6 @@ public final class ConnectionManagerConfiguration: Sendable {
     self.logging = logging
     self.localReplies = localReplies
     self.virtualHostStatistics = virtualHostStatistics
+    self.tracing = tracing
   }
 }

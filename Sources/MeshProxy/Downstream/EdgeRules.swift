@@ -72,4 +72,6 @@ struct RequestIDRules: Sendable {
   var returnsAlways = false
   /// `UuidRequestIdConfig.pack_trace_reason`.
   var packsTraceReason = true
+  /// `UuidRequestIdConfig.use_request_id_for_trace_sampling`.
+  var decidesSampling = true
 }

@@ -36,9 +36,18 @@ public struct TraceHeaders {
 extension TraceContext {
   /// The caller's context. Without a valid one, `hasTrace` is false, and at most `sampled`, `debug` (B3 allows a decision
   /// without identifiers) and `formats` say something.
+  /// - Parameter prefersB3: B3 has the word, and W3C is asked where that is silent.
   @inlinable @inline(__always)
-  public static func extract(_ headers: TraceHeaders) -> TraceContext {
+  public static func extract(_ headers: TraceHeaders, prefersB3: Bool = false) -> TraceContext {
     var context = TraceContext()
+    if prefersB3, headers.b3 != nil || headers.hasB3Multi {
+      context.extractB3(headers)
+      if context.hasTrace {
+        if headers.traceparent != nil { context.formats.insert(.w3c) }
+        return context
+      }
+      context = TraceContext()
+    }
     if let traceparent = headers.traceparent {
       context.formats = .w3c
       if context.readTraceparent(traceparent) {

@@ -48,6 +48,8 @@ public struct TraceContext: Equatable, Sendable {
   public var is64Bit = false
   /// Whether `tracestate` is passed on.
   public var keepsTracestate = false
+  /// The parent is a span of whoever sent the request.
+  public var isParentRemote = false
   /// The formats to be written.
   public var formats: TraceFormats = []
 
@@ -66,6 +68,7 @@ public struct TraceContext: Equatable, Sendable {
   public func child(_ generator: inout Random, samplingIfUndecided: Bool?) -> TraceContext {
     var child = self
     child.recorded = false
+    child.isParentRemote = false
     if child.sampled == nil { child.sampled = samplingIfUndecided }
     child.parentSpanID = spanID
     child.spanID = Self.makeID(&generator)

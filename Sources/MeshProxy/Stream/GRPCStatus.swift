@@ -48,6 +48,10 @@ struct GRPCStatus: Equatable {
     return type.count == 16 || type[16] == UInt8(ascii: "+")
   }
 
+  /// Whether the service is to blame, as Envoy's tracing sees it: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL,
+  /// UNAVAILABLE, DATA_LOSS, and what is no status at all.
+  var isServerError: Bool { [-1, 2, 4, 12, 13, 14, 15].contains(code) || code > 16 }
+
   init(code: Int) { self.code = code }
 
   /// What a status of HTTP means for a call.

@@ -20,6 +20,8 @@ public final class Stream: RequestReceiver, TimerTarget {
   public internal(set) var responseHeaders: HeaderMap?
   /// Kept for the access log only.
   private(set) var responseTrailers: HeaderMap?
+  /// What others want the request's span to be called; empty: nobody said.
+  var spanName: [UInt8] = []
   /// The body of the local reply whose format is being filled in.
   var localReplyBody: [UInt8] = []
 
@@ -151,6 +153,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     responsePath.end(self)
     if start.tunnel != .none { forgetTunnel() }
     manager?.streamFinished(self)
+    if !spanName.isEmpty { spanName = [] }
     manager = nil
     sender = nil
     let maps = worker.headerMaps

@@ -27,6 +27,12 @@ final class Tracer: Sendable {
   let recordsUnsampled: RuntimeFraction
   let receiver: any SpanReceiver
 
+  /// The formats to write beside those that came in: B3's several fields are not needed where its single one was enough.
+  @inline(__always)
+  func propagation(of incoming: TraceFormats) -> TraceFormats {
+    incoming.contains(.b3Single) ? propagation.subtracting(.b3Multi) : propagation
+  }
+
   init(
     format: Format, propagation: TraceFormats, prefersB3: Bool = false, sharesSpans: Bool = false,
     makes64BitIDs: Bool = false, sampler: TraceSampler? = nil, flushRules: SpanFlushRules,
@@ -50,18 +56,20 @@ indirect enum TraceSampler: Sendable, Equatable {
   case alwaysOn
   /// None.
   case alwaysOff
-  /// So many of 2⁶⁴, by the trace's identifier: the same answer wherever a trace is seen.
-  case ratio(below: UInt64)
+  /// This share, by the trace's identifier: the same answer wherever a trace is seen.
+  case ratio(Fraction)
   /// As the caller has decided; without one this one decides.
   case parentBased(root: TraceSampler)
 
   /// - Parameter parent: the caller's decision; nil: there is no caller, or it took none.
-  func samples(traceIDLow: UInt64, parent: Bool?) -> Bool {
+  func samples(_ trace: TraceContext, parent: Bool?) -> Bool {
     switch self {
     case .alwaysOn: true
     case .alwaysOff: false
-    case .ratio(let bound): traceIDLow < bound
-    case .parentBased(let root): parent ?? root.samples(traceIDLow: traceIDLow, parent: nil)
+    case .ratio(let fraction):
+      // Envoy's arithmetic, so that proxies of both kinds decide alike.
+      trace.traceIDHigh.byteSwapped % fraction.denominator.value < UInt64(fraction.numerator)
+    case .parentBased(let root): parent ?? root.samples(trace, parent: nil)
     }
   }
 }

@@ -108,7 +108,7 @@ extension RouterFilter {
         if let endpoint { noteResponse(status, headers, endpoint, stream) }
         cluster.parts.addRetried(status, cluster)
         stream.worker.headerMaps.recycle(headers)
-        if endStream { giveBack(stream) } else { giveUpAttempt(stream) }
+        giveUpAttempt(stream, isComplete: endStream)
         wait(retry, stream, cluster)
         return true
       }
@@ -200,21 +200,15 @@ extension RouterFilter {
     stream.info.metadata["martlet.retry.refused"] = refusal.text
   }
 
-  /// The response was complete with its headers: the connection is as good as before.
-  private func giveBack(_ stream: Stream) {
+  /// What has come of an attempt is not for the client.
+  /// - Parameter isComplete: the response was complete with its headers: the connection is as good as before.
+  private func giveUpAttempt(_ stream: Stream, isComplete: Bool = false) {
+    if !isComplete { attemptSpan?.isCanceled = true }
     releaseEndpoint()
     guard let upstream else { return }
     self.upstream = nil
     stream.info.endExchange(upstream)
-    if !requestEnded || tunnel.isHeldBack { upstream.cancel() }
-  }
-
-  private func giveUpAttempt(_ stream: Stream) {
-    releaseEndpoint()
-    guard let upstream else { return }
-    self.upstream = nil
-    stream.info.endExchange(upstream)
-    upstream.cancel()
+    if !isComplete || !requestEnded || tunnel.isHeldBack { upstream.cancel() }
   }
 
   // MARK: Between attempts

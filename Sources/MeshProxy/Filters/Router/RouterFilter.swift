@@ -84,6 +84,10 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   var tunnel = RouterTunnel()
   /// The request's headers depend on the attempt.
   private var preparesAttempts = false
+  /// Each attempt has a span.
+  var tracesAttempts = false
+  /// Of the attempt that is being made.
+  var attemptSpan: AttemptSpan?
   /// A permit of the cluster's circuit breaker is held, and `upstream_rq_active` counts this request.
   private(set) var isCounted = false
   /// A permit for a retry is held.
@@ -173,6 +177,10 @@ final class RouterFilter: ResponseReceiver, PoolClient {
         announcesTimeout: !configuration.suppressesEnvoyHeaders)
     else { return stream.sendLocalReply(.rewrittenPathTooLong) }
     preparesAttempts = action.takesEndpointHost || route.attemptCount.contains(.inRequest)
+    if stream.info.trace.recorded, stream.manager?.tracing?.configuration.tracesAttempts == true {
+      tracesAttempts = true
+      preparesAttempts = true
+    }
     if let decorator = route.decorator { name(stream, headers, decorator) }
     if !action.mirrors.isEmpty, !tunnel.isHeldBack { mirror(stream, headers, action) }
     attempt(stream, cluster, fresh: false)
@@ -216,7 +224,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     let now = stream.worker.loop.now
     attemptStartedAt = now
     stream.info.beginAttempt(endpoint.endpoint, now)
-    if preparesAttempts { RequestRewrite.prepareAttempt(stream.requestHeaders, of: stream, endpoint.endpoint) }
+    if preparesAttempts { prepareAttempt(stream, endpoint) }
     endpoint.stats.add(.requestActive)
     // Most clusters have one pool for everybody: what tells others apart is not even looked at.
     let isPlain = priority == .normal && cluster.hasOnePool && !tunnel.endsHere
@@ -243,6 +251,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if let scopes { scopes.add(.requestTotal, lane: stream.worker.index) }
     let now = stream.worker.loop.now
     stream.info.beginExchange(connection.info, now)
+    if tracesAttempts { noteAttemptConnection(connection) }
     if cluster?.notesConnections == true {
       noteConnection(connection.info, stream)
     } else {
@@ -284,6 +293,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     ticket = nil
     endpoint?.stats.add(.requestError)
     endpoint?.note(.failed(reason))
+    attemptSpan?.failure = reason
     releaseEndpoint()
     guard let stream else { return }
     stream.info.upstreamFailure = detail
@@ -393,6 +403,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
     guard let stream, let cluster, let endpoint else { return }
+    if tracesAttempts { noteAttemptResponse(status, stream.worker.loop.now) }
     // A success whose request is complete and not kept leaves nothing to decide.
     if usesRetries, status >= 500 || looksAtSuccess || !requestEnded, let retry,
       takesAnotherAttempt(retry, stream, status, headers, endStream: endStream)
@@ -438,6 +449,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     stream.info.endExchange(lost)
     endpoint?.stats.add(.requestError)
     endpoint?.note(.failed(reason))
+    attemptSpan?.failure = reason
     releaseEndpoint()
     let hasStarted = lost.requestBytesSent > 0
     if let retry, retries(retry, stream, after: reason, hasStarted: hasStarted) { return }
@@ -511,10 +523,10 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       return
     }
     if let cluster { countTime(now.since(attemptStartedAt).rawValue / 1000, stream, cluster) }
+    if upstream != nil { stream.info.upstreamTiming.responseCompleteAt = now }
     releaseEndpoint()
     guard let upstream else { return }
     self.upstream = nil
-    stream.info.upstreamTiming.responseCompleteAt = now
     stream.info.endExchange(upstream)
     // A response that came before the request was complete leaves the connection in the middle of a body.
     if !requestEnded || tunnel.isHeldBack { upstream.cancel() }
@@ -556,6 +568,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   /// Gives the upstream up: something else answers.
   func abandon() {
     if usesRetries { retryState?.cancel() }
+    if upstream != nil || ticket != nil { attemptSpan?.isCanceled = true }
     if let ticket {
       self.ticket = nil
       ticket.giveUp()
@@ -571,6 +584,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   @inline(__always)
   func releaseEndpoint() {
     guard let endpoint else { return }
+    if tracesAttempts { endAttemptSpan() }
     endpoint.stats.subtract(.requestActive)
     self.endpoint = nil
   }
@@ -584,6 +598,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       shadows.removeAll(keepingCapacity: true)
     }
     if usesRetries { endRetries() }
+    tracesAttempts = false
     guard let cluster else { return }
     if isCounted { leave(cluster) }
     if isRetryCounted { leaveRetry(cluster) }

@@ -1,0 +1,132 @@
+import MeshHTTP
+import MeshPrimitives
+import MeshRouting
+
+/// Which requests are traced, where tracing is configured: Envoy's rules. The decision is packed into `x-request-id`, where
+/// the next proxy finds it, and sent on in the trace headers.
+extension ConnectionManager {
+  /// Keeps or makes `x-request-id`. Whether the request is traced is not known yet: see `beginTrace`.
+  func identifyTracedRequest(_ headers: HeaderMap, _ stream: Stream, isEdge: Bool) {
+    let rules = configuration.edge.requestID
+    if headers.has(.xRequestID), !isEdge || rules.keepsExternal || !rules.generates {
+      guard let value = headers.value(.xRequestID), let reason = RequestID.reason(of: value) else { return }
+      stream.info.requestNumber = UInt32(truncatingIfNeeded: RequestID.head(value))
+      stream.info.traceReason = rules.packsTraceReason ? reason : .notTraced
+    } else if rules.generates {
+      let high = worker.random.next()
+      headers.remove(.xRequestID)
+      RequestID.write(high, worker.random.next(), into: headers.reserveTail(RequestID.length))
+      headers.addReserved(.xRequestID, RequestID.length)
+      stream.info.requestNumber = UInt32(truncatingIfNeeded: high >> 32)
+      stream.info.traceReason = .notTraced
+    }
+  }
+
+  /// Decides whether the request is traced, and gives it its place in a trace. Its route is known, no filter has seen it.
+  func beginTrace(_ tracing: TracingLane, _ headers: HeaderMap, _ stream: Stream) {
+    let configuration = tracing.configuration
+    let isTraced = decide(tracing, headers, stream)
+    var trace = TraceContext()
+    var isCalled = false
+    if headers.hasAny(Self.traceFields) {
+      trace = incomingTrace(headers, prefersB3: configuration.tracer.prefersB3)
+      isCalled = trace.hasTrace
+    }
+    let caller = trace
+    trace = trace.child(&worker.random, samplingIfUndecided: isTraced)
+    if let sampler = configuration.tracer.sampler {
+      // What is not to be traced is not, whatever the sampler would say.
+      trace.decide(isTraced && sampler.samples(trace, parent: isCalled ? caller.sampled : nil))
+    }
+    if isCalled {
+      if configuration.tracer.sharesSpans, configuration.kind == .server {
+        trace.spanID = caller.spanID
+        trace.parentSpanID = caller.parentSpanID
+        stream.info.sharesSpan = true
+      }
+    } else if configuration.tracer.makes64BitIDs {
+      trace.traceIDHigh = 0
+      trace.is64Bit = true
+      trace.random = false
+      trace.spanID = trace.traceIDLow
+    }
+    trace.isParentRemote = isCalled
+    trace.formats.formUnion(configuration.tracer.propagation(of: caller.formats))
+    trace.recorded =
+      trace.sampled == true || configuration.tracer.recordsUnsampled.includes(worker.random.next())
+    stream.info.trace = trace
+    headers.write(trace)
+    if !configuration.isOutbound, headers.has(.xEnvoyDecoratorOperation) { takeName(headers, stream) }
+  }
+
+  /// The caller says what its operation is called.
+  @inline(never)
+  private func takeName(_ headers: HeaderMap, _ stream: Stream) {
+    stream.spanName = headers.value(.xEnvoyDecoratorOperation).map { Array($0) } ?? []
+    headers.remove(.xEnvoyDecoratorOperation)
+  }
+
+  /// The upstream says what the operation is called.
+  func takeSpanName(ofResponse headers: HeaderMap, _ stream: Stream) {
+    guard configuration.isOutbound, let name = headers.value(.xEnvoyDecoratorOperation) else { return }
+    if !name.isEmpty { stream.spanName = Array(name) }
+    headers.remove(.xEnvoyDecoratorOperation)
+  }
+
+  /// Whether the request is to be traced, by its identifier and what it asks for; the identifier says it from then on.
+  private func decide(_ tracing: TracingLane, _ headers: HeaderMap, _ stream: Stream) -> Bool {
+    let rules = configuration.edge.requestID
+    guard rules.decidesSampling else {
+      tracing.stats.add(.randomSampling)
+      return true
+    }
+    // Without an identifier that can carry it there is no decision.
+    guard let before = stream.info.traceReason else {
+      tracing.stats.add(.notTraceable)
+      return false
+    }
+    let number = UInt64(stream.info.requestNumber)
+    let own = stream.route?.tracing
+    var reason = before
+    if before == .notTraced {
+      let configuration = tracing.configuration
+      if headers.has(.xClientTraceID), configuration.client.includes(number, over: own?.client) {
+        reason = .clientTraceID
+      } else if headers.has(.xEnvoyForceTrace) {
+        reason = .forced
+      } else if configuration.random.includes(number, over: own?.random) {
+        reason = .sampled
+      }
+    }
+    if reason != .notTraced, !tracing.configuration.overall.includes(number, over: own?.overall) { reason = .notTraced }
+    if reason != before, rules.packsTraceReason {
+      headers.replaceByte(of: .xRequestID, at: RequestID.reasonOffset, with: reason.rawValue)
+    }
+    switch reason {
+    case .notTraced: tracing.stats.add(.notTraceable)
+    case .sampled: tracing.stats.add(.randomSampling)
+    case .forced: tracing.stats.add(.serviceForced)
+    case .clientTraceID: tracing.stats.add(.clientEnabled)
+    }
+    return reason != .notTraced
+  }
+}
+
+extension RuntimeFraction {
+  /// Whether a number belongs to the share, by its remainder, as every proxy on the way finds it: the runtime's share, else
+  /// the route's, else the configured one.
+  @inline(__always)
+  fileprivate func includes(_ number: UInt64, over route: Fraction?) -> Bool {
+    let fraction = value?.fraction(or: route ?? fallback) ?? route ?? fallback
+    // The number of an identifier goes to 10,000 only.
+    return number % 10_000 % fraction.denominator.value < UInt64(fraction.numerator)
+  }
+}
+
+extension TraceContext {
+  /// A decision in place of the one there was.
+  fileprivate mutating func decide(_ isSampled: Bool) {
+    sampled = isSampled
+    if !isSampled { debug = false }
+  }
+}

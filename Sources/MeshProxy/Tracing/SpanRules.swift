@@ -1,0 +1,72 @@
+import MeshPrimitives
+import MeshRouting
+
+/// What the spans of some requests are called and say: the connection manager's rules, or those with a route's over them.
+/// Immutable.
+struct SpanRules: Sendable {
+  /// A tag whose value the request decides.
+  struct Tag: Sendable {
+    enum Value: Sendable {
+      case header(HeaderName)
+      case format(SubstitutionFormat)
+    }
+
+    let name: [UInt8]
+    let value: Value
+    /// Where there is no value; empty: there is no tag then.
+    let fallback: [UInt8]
+  }
+
+  /// A custom tag, compiled.
+  enum CompiledTag: Sendable {
+    case constant(name: [UInt8], value: [UInt8])
+    case dynamic(Tag)
+
+    var name: [UInt8] {
+      switch self {
+      case .constant(let name, _): name
+      case .dynamic(let tag): tag.name
+      }
+    }
+  }
+
+  /// `operation`; nil: not said.
+  var operation: SubstitutionFormat?
+  /// `upstream_operation`; nil: not said.
+  var upstreamOperation: SubstitutionFormat?
+  /// The tags that are the same in each span, in the tracer's form: those of a request's span.
+  let constants: [UInt8]
+  /// The same for the span of an attempt.
+  let upstreamConstants: [UInt8]
+  let tags: [Tag]
+
+  /// - Parameter node: what a request's span says of this proxy.
+  init(
+    operation: SubstitutionFormat?, upstreamOperation: SubstitutionFormat?, tags: [CompiledTag],
+    node: [(key: [UInt8], value: [UInt8])], format: Tracer.Format
+  ) {
+    self.operation = operation
+    self.upstreamOperation = upstreamOperation
+    var shared: [(key: [UInt8], value: [UInt8])] = [(Array("component".utf8), Array("proxy".utf8))]
+    var dynamic: [Tag] = []
+    for tag in tags {
+      switch tag {
+      case .constant(let name, let value): shared.append((name, value))
+      case .dynamic(let tag): dynamic.append(tag)
+      }
+    }
+    self.tags = dynamic
+    constants = format.encoded(node + shared)
+    upstreamConstants = format.encoded(shared)
+  }
+}
+
+extension Tracer.Format {
+  /// Tags that are the same in each span, as its writer takes them.
+  func encoded(_ tags: [(key: [UInt8], value: [UInt8])]) -> [UInt8] {
+    switch self {
+    case .otlp: OTLPSpanWriter.encoded(tags)
+    case .zipkin: ZipkinSpanWriter.encoded(tags)
+    }
+  }
+}
