@@ -166,7 +166,10 @@ public final class Proxy {
     serverBlock = store.scope("server", prometheus: PrometheusScope("envoy_server"))
     serverStats = serverBlock.lane(concurrency)
     startupTime = store.histogram(
-      "server", HistogramDefinition(name: "initialization_time_ms"), prometheus: PrometheusScope("envoy_server"))
+      "server",
+      HistogramDefinition(
+        name: "initialization_time_ms", help: "From the process's start to its readiness, in milliseconds."),
+      prometheus: PrometheusScope("envoy_server"))
     accessLogFiles = AccessLogFiles(
       flushInterval: .milliseconds(UInt64(options.fileFlushMilliseconds)), stats: store)
     identities = Identities(store: store, accessLogFiles: accessLogFiles)
@@ -251,7 +254,8 @@ public final class Proxy {
       let drainTime = Nanoseconds.seconds(UInt64(options.drainSeconds))
       let thread = try LoopThread.start(name: "worker-\(index)") {
         do {
-          let worker = try Worker(index: index, seed: seed, serverStats: serverBlock, drainTime: drainTime)
+          let worker = try Worker(
+            index: index, seed: seed, serverStats: serverBlock, drainTime: drainTime, failures: .standard)
           try mailbox.attach(to: worker.loop, owner: worker)
           withExtendedLifetime(worker) { worker.loop.run() }
         } catch {

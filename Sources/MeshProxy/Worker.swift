@@ -28,6 +28,8 @@ public final class Worker {
   /// How long connections of listeners that end may last that cannot be ended in a better way (`--drain-time-s`).
   let drainTime: Nanoseconds
   private let serverStats: StatBlock<ServerStat>?
+  /// Where a line is written of whatever fails; nil: nowhere.
+  let failures: FailureLog?
 
   private var listeners: [ListenerKey: ActiveListener] = [:]
   /// Listeners that accept no more and whose connections are ending.
@@ -54,10 +56,12 @@ public final class Worker {
   /// - Parameters:
   ///   - loop: the thread's event loop, if it has one already.
   ///   - serverStats: this worker's lane of the `server` statistics, if there are any.
+  ///   - failures: where a line is written of whatever fails.
   init(
     index: Int, seed: UInt64, loop: EventLoop? = nil, serverStats: StatBlock<ServerStat>? = nil,
-    drainTime: Nanoseconds = .seconds(30)
+    drainTime: Nanoseconds = .seconds(30), failures: FailureLog? = nil
   ) throws(SystemError) {
+    self.failures = failures
     self.index = index
     self.drainTime = drainTime
     self.serverStats = serverStats
@@ -319,6 +323,7 @@ public final class Worker {
   func stop() {
     flushAccessLogs()
     flushSpans()
+    failures?.tellRemainder()
     loop.stop()
   }
 

@@ -31,6 +31,12 @@ public final class Log: Sendable {
     if isEnabled(level) { process.emit(level, component, message()) }
   }
 
+  /// The same, but a line that could not be written without waiting for whoever reads it is lost, and counted: for threads that
+  /// must not wait.
+  public func offer(_ level: LogLevel, _ message: @autoclosure () -> String) {
+    if isEnabled(level) { process.emit(level, component, message(), waits: false) }
+  }
+
   public func trace(_ message: @autoclosure () -> String) { log(.trace, message()) }
   public func debug(_ message: @autoclosure () -> String) { log(.debug, message()) }
   public func info(_ message: @autoclosure () -> String) { log(.info, message()) }
@@ -41,7 +47,7 @@ public final class Log: Sendable {
 
 extension Log {
   static let wellKnown = [
-    "main", "admin", "config", "connection", "dns", "filter", "http", "io", "router", "upstream",
+    "main", "admin", "config", "connection", "dns", "filter", "http", "io", "router", "traffic", "upstream",
   ]
   /// Start, configuration swaps and end of the process.
   public static let main = ProcessLog.standard.component("main")
@@ -61,6 +67,8 @@ extension Log {
   public static let io = ProcessLog.standard.component("io")
   /// Route tables and the router filter.
   public static let router = ProcessLog.standard.component("router")
+  /// What failed of clients' requests and TCP connections, a line for each.
+  public static let traffic = ProcessLog.standard.component("traffic")
   /// Clusters, pools and load balancing.
   public static let upstream = ProcessLog.standard.component("upstream")
 }

@@ -35,6 +35,10 @@ public final class ProcessLog: Sendable {
           }
         }
         return true
+      },
+      isWritable: {
+        var descriptor = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+        return poll(&descriptor, 1, 0) > 0 && Int32(descriptor.revents) & POLLOUT != 0
       })
   }
 
@@ -46,6 +50,7 @@ public final class ProcessLog: Sendable {
   private let components: Mutex<Components>
   private let processID: Int32
   private let write: @Sendable (UnsafeRawBufferPointer) -> Bool
+  private let isWritable: @Sendable () -> Bool
   private let lost = Atomic<Int>(0)
   /// Milliseconds since 1970-01-01T00:00:00Z.
   let clock: @Sendable () -> Int64
@@ -55,13 +60,16 @@ public final class ProcessLog: Sendable {
   ///   - level: the level of components until it is changed.
   ///   - clock: milliseconds since 1970-01-01T00:00:00Z.
   ///   - write: takes one line, line feed included; false if it is lost.
+  ///   - isWritable: whether `write` would take a line of up to 4 KiB without waiting.
   public init(
     processID: Int32, level: LogLevel = .info, clock: @escaping @Sendable () -> Int64,
-    write: @escaping @Sendable (UnsafeRawBufferPointer) -> Bool
+    write: @escaping @Sendable (UnsafeRawBufferPointer) -> Bool,
+    isWritable: @escaping @Sendable () -> Bool = { true }
   ) {
     self.processID = processID
     self.clock = clock
     self.write = write
+    self.isWritable = isWritable
     components = Mutex(Components(defaultLevel: level))
   }
 
@@ -103,7 +111,12 @@ public final class ProcessLog: Sendable {
   }
 
   /// Writes one line.
-  func emit(_ level: LogLevel, _ component: String, _ message: String) {
+  /// - Parameter waits: for a reader who is slow; otherwise the line is lost then.
+  func emit(_ level: LogLevel, _ component: String, _ message: String, waits: Bool = true) {
+    guard waits || isWritable() else {
+      lost.add(1, ordering: .relaxed)
+      return
+    }
     var line: [UInt8] = []
     line.reserveCapacity(64 + message.utf8.count)
     line.append(0x5b)

@@ -38,6 +38,8 @@ final class StatEntry: Sendable {
   let metricPrefix: [UInt8]
   /// `a="1",b="2"`, without braces.
   let labels: [UInt8]
+  /// It is a series of a `LabelledFamily`: its labels are part of its name.
+  let isLabelled: Bool
   let source: Source
   /// A histogram's bounds where it is shown by buckets, ascending, in the shown unit.
   let bounds: [Double]
@@ -48,6 +50,7 @@ final class StatEntry: Sendable {
     prefix: String, prometheus: PrometheusScope, source: Source, bounds: [Double] = HistogramSnapshot.defaultBounds,
     neighbour: StatEntry? = nil
   ) {
+    isLabelled = false
     if let neighbour, neighbour.isNamed(prometheus) {
       self.prefix = neighbour.prefix
       self.bounds = bounds
@@ -62,6 +65,17 @@ final class StatEntry: Sendable {
     dottedPrefix = prefix.isEmpty ? [] : Array(prefix.utf8) + [0x2e]
     (metricPrefix, labels) = Self.texts(prometheus)
     self.source = source
+  }
+
+  /// - Parameter labels: as `LabelSet.text` has them.
+  init(labelled labels: [UInt8], dottedPrefix: [UInt8], metricPrefix: [UInt8], source: Source, bounds: [Double]) {
+    isLabelled = true
+    prefix = ""
+    self.dottedPrefix = dottedPrefix
+    self.metricPrefix = metricPrefix
+    self.labels = labels
+    self.source = source
+    self.bounds = bounds
   }
 
   private static func texts(_ prometheus: PrometheusScope) -> (metricPrefix: [UInt8], labels: [UInt8]) {
@@ -105,6 +119,8 @@ final class StatEntry: Sendable {
   static func endOfGroup(_ entries: [StatEntry], from start: Int) -> Int {
     let root = entries[start].dottedPrefix
     var end = start + 1
+    // The series of a family are as many as peers make them, and in order already.
+    if entries[start].isLabelled { return end }
     while end < entries.count, entries[end].dottedPrefix.starts(with: root) { end += 1 }
     return end
   }
@@ -171,6 +187,7 @@ struct StatLines {
     names += entry.dottedPrefix
     names += name
     names += suffix
+    if entry.isLabelled { names.append(labelsInName: entry.labels) }
     let end = names.count
     if !names.withUnsafeBufferPointer({ options.shows(name: $0.slice(start, end - start)) }) {
       names.removeSubrange(start...)

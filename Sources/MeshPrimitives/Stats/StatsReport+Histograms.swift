@@ -51,7 +51,7 @@ extension StatsReport {
       guard options.kinds.contains(.histograms), case .histogram(let histogram, let definition) = entry.source else {
         continue
       }
-      let name = entry.dottedPrefix + Array(Bytes(definition.name))
+      let name = entry.fullName(Array(Bytes(definition.name)))
       let snapshot = histogram.snapshot()
       if snapshot.count == 0, options.usedOnly { continue }
       if !name.withUnsafeBufferPointer({ options.shows(name: $0) }) { continue }

@@ -193,7 +193,7 @@ public struct StatsReport {
   private func shows(_ entry: StatEntry, _ name: [UInt8], _ value: Int64) -> Bool {
     if value == 0, options.usedOnly { return false }
     if options.showsEveryName { return true }
-    return (entry.dottedPrefix + name).withUnsafeBufferPointer { options.shows(name: $0) }
+    return entry.fullName(name).withUnsafeBufferPointer { options.shows(name: $0) }
   }
 
   private mutating func writeType(

@@ -17,11 +17,14 @@ public struct PrometheusScope: Sendable {
 public struct HistogramDefinition: Sendable {
   /// For instance `upstream_rq_time`.
   public let name: StaticString
+  /// What is measured, in a sentence of plain text; see `StatDefinition.help`.
+  public let help: StaticString
   /// What a recorded value is divided by when it is shown: 1,000 if microseconds are recorded and milliseconds shown.
   public let scale: UInt64
 
-  public init(name: StaticString, scale: UInt64 = 1_000) {
+  public init(name: StaticString, help: StaticString = "", scale: UInt64 = 1_000) {
     self.name = name
+    self.help = help
     self.scale = max(scale, 1)
   }
 }
@@ -103,6 +106,8 @@ public final class StatsStore: Sendable {
   /// How many threads write.
   public let lanes: Int
   let rules: StatsRules
+  /// Metrics whose series come with labels.
+  public let labelled: LabelledFamilies
 
   /// - Parameters:
   ///   - lanes: how many threads write: the workers and the main thread.
@@ -111,6 +116,7 @@ public final class StatsStore: Sendable {
     precondition(lanes > 0)
     self.lanes = lanes
     self.rules = rules
+    labelled = LabelledFamilies(lanes: lanes, rules: rules)
   }
 
   /// The statistics of one scope, made at the first call.
@@ -173,8 +179,12 @@ public final class StatsStore: Sendable {
   }
 
   /// One counter of a scope whose counters come as they are needed, made at the first call.
-  /// - Parameter name: without the scope's.
-  public func counter(_ prefix: String, _ name: StaticString, prometheus: PrometheusScope) -> StatBlock<SoleStat> {
+  /// - Parameters:
+  ///   - name: without the scope's.
+  ///   - help: see `StatDefinition.help`.
+  public func counter(
+    _ prefix: String, _ name: StaticString, help: StaticString, prometheus: PrometheusScope
+  ) -> StatBlock<SoleStat> {
     registry.withLock { registry in
       let key = Key.counter(prefix, registry.shared(name))
       if case .block(let source, _)? = registry.entries[key]?.source, let block = source as? StatBlock<SoleStat> {
@@ -184,7 +194,7 @@ public final class StatsStore: Sendable {
       registry.add(
         key,
         StatEntry(
-          prefix: prefix, prometheus: prometheus, source: .block(block, StatTable(definitions: [.counter(name)])),
+          prefix: prefix, prometheus: prometheus, source: .block(block, StatTable(definitions: [.counter(name, help)])),
           neighbour: registry.neighbour(prefix)))
       return block
     }
@@ -279,10 +289,12 @@ public final class StatsStore: Sendable {
   }
 
   /// All entries in the order of their names.
-  func entries() -> [StatEntry] { registry.withLock { Self.sorted(&$0) } }
+  func entries() -> [StatEntry] { labelled.merge(into: registry.withLock { Self.sorted(&$0) }) }
 
   /// All entries, those that share their Prometheus metrics together, otherwise in the order of their names.
-  func families() -> [[StatEntry]] {
+  func families() -> [[StatEntry]] { scopedFamilies() + labelled.entries() }
+
+  private func scopedFamilies() -> [[StatEntry]] {
     registry.withLock { registry in
       if let families = registry.families { return families }
       var families: [[StatEntry]] = []

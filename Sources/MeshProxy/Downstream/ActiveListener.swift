@@ -291,6 +291,9 @@ final class ActiveListener {
 
   /// A connection that `connectionBegan` counted is closed.
   func connectionEnded(_ info: ConnectionInfo, openedAt: MonotonicTime, _ refusal: ConnectionRefusal?) {
+    if let refusal, let failures = worker.failures {
+      ConnectionFailure(refusal, info, openedAt: openedAt, worker, listener: configuration.name).write(to: failures)
+    }
     if accessLogs != nil {
       let record = ConnectionRecord(worker, info, openedAt: openedAt, configuration.logging)
       if let refusal { record.note(refusal) }
@@ -322,6 +325,9 @@ final class ActiveListener {
   /// A connection is closed that no filter chain was chosen for.
   /// - Parameter isUnmatched: none fits it.
   func connectionLeft(_ info: ConnectionInfo, openedAt: MonotonicTime, isUnmatched: Bool) {
+    if isUnmatched, let failures = worker.failures {
+      ConnectionFailure(unmatched: info, openedAt: openedAt, worker, listener: configuration.name).write(to: failures)
+    }
     if accessLogs != nil {
       let record = ConnectionRecord(worker, info, openedAt: openedAt, configuration.logging)
       if isUnmatched {

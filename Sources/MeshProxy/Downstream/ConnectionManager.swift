@@ -28,9 +28,14 @@ final class ConnectionManagerIdentity: Sendable {
     let prometheus = PrometheusScope("envoy_http", labels: [("envoy_http_conn_manager_prefix", statPrefix)])
     stats = store.scope(scope, prometheus: prometheus)
     responseCodes = store.responseCodes(scope, stem: "downstream_rq", prometheus: prometheus, detail: .classes)
-    requestTime = store.histogram(scope, HistogramDefinition(name: "downstream_rq_time"), prometheus: prometheus)
+    requestTime = store.histogram(
+      scope,
+      HistogramDefinition(
+        name: "downstream_rq_time", help: "From the request's head to the end of the stream, in milliseconds."),
+      prometheus: prometheus)
     connectionTime = store.histogram(
-      scope, HistogramDefinition(name: "downstream_cx_length_ms"), prometheus: prometheus)
+      scope, HistogramDefinition(name: "downstream_cx_length_ms", help: "How long connections lived, in milliseconds."),
+      prometheus: prometheus)
   }
 }
 
@@ -148,6 +153,14 @@ final class ConnectionManager {
     if code > 0, !stream.isRequestComplete { stats.add(.responseBeforeRequestComplete) }
     if !accessLogs.isEmpty { log(stream, .downstreamEnd) }
     if stream.info.trace.recorded, let tracing { writeSpan(tracing, stream) }
+    if code >= 500 || stream.info.mayHaveFailed { noteFailure(stream) }
+  }
+
+  /// The process log has a line about it.
+  @inline(never)
+  private func noteFailure(_ stream: Stream) {
+    if let failures = worker.failures { RequestFailure(stream, self)?.write(to: failures) }
+    stream.refusedBy = nil
   }
 
   /// Writes a line about a stream in every access log whose filter wants it.

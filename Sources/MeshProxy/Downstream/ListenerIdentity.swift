@@ -19,7 +19,8 @@ final class ListenerIdentity: Sendable {
     var leases = [store.lease(scope)]
     stats = store.scope(scope, prometheus: prometheus)
     connectionTime = store.histogram(
-      scope, HistogramDefinition(name: "downstream_cx_length_ms"), prometheus: prometheus)
+      scope, HistogramDefinition(name: "downstream_cx_length_ms", help: "How long connections lived, in milliseconds."),
+      prometheus: prometheus)
     for worker in 0..<workers {
       let prefix = "\(scope).worker_\(worker)"
       leases.append(store.lease(prefix))

@@ -48,6 +48,10 @@ extension PendingConnection {
     case .failed(let failure):
       tls.stats.count(failure, lane: worker.index)
       worker.log.debug("\(info.directRemoteAddress): handshake: \(failure.text)")
+      if let failures = worker.failures {
+        ConnectionFailure(failure, info, openedAt: acceptedAt, worker, listener: listener.configuration.name)?
+          .write(to: failures)
+      }
       close(failure.kind == .closed ? .remote : .local)
     }
   }

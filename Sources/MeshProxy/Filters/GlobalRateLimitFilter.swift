@@ -39,6 +39,8 @@ final class GlobalRateLimitFilter: StreamFilter {
   private var isForRequest = false
   private var stats: StatLane<RateLimitStat>?
   private var headers: HeaderMap?
+  /// What is asked about.
+  private var descriptors: [RateLimitDescriptor] = []
   /// For the response, wherever it comes from.
   private var responseFields: [(name: HeaderName, value: [UInt8])] = []
 
@@ -52,7 +54,7 @@ final class GlobalRateLimitFilter: StreamFilter {
     guard settings.enabled.includes(callbacks.random()), settings.origin.includes(headers) else { return .proceed }
     isForRequest = true
     let stream = callbacks.stream
-    let descriptors = settings.descriptors(of: stream, route, atEnd: false)
+    descriptors = settings.descriptors(of: stream, route, atEnd: false)
     guard !descriptors.isEmpty, let cluster = callbacks.cluster else { return .proceed }
     stats = settings.statistics.of(cluster.identity.statName).lane(stream.worker.index)
     self.headers = headers
@@ -108,6 +110,7 @@ final class GlobalRateLimitFilter: StreamFilter {
       return goOn()
     }
     state = .refused
+    callbacks.stream.refusedBy = RateLimitRefusal(domain: domain, descriptors, response.statuses)
     var reply = settings.reply
     reply.body = Array(response.rawBody)
     reply.fields = responseFields

@@ -83,6 +83,7 @@ extension LocalRateLimitSettings: RequestGate {
       return true
     }
     stats.add(.enforced)
+    if let bucket = verdict.bucket { stream.refusedBy = .bucket(statPrefix, bucket, verdict.descriptor) }
     stream.sendLocalReply(reply)
     return false
   }

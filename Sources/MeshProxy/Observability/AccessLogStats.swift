@@ -19,13 +19,14 @@ public enum FileSystemStat: Int, StatSet {
 
   public var definition: StatDefinition {
     switch self {
-    case .writeBuffered: .counter("write_buffered")
-    case .writeCompleted: .counter("write_completed")
-    case .writeFailed: .counter("write_failed")
-    case .flushedByTimer: .counter("flushed_by_timer")
-    case .reopenFailed: .counter("reopen_failed")
-    case .writeTotalBuffered: .gauge("write_total_buffered")
-    case .writeDropped: .counter("write_dropped")
+    case .writeBuffered: .counter("write_buffered", "Lines handed over to be written.")
+    case .writeCompleted: .counter("write_completed", "Blocks of lines written.")
+    case .writeFailed:
+      .counter("write_failed", "Writes that failed or wrote less than asked for; what is left is tried again.")
+    case .flushedByTimer: .counter("flushed_by_timer", "Blocks handed over because the flush interval had passed.")
+    case .reopenFailed: .counter("reopen_failed", "Files that could not be opened again; the old one stays in use.")
+    case .writeTotalBuffered: .gauge("write_total_buffered", "Bytes that wait to be written.")
+    case .writeDropped: .counter("write_dropped", "Lines lost because more than 16 MiB were waiting. Not Envoy's.")
     }
   }
 }

@@ -6,9 +6,9 @@ public enum RingHashStat: Int, StatSet {
 
   public var definition: StatDefinition {
     switch self {
-    case .size: .gauge("size")
-    case .fewest: .gauge("min_hashes_per_host")
-    case .most: .gauge("max_hashes_per_host")
+    case .size: .gauge("size", "Entries of the ring.")
+    case .fewest: .gauge("min_hashes_per_host", "The fewest entries of the ring that one endpoint has.")
+    case .most: .gauge("max_hashes_per_host", "The most entries of the ring that one endpoint has.")
     }
   }
 }
@@ -19,8 +19,8 @@ public enum MaglevStat: Int, StatSet {
 
   public var definition: StatDefinition {
     switch self {
-    case .fewest: .gauge("min_entries_per_host")
-    case .most: .gauge("max_entries_per_host")
+    case .fewest: .gauge("min_entries_per_host", "The fewest entries of the table that one endpoint has.")
+    case .most: .gauge("max_entries_per_host", "The most entries of the table that one endpoint has.")
     }
   }
 }

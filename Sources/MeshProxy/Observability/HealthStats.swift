@@ -12,21 +12,40 @@ public enum OutlierStat: Int, StatSet {
 
   public var definition: StatDefinition {
     switch self {
-    case .active: .gauge("ejections_active")
-    case .total: .counter("ejections_total")
-    case .overflow: .counter("ejections_overflow")
-    case .consecutive5xx: .counter("ejections_consecutive_5xx")
-    case .detected5xx: .counter("ejections_detected_consecutive_5xx")
-    case .detectedGatewayFailure: .counter("ejections_detected_consecutive_gateway_failure")
-    case .detectedLocalOriginFailure: .counter("ejections_detected_consecutive_local_origin_failure")
-    case .detectedFailurePercentage: .counter("ejections_detected_failure_percentage")
-    case .detectedFailurePercentageLocalOrigin: .counter("ejections_detected_local_origin_failure_percentage")
-    case .enforcedTotal: .counter("ejections_enforced_total")
-    case .enforced5xx: .counter("ejections_enforced_consecutive_5xx")
-    case .enforcedGatewayFailure: .counter("ejections_enforced_consecutive_gateway_failure")
-    case .enforcedLocalOriginFailure: .counter("ejections_enforced_consecutive_local_origin_failure")
-    case .enforcedFailurePercentage: .counter("ejections_enforced_failure_percentage")
-    case .enforcedFailurePercentageLocalOrigin: .counter("ejections_enforced_local_origin_failure_percentage")
+    case .active: .gauge("ejections_active", "Endpoints that are ejected now.")
+    case .total:
+      .counter(
+        "ejections_total", "Endpoints ejected, or but for enforcing_consecutive_5xx, for a row of failures. Deprecated."
+      )
+    case .overflow:
+      .counter("ejections_overflow", "Endpoints that should have been ejected, and max_ejection_percent forbade it.")
+    case .consecutive5xx: .counter("ejections_consecutive_5xx", "Rows of failures (consecutive_5xx). Deprecated.")
+    case .detected5xx: .counter("ejections_detected_consecutive_5xx", "Rows of failures (consecutive_5xx).")
+    case .detectedGatewayFailure:
+      .counter(
+        "ejections_detected_consecutive_gateway_failure", "Rows of 502, 503 and 504 (consecutive_gateway_failure).")
+    case .detectedLocalOriginFailure:
+      .counter(
+        "ejections_detected_consecutive_local_origin_failure",
+        "Rows of failures to connect, lost connections and timeouts.")
+    case .detectedFailurePercentage:
+      .counter("ejections_detected_failure_percentage", "Endpoints with too large a share of failures in an interval.")
+    case .detectedFailurePercentageLocalOrigin:
+      .counter(
+        "ejections_detected_local_origin_failure_percentage", "Endpoints with too large a share of failed connections.")
+    case .enforcedTotal: .counter("ejections_enforced_total", "Ejections.")
+    case .enforced5xx: .counter("ejections_enforced_consecutive_5xx", "Ejections for a row of failures.")
+    case .enforcedGatewayFailure:
+      .counter("ejections_enforced_consecutive_gateway_failure", "Ejections for a row of 502, 503 and 504.")
+    case .enforcedLocalOriginFailure:
+      .counter(
+        "ejections_enforced_consecutive_local_origin_failure",
+        "Ejections for a row of failed or lost connections and timeouts.")
+    case .enforcedFailurePercentage:
+      .counter("ejections_enforced_failure_percentage", "Ejections for too large a share of failures.")
+    case .enforcedFailurePercentageLocalOrigin:
+      .counter(
+        "ejections_enforced_local_origin_failure_percentage", "Ejections for too large a share of failed connections.")
     }
   }
 
@@ -58,14 +77,17 @@ public enum HealthCheckStat: Int, StatSet {
 
   public var definition: StatDefinition {
     switch self {
-    case .attempt: .counter("attempt")
-    case .success: .counter("success")
-    case .failure: .counter("failure")
-    case .passiveFailure: .counter("passive_failure")
-    case .networkFailure: .counter("network_failure")
-    case .verifyCluster: .counter("verify_cluster")
-    case .healthy: .gauge("healthy")
-    case .degraded: .gauge("degraded")
+    case .attempt: .counter("attempt", "Checks begun.")
+    case .success: .counter("success", "Checks that succeeded.")
+    case .failure: .counter("failure", "Checks that failed.")
+    case .passiveFailure:
+      .counter("passive_failure", "Responses to requests that said x-envoy-immediate-health-check-fail.")
+    case .networkFailure:
+      .counter("network_failure", "Failures without an answer: no connection, a lost one, no answer in time.")
+    case .verifyCluster:
+      .counter("verify_cluster", "Checks that looked at the name of the cluster that answered (service_name_matcher).")
+    case .healthy: .gauge("healthy", "Endpoints that are healthy as far as checks go.")
+    case .degraded: .gauge("degraded", "Endpoints that say that they do badly.")
     }
   }
 }
@@ -85,14 +107,21 @@ public enum HealthCheckFilterStat: Int, StatSet {
 
   public var definition: StatDefinition {
     switch self {
-    case .total: .counter("request_total")
-    case .ok: .counter("ok")
-    case .failed: .counter("failed")
-    case .cached: .counter("cached_response")
-    case .degraded: .counter("degraded")
-    case .clusterNotFound: .counter("failed_cluster_not_found")
-    case .clusterEmpty: .counter("failed_cluster_empty")
-    case .clusterUnhealthy: .counter("failed_cluster_unhealthy")
+    case .total: .counter("request_total", "Checks that were answered here.")
+    case .ok: .counter("ok", "Checks answered by a status of success.")
+    case .failed: .counter("failed", "Checks answered by another status than success.")
+    case .cached: .counter("cached_response", "Checks answered by the service's last answer (cache_time).")
+    case .degraded:
+      .counter("degraded", "Checks answered by an answer of the service that had said that it does badly.")
+    case .clusterNotFound:
+      .counter(
+        "failed_cluster_not_found", "Checks failed because a cluster of cluster_min_healthy_percentages does not exist."
+      )
+    case .clusterEmpty:
+      .counter(
+        "failed_cluster_empty", "Checks failed because a cluster of cluster_min_healthy_percentages has no endpoints.")
+    case .clusterUnhealthy:
+      .counter("failed_cluster_unhealthy", "Checks failed because a cluster has too few endpoints that are healthy.")
     }
   }
 }

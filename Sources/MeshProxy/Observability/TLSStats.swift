@@ -9,14 +9,23 @@ public enum TLSStat: Int, StatSet {
 
   public var definition: StatDefinition {
     switch self {
-    case .connectionError: .counter("connection_error")
-    case .handshake: .counter("handshake")
-    case .sessionReused: .counter("session_reused")
-    case .noCertificate: .counter("no_certificate")
-    case .failVerifyNoCertificate: .counter("fail_verify_no_cert")
-    case .failVerifyError: .counter("fail_verify_error")
-    case .failVerifySAN: .counter("fail_verify_san")
-    case .failVerifyCertificateHash: .counter("fail_verify_cert_hash")
+    case .connectionError:
+      .counter(
+        "connection_error",
+        "Handshakes that failed: no TLS, nothing in common, or the peer did not like our certificate.")
+    case .handshake: .counter("handshake", "Handshakes that were done.")
+    case .sessionReused: .counter("session_reused", "Handshakes that resumed a session.")
+    case .noCertificate: .counter("no_certificate", "Handshakes in which the peer showed no certificate.")
+    case .failVerifyNoCertificate:
+      .counter("fail_verify_no_cert", "Handshakes that failed because the client showed no certificate and has to.")
+    case .failVerifyError:
+      .counter("fail_verify_error", "Handshakes that failed because the peer's certificate cannot be verified.")
+    case .failVerifySAN:
+      .counter(
+        "fail_verify_san", "Handshakes that failed because no name in the peer's certificate is one of those expected.")
+    case .failVerifyCertificateHash:
+      .counter(
+        "fail_verify_cert_hash", "Handshakes that failed because the peer's certificate is none of those pinned.")
     }
   }
 }
@@ -27,9 +36,13 @@ public enum TLSFactoryStat: Int, StatSet {
 
   public var definition: StatDefinition {
     switch self {
-    case .updatedBySecret: .counter("ssl_context_update_by_sds")
-    case .downstreamSecretsNotReady: .counter("downstream_context_secrets_not_ready")
-    case .upstreamSecretsNotReady: .counter("upstream_context_secrets_not_ready")
+    case .updatedBySecret:
+      .counter("ssl_context_update_by_sds", "Times that a secret has brought a new certificate or authority into use.")
+    case .downstreamSecretsNotReady:
+      .counter(
+        "downstream_context_secrets_not_ready", "Connections that could not be accepted because a secret was missing.")
+    case .upstreamSecretsNotReady:
+      .counter("upstream_context_secrets_not_ready", "Connections that could not be made because a secret was missing.")
     }
   }
 }
@@ -38,7 +51,9 @@ public enum TLSFactoryStat: Int, StatSet {
 public enum CertificateStat: Int, StatSet {
   case expiration
 
-  public var definition: StatDefinition { .gauge("expiration_unix_time_seconds") }
+  public var definition: StatDefinition {
+    .gauge("expiration_unix_time_seconds", "When a certificate ends, in seconds since 1970.")
+  }
 }
 
 /// What is counted of the TLS of one listener or cluster. Shared by all threads.
@@ -145,7 +160,7 @@ final class TLSStats: Sendable {
     let counter = settled.withLock { settled in
       if let known = settled[key] { return known }
       let made = store.counter(
-        "\(scope).\(kind)", name,
+        "\(scope).\(kind)", name, help: "Handshakes that settled this.",
         prometheus: PrometheusScope("\(prometheus.metricPrefix)_\(kind)", labels: prometheus.labels))
       settled[key] = made
       return made

@@ -10,7 +10,11 @@ final class UpstreamResponses: Sendable {
   init(_ prefix: String, prometheus: PrometheusScope, store: StatsStore) {
     lease = store.lease(prefix)
     codes = store.responseCodes(prefix, stem: "upstream_rq", prometheus: prometheus, detail: [.codes, .completed])
-    time = store.histogram(prefix, HistogramDefinition(name: "upstream_rq_time"), prometheus: prometheus)
+    time = store.histogram(
+      prefix,
+      HistogramDefinition(
+        name: "upstream_rq_time", help: "From the last attempt to the end of the response, in milliseconds."),
+      prometheus: prometheus)
   }
 
   /// Counts a response, or what was answered in its place.
@@ -87,9 +91,12 @@ final class ConnectionLifetimes: Sendable {
   private let requests: LatencyHistogram
 
   init(_ prefix: String, prometheus: PrometheusScope, store: StatsStore) {
-    length = store.histogram(prefix, HistogramDefinition(name: "upstream_cx_length_ms"), prometheus: prometheus)
+    length = store.histogram(
+      prefix, HistogramDefinition(name: "upstream_cx_length_ms", help: "How long connections lived, in milliseconds."),
+      prometheus: prometheus)
     requests = store.histogram(
-      prefix, HistogramDefinition(name: "upstream_rq_per_cx", scale: 1), prometheus: prometheus)
+      prefix, HistogramDefinition(name: "upstream_rq_per_cx", help: "How many requests each connection had.", scale: 1),
+      prometheus: prometheus)
   }
 
   func add(microseconds: UInt64, requests count: UInt64, lane: Int) {

@@ -6,9 +6,10 @@ enum ResourceStat: Int, StatSet {
 
   var definition: StatDefinition {
     switch self {
-    case .pressure: .gauge("pressure")
-    case .failedUpdates: .counter("failed_updates")
-    case .skippedUpdates: .counter("skipped_updates")
+    case .pressure: .gauge("pressure", "Pressure on a resource, in percent; may be above 100.")
+    case .failedUpdates:
+      .counter("failed_updates", "Times that a resource could not be read. The pressure stays what it was.")
+    case .skippedUpdates: .counter("skipped_updates", "0: nothing that is watched makes anybody wait.")
     }
   }
 }
@@ -19,8 +20,8 @@ enum OverloadActionStat: Int, StatSet {
 
   var definition: StatDefinition {
     switch self {
-    case .active: .gauge("active")
-    case .scalePercent: .gauge("scale_percent")
+    case .active: .gauge("active", "1 while an action is saturated.")
+    case .scalePercent: .gauge("scale_percent", "How strong an action is.")
     }
   }
 }
@@ -31,8 +32,8 @@ enum LoadShedStat: Int, StatSet {
 
   var definition: StatDefinition {
     switch self {
-    case .scalePercent: .gauge("scale_percent")
-    case .count: .counter("shed_load_count")
+    case .scalePercent: .gauge("scale_percent", "How strong a load shed point is.")
+    case .count: .counter("shed_load_count", "How often something was turned away at a load shed point.")
     }
   }
 }
@@ -41,12 +42,12 @@ enum LoadShedStat: Int, StatSet {
 enum HeapShrinkStat: Int, StatSet {
   case count
 
-  var definition: StatDefinition { .counter("shrink_count") }
+  var definition: StatDefinition { .counter("shrink_count", "How often free memory was given back.") }
 }
 
 /// `envoy.overload_actions.reset_high_memory_stream.…`
 enum StreamResetStat: Int, StatSet {
   case count
 
-  var definition: StatDefinition { .counter("count") }
+  var definition: StatDefinition { .counter("count", "Streams reset because they held much memory.") }
 }

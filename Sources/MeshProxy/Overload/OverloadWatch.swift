@@ -49,7 +49,11 @@ final class OverloadWatch: TimerTarget {
     guard let new, !new.resources.isEmpty else { return }
     refreshDelay =
       store.histogram(
-        "overload", HistogramDefinition(name: "refresh_interval_delay"), prometheus: PrometheusScope("envoy_overload")
+        "overload",
+        HistogramDefinition(
+          name: "refresh_interval_delay",
+          help: "How much later than planned the resources were looked at, in milliseconds."),
+        prometheus: PrometheusScope("envoy_overload")
       ).lane(lane)
     watched = new.resources.enumerated().map { index, resource in
       Watched(resource: resource, monitor: resource.kind.monitor(onset: new.onset(ofResource: index), loop))

@@ -21,6 +21,7 @@ final class LocalRateLimitSettings: RouteFilterConfiguration {
   let enabled: RuntimeFraction
   let enforced: RuntimeFraction
   let reply: LocalReply
+  let statPrefix: String
   /// Headers for requests over the limit that pass.
   let passingHeaders: HeaderMutations
   /// Whether responses tell of the bucket that decided.
@@ -55,6 +56,7 @@ final class LocalRateLimitSettings: RouteFilterConfiguration {
     reply.mutations = try context.additions(message.responseHeadersToAdd, "response_headers_to_add")
     if message.rateLimitedAsResourceExhausted { reply.grpcStatus = .resourceExhausted }
     self.reply = reply
+    statPrefix = message.statPrefix
     passingHeaders =
       try context.additions(
         message.requestHeadersToAddWhenNotEnforced, "request_headers_to_add_when_not_enforced") ?? HeaderMutations()

@@ -30,6 +30,8 @@ final class LocalRateLimiter: Sendable {
     let isAllowed: Bool
     /// The bucket that decided, of which clients may hear; nil: there was none.
     let bucket: TokenBucket?
+    /// Whose bucket it is that refused; nil: that of all.
+    var descriptor: RateLimitDescriptor?
   }
 
   let fallback: TokenBucket?
@@ -74,13 +76,15 @@ final class LocalRateLimiter: Sendable {
   /// Takes the tokens of a request: from the bucket of each of its descriptors, the slowest first, then from that of all.
   /// The first that has too few refuses; what others gave before stays taken.
   func take(_ descriptors: [RateLimitDescriptor], _ loop: EventLoop) -> Verdict {
-    var found: [(bucket: TokenBucket, hits: UInt64)] = []
+    var found: [(bucket: TokenBucket, descriptor: RateLimitDescriptor)] = []
     for descriptor in descriptors {
-      if let bucket = bucket(descriptor.entries, loop.now) { found.append((bucket, descriptor.hits ?? 1)) }
+      if let bucket = bucket(descriptor.entries, loop.now) { found.append((bucket, descriptor)) }
     }
     if found.isEmpty { return take(loop) }
     if found.count > 1 { found.sort { $0.bucket.rate.perSecond < $1.bucket.rate.perSecond } }
-    for (bucket, hits) in found where !bucket.take(hits, by: loop) { return Verdict(isAllowed: false, bucket: bucket) }
+    for (bucket, descriptor) in found where !bucket.take(descriptor.hits ?? 1, by: loop) {
+      return Verdict(isAllowed: false, bucket: bucket, descriptor: descriptor)
+    }
     if alwaysTakesFallback, let fallback, !fallback.take(by: loop) {
       return Verdict(isAllowed: false, bucket: fallback)
     }

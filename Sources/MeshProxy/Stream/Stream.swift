@@ -56,6 +56,8 @@ public final class Stream: RequestReceiver, TimerTarget {
   var isResponseEnded = false
   /// `downstream_cx_upgrades_active` counts this.
   var isCountedAsUpgrade = false
+  /// The rate limit that refused the request, for the log.
+  var refusedBy: RateLimitRefusal?
   /// The filters of the request's upgrade, where it has its own.
   var upgradeChain: UpgradeFilters?
 
@@ -194,6 +196,7 @@ public final class Stream: RequestReceiver, TimerTarget {
 
   private func requestFailed(_ reason: StreamResetReason, _ rule: StaticString) {
     guard !isOver else { return }
+    info.mayHaveFailed = true
     switch reason {
     case .protocolError:
       info.flags.insert(.downstreamProtocolError)
@@ -353,6 +356,7 @@ public final class Stream: RequestReceiver, TimerTarget {
     isTunnelOpen = false
     info.flags.formUnion(reply.flags)
     info.details = reply.details
+    info.mayHaveFailed = reply.status >= 400 || !reply.flags.isEmpty
     if let headers = responseHeaders { worker.headerMaps.recycle(headers) }
     let headers = worker.headerMaps.take()
     responseHeaders = headers
@@ -422,6 +426,7 @@ public final class Stream: RequestReceiver, TimerTarget {
   func reset() {
     guard !isOver else { return }
     let codec = sender
+    info.mayHaveFailed = true
     manager?.stats.add(.requestSentReset)
     finish()
     codec?.resetStream()

@@ -55,6 +55,9 @@ public struct StreamInfo {
   public var isInternalRequest = false
   /// A filter has made a call of gRPC of the request: answers of the proxy itself are not for it to read.
   var isCallOfFilter = false
+  /// The proxy answered in place of an upstream, or broke the stream off: whether that is a failure is looked at when the stream
+  /// is over.
+  var mayHaveFailed = false
   /// It asks whether this proxy, or the service behind it, is well (`envoy.filters.http.health_check`).
   var isHealthCheck = false
   /// How the request came.

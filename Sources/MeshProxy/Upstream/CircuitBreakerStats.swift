@@ -7,11 +7,11 @@ enum CircuitBreakerRemainder: Int, StatSet {
 
   var definition: StatDefinition {
     switch self {
-    case .connections: .gauge("circuit_breakers.default.remaining_cx")
-    case .pools: .gauge("circuit_breakers.default.remaining_cx_pools")
-    case .pending: .gauge("circuit_breakers.default.remaining_pending")
-    case .requests: .gauge("circuit_breakers.default.remaining_rq")
-    case .retries: .gauge("circuit_breakers.default.remaining_retries")
+    case .connections: .gauge("circuit_breakers.default.remaining_cx", "What is left of max_connections.")
+    case .pools: .gauge("circuit_breakers.default.remaining_cx_pools", "What is left of max_connection_pools.")
+    case .pending: .gauge("circuit_breakers.default.remaining_pending", "What is left of max_pending_requests.")
+    case .requests: .gauge("circuit_breakers.default.remaining_rq", "What is left of max_requests.")
+    case .retries: .gauge("circuit_breakers.default.remaining_retries", "What is left of max_retries.")
     }
   }
 }
@@ -22,11 +22,15 @@ enum HighCircuitBreakerRemainder: Int, StatSet {
 
   var definition: StatDefinition {
     switch self {
-    case .connections: .gauge("circuit_breakers.high.remaining_cx")
-    case .pools: .gauge("circuit_breakers.high.remaining_cx_pools")
-    case .pending: .gauge("circuit_breakers.high.remaining_pending")
-    case .requests: .gauge("circuit_breakers.high.remaining_rq")
-    case .retries: .gauge("circuit_breakers.high.remaining_retries")
+    case .connections:
+      .gauge("circuit_breakers.high.remaining_cx", "What is left of max_connections of the priority HIGH.")
+    case .pools:
+      .gauge("circuit_breakers.high.remaining_cx_pools", "What is left of max_connection_pools of the priority HIGH.")
+    case .pending:
+      .gauge("circuit_breakers.high.remaining_pending", "What is left of max_pending_requests of the priority HIGH.")
+    case .requests: .gauge("circuit_breakers.high.remaining_rq", "What is left of max_requests of the priority HIGH.")
+    case .retries:
+      .gauge("circuit_breakers.high.remaining_retries", "What is left of max_retries of the priority HIGH.")
     }
   }
 }

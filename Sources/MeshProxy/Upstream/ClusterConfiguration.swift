@@ -147,8 +147,15 @@ public final class ClusterIdentity: Sendable {
     stats = store.scope(scope, prometheus: prometheus)
     responseCodes = store.responseCodes(
       scope, stem: "upstream_rq", prometheus: prometheus, detail: .classesAndCodes)
-    requestTime = store.histogram(scope, HistogramDefinition(name: "upstream_rq_time"), prometheus: prometheus)
-    connectTime = store.histogram(scope, HistogramDefinition(name: "upstream_cx_connect_ms"), prometheus: prometheus)
+    requestTime = store.histogram(
+      scope,
+      HistogramDefinition(
+        name: "upstream_rq_time", help: "From the last attempt to the end of the response, in milliseconds."),
+      prometheus: prometheus)
+    connectTime = store.histogram(
+      scope,
+      HistogramDefinition(name: "upstream_cx_connect_ms", help: "Time to establish a connection, in milliseconds."),
+      prometheus: prometheus)
   }
 
   /// What is left of the limits; shown from the first call on.

@@ -47,6 +47,14 @@ def response(script, verb, arrival):
     return "\r\n".join([*lines, "", ""]) + ("" if bodiless else body)
 
 
+# What collectors say when all is well.
+COLLECTED = {
+    "zipkin": Script(["202"], ""),
+    "otlp-http": Script(["200", "content-type: application/x-protobuf"], ""),
+    "otlp-grpc": Script(["200", "content-type: application/grpc"], "\0\0\0\0\0", trailers=["grpc-status: 0"]),
+}
+
+
 def pairs(lines):
     """Field lines as (name, value); a pseudo-header field begins with a colon."""
     found = []
@@ -81,7 +89,9 @@ class Backend:
         self.waiting = []
         self.tasks = set()
         self.sessions = set()
-        for name in case.upstreams:
+        self.exports = []  # requests that the collector got
+        self.export_script = None  # how it answers them, if not as it should
+        for name in case.peers:
             self.endpoints[name] = [self.open(case, name, folder) for _ in range(case.endpoints.get(name, 1))]
 
     def begin(self, scripts, own_scripts):
@@ -138,7 +148,7 @@ class Backend:
 
     def context(self, name):
         """How an upstream speaks TLS, or None."""
-        how = self.case.speaks.get(name, {})
+        how = self.case.spoken(name)
         if "tls" not in how:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -171,7 +181,7 @@ class Backend:
         arrival = Arrival(name, label, self.connections[name], True)
         arrival.peer = peer[0] if isinstance(peer, tuple) else "unix"
         try:
-            how = self.case.speaks.get(name, {})
+            how = self.case.spoken(name)
             if "proxy" in how:
                 arrival.header = await proxied.receive(sock)
             loop = asyncio.get_running_loop()
@@ -206,8 +216,11 @@ class Backend:
     def arrived(self, arrival, message):
         message.peer = arrival.peer
         arrival.message = message
-        (self.checks if self.is_check(arrival) else self.arrivals).append(arrival)
+        (self.exports if self.is_export(arrival) else self.checks if self.is_check(arrival) else self.arrivals).append(arrival)
         self.announce()
+
+    def is_export(self, arrival):
+        return bool(self.case.collector) and arrival.upstream == "collector"
 
     def is_check(self, arrival):
         agent = arrival.message.value("user-agent") if arrival.message else ""
@@ -229,7 +242,13 @@ class Backend:
         else:
             self.check_scripts = {"": script}
 
+    def answer_exports(self, text):
+        """From now on the collector answers so: a status, or a behaviour."""
+        self.export_script = Script([text] if text.isdigit() else [], "", "" if text.isdigit() else text)
+
     def script_for(self, arrival):
+        if self.is_export(arrival):
+            return self.export_script or COLLECTED[self.case.collector]
         if not self.is_check(arrival):
             return self.next_script(arrival.upstream)
         scripts = self.check_scripts

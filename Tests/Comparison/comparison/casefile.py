@@ -5,11 +5,11 @@ import textwrap
 from dataclasses import dataclass, field
 
 CASE_LINES = {"field", "says", "upstreams", "endpoints", "refused", "full", "unix", "format", "alone", "invalid",
-              "client", "speaks", "probed"}
+              "client", "speaks", "probed", "collector"}
 SECTIONS = {"routes", "virtual_host", "virtual_hosts", "route_config", "manager", "filters", "router", "listener",
-            "access_log", "bootstrap", "network", "chains", "chain", "tls", "tcp", "secrets"}
+            "access_log", "bootstrap", "network", "chains", "chain", "tls", "tcp", "secrets", "tracing", "provider"}
 OPTIONS = {"on", "from", "to", "repeat", "share", "compare", "background", "until", "ends", "unlogged", "lines", "client",
-           "proxy", "tunnel", "resets", "keeps", "receive", "takes"}
+           "proxy", "tunnel", "resets", "keeps", "receive", "takes", "spans", "export"}
 ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)")
 SIMPLE = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\"}
 REPEAT = re.compile(r"\\\{((?:(?!\\\{).)*?)\*(\d+)\}")
@@ -86,6 +86,7 @@ class Case:
     probed: list = field(default_factory=list)  # all that arrives there is a health check
     full: list = field(default_factory=list)  # a queue that takes no further connection
     unix: list = field(default_factory=list)
+    collector: str = ""  # the format of the collector that spans are sent to
     client: str = ""  # what the client speaks, if an exchange does not say it
     speaks: dict = field(default_factory=dict)  # upstream: what it speaks instead of HTTP/1.1, with options
     format: str = None  # of the access log, instead of the common one
@@ -96,6 +97,15 @@ class Case:
     files: dict = field(default_factory=dict)
     links: dict = field(default_factory=dict)
     steps: list = field(default_factory=list)
+
+    @property
+    def peers(self):
+        """The upstreams and the collector: all that have a cluster."""
+        return self.upstreams + (["collector"] if self.collector else [])
+
+    def spoken(self, name):
+        """What an upstream or the collector speaks instead of HTTP/1.1."""
+        return self.speaks.get(name, {"h2": ""} if (name, self.collector) == ("collector", "otlp-grpc") else {})
 
     @property
     def chance(self):
@@ -116,7 +126,7 @@ class Case:
 
 # How many words follow each.
 STEPS = {"stats": 0, "release": 1, "finish": 1, "await": 2, "link": 2, "write": 2, "open": 1, "closed": 1, "close": 1,
-         "checks": 1, "checked": 1}
+         "checks": 1, "checked": 1, "collects": 1}
 
 
 def unescape(text, where=""):
@@ -250,11 +260,14 @@ class Reader:
 
     def wire_line(self, number, line):
         match = re.fullmatch(
-            r"(>[|!t]?|u(?:\d*| [\w#-]+)(?:>[|t]?|:)|u\d*(?: [\w#-]+)?<[|!t]?|<[|!t]?|log:|tls:)(?: (.*))?", line)
+            r"(>[|!t]?|s\d*<!?|u(?:\d*| [\w#-]+)(?:>[|t]?|:)|u\d*(?: [\w#-]+)?<[|!t]?|<[|!t]?|log:|tls:)(?: (.*))?", line)
         if not match:
             self.fail(number, f"not understood: {line}")
         exchange = self.exchange(number)
         mark, text = match[1], match[2] or ""
+        if mark[0] == "s":
+            self.expect_of_span(number, exchange, mark, unescape(text))
+            return
         count = re.match(r"u?(\d*)", mark)[1]
         mark = mark.replace(count, "", 1)
         script = exchange.scripts.setdefault(int(count or 1), Script()) if re.match("u[>:]", mark) else None
@@ -290,6 +303,10 @@ class Reader:
             self.expect(number, exchange, mark[-1], prefix, unescape(text, where))
         else:
             self.expect(number, exchange, mark[-1], "", unescape(text, where))
+
+    def expect_of_span(self, number, exchange, mark, text):
+        name, _, value = (text, "", None) if mark.endswith("!") else text.partition(": ")
+        exchange.expectations.append(Expectation(number, f"span.{mark.strip('s<!') or 1}.{name}", value))
 
     def expect(self, number, exchange, kind, prefix, text):
         expectations = exchange.expectations

@@ -35,6 +35,9 @@ LOG = "\t".join(f"{name}=%{operator}%" for name, operator in {
     "route": "ROUTE_NAME",
     "attempts": "UPSTREAM_REQUEST_ATTEMPT_COUNT",
 }.items())
+TRACED_LOG = LOG + "\ttrace=%TRACE_ID%\tspan=%SPAN_ID%"
+# Spans are sent when they end, not five at a time.
+PROMPT = {f"tracing.{kind}.min_flush_spans": 1 for kind in ("zipkin", "opentelemetry")}
 
 
 def quoted(text):
@@ -85,7 +88,7 @@ class Names:
         self.folder = folder
         self.backend = backend
         self.certificates = certificates
-        self.clusters = {name: f"{case.id}_{name}" for name in case.upstreams}
+        self.clusters = {name: f"{case.id}_{name}" for name in case.peers}
         self.places = {"folder": str(folder), "host": listener[0], "port": str(listener[1]),
                        "other.port": str(other_port), "admin.port": str(admin[1]), "log": str(folder / "log")}
         self.places.update(certificates.places if certificates else {})
@@ -137,7 +140,7 @@ def cluster(case, name, names):
         else:
             endpoints += f"- endpoint: {{address: {address(endpoint.host, endpoint.port)}}}\n"
     # A connection stays open while its case runs.
-    how = case.speaks.get(name, {})
+    how = case.spoken(name)
     protocol = {"explicit_http_config": "{http2_protocol_options: {}}" if "h2" in how else "{http_protocol_options: {}}"}
     if "h2" in how and "h1" in how:
         protocol = {"auto_config": "{http_protocol_options: {}, http2_protocol_options: {}}"}
@@ -209,6 +212,22 @@ def upstream_tls(names, words):
         **{"sni": word for word in words if "=" not in word}}}
 
 
+def provider(case):
+    """The provider of the case's tracing, which sends to its collector."""
+    trace = "type.googleapis.com/envoy.config.trace.v3"
+    kind, fields = {
+        "zipkin": ("zipkin", {"@type": f"{trace}.ZipkinConfig", "collector_cluster": '"@collector"',
+                              "collector_endpoint": "/api/v2/spans", "collector_endpoint_version": "HTTP_JSON"}),
+        "otlp-http": ("opentelemetry", {
+            "@type": f"{trace}.OpenTelemetryConfig",
+            "http_service": '{http_uri: {uri: "http://collector.example/v1/traces", cluster: "@collector", timeout: 1s}}'}),
+        "otlp-grpc": ("opentelemetry", {
+            "@type": f"{trace}.OpenTelemetryConfig",
+            "grpc_service": '{envoy_grpc: {cluster_name: "@collector"}, timeout: 1s}'}),
+    }[case.collector]
+    return mapping({"name": f"envoy.tracers.{kind}", "typed_config": mapping(fields, case.sections.get("provider", ""))})
+
+
 def listener(case, names):
     sections = case.sections
     routes = sections.get("routes", "- match: {prefix: /}\n  route: {cluster: @" + case.upstreams[0] + "}\n")
@@ -219,13 +238,14 @@ def listener(case, names):
                            + sections.get("router", "")}))
     log = item(mapping({"name": "envoy.access_loggers.file", "typed_config": typed(
         "access_loggers.file.v3.FileAccessLog", path=quoted(names.places["log"]),
-        log_format="{text_format_source: {inline_string: " + quoted((case.format or LOG) + "\n") + "}}")}))
+        log_format="{text_format_source: {inline_string: " + quoted((case.format or (TRACED_LOG if case.collector else LOG)) + "\n") + "}}")}))
     manager = mapping({
         "@type": quoted(f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": case.id,
         "access_log": sections.get("access_log", log),
         "route_config": route_config,
         "http_filters": sections.get("filters", "") + router,
+        **({"tracing": mapping({"provider": provider(case)}, sections.get("tracing", ""))} if case.collector else {}),
     }, sections.get("manager", ""))
     network = item(mapping({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}))
     if "tcp" in sections:
@@ -265,11 +285,13 @@ def configuration(cases, names, admin):
     """The whole file, for cases that can be in one process."""
     listeners = "".join(names[case.id].fill(item(listener(case, names[case.id]))) for case in cases)
     clusters = "".join(names[case.id].fill(item(cluster(case, name, names[case.id])))
-                       for case in cases for name in case.upstreams)
+                       for case in cases for name in case.peers)
     secrets = "".join(names[case.id].fill(case.sections.get("secrets", "")) for case in cases)
     extra = "".join(names[case.id].fill(case.sections.get("bootstrap", "")) for case in cases)
+    prompt = any(case.collector for case in cases) and "layered_runtime" not in extra
     return mapping({
         "node": "{id: comparison, cluster: comparison}",
+        **({"layered_runtime": "{layers: [{name: prompt, static_layer: " + flow(PROMPT) + "}]}"} if prompt else {}),
         "admin": f"{{address: {address(*admin)}}}",
         "static_resources": mapping({"listeners": listeners, "clusters": clusters,
                                      **({"secrets": secrets} if secrets else {})}),

@@ -4,7 +4,10 @@ import fnmatch
 import re
 import socket
 
+from .casefile import Exchange
+
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+IDENTIFIER = re.compile(r"(?<![0-9A-Za-z])(?:[0-9a-f]{32}|[0-9a-f]{16})(?![0-9A-Za-z])")
 HTTP_DATE = re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT")
 ISO_TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 PROXIED = re.compile(r"(v[12] (?:TCP4 )?127\.\S+ \S+) \d+ ")
@@ -44,6 +47,15 @@ def machine_address():
 MACHINE = machine_address()
 
 
+def halves(identifier):
+    return [identifier[start:start + 16] for start in range(0, len(identifier), 16)]
+
+
+def free_of_nibble(uuid):
+    """A request id without what proxies write into it."""
+    return uuid[:14] + uuid[15:]
+
+
 class Normaliser:
     """Replaces what belongs to one run of one case by what it stands for."""
 
@@ -63,10 +75,19 @@ class Normaliser:
             own[place] = f"<{name}>"
         self.own = sorted(own.items(), key=lambda pair: -len(pair[0]))
         self.port = str(names.listener[1])
+        self.traced = names.case.area.startswith("tracing")
+        self.identifiers = {}  # of traces and spans, by their halves: what stands for them
+        said = [line for step in names.case.steps if isinstance(step, Exchange) for line in step.head]
+        self.given = {half for line in said for found in IDENTIFIER.findall(line.lower()) for half in halves(found)}
+        self.given_uuids = {free_of_nibble(found) for line in said for found in UUID.findall(line)}
 
     def text(self, value):
         for text, stands_for in self.own:
             value = value.replace(text, stands_for)
+        if self.traced:
+            # The traces' ids as they come, half by half: the half of one may be the other. Of a UUID, the decision.
+            value = UUID.sub(lambda match: self.uuid(match[0]), value)
+            value = IDENTIFIER.sub(lambda match: "".join(map(self.identifier, halves(match[0]))), value)
         value = UUID.sub("<uuid>", value)
         value = HTTP_DATE.sub("<date>", value)
         value = ISO_TIME.sub("<time>", value)
@@ -75,6 +96,14 @@ class Normaliser:
         if MACHINE:
             value = re.sub(rf"(?<![\d.]){re.escape(MACHINE)}(?![\d.])", "<machine>", value)
         return value
+
+    def identifier(self, half):
+        if half in self.given or half == "0" * 16:
+            return half
+        return self.identifiers.setdefault(half, f"<id {len(self.identifiers) + 1}>")
+
+    def uuid(self, text):
+        return f"<{'given' if free_of_nibble(text) in self.given_uuids else 'new'} uuid {text[14]}>"
 
     def value(self, key, value):
         """The value of an entry of the record."""

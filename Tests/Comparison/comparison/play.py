@@ -6,12 +6,13 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 
-from . import wire
+from . import spans, wire
 from .backend import pairs
 from .casefile import Exchange, Script, unescape
 from .client import CLIENT, Connection, Kind, Request
 from .normal import Normaliser
 
+QUIET = 0.15  # after which no further span is waited for
 DEADLINE = 15  # of anything that must happen
 LOG_DEADLINE = 3  # of a line in the access log
 HOST = "host.example"
@@ -41,6 +42,7 @@ class Play:
         self.contexts = {}  # of TLS, by the name under which clients resume sessions
         self.running = {}  # by name
         self.log_read = 0
+        self.exports_read = 0
         self.unread = []  # lines of the log that belong to no exchange yet
         self.number = 0
 
@@ -236,6 +238,8 @@ class Play:
             self.note_arrivals(arrivals)
             if "unlogged" not in exchange.options:
                 await self.log_lines(exchange)
+            if self.case.collector:
+                await self.spans(exchange)
         self.check(exchange.expectations, dict(list(self.record.items())[start:]))
 
     async def response(self, exchange, response, connection):
@@ -352,6 +356,32 @@ class Play:
                     name, _, value = word.partition("=")
                     self.note(f"{prefix}.{name}", value)
 
+    # Spans
+
+    async def spans(self, exchange):
+        """Notes the spans that came with an exchange, as they began: so many as it says, or one."""
+        found, wanted = [], int(exchange.options.get("spans", 1))
+
+        def more():
+            exports, self.exports_read = self.backend.exports[self.exports_read:], len(self.backend.exports)
+            for export in exports:
+                found.extend(spans.decode(self.case.collector, export))
+                if "export" in exchange.options and export is exports[0]:
+                    self.note("export.line", export.message.start)
+                    self.fields("export.", export.message)
+                    self.note("export.framing", export.message.framing)
+            return bool(exports)
+
+        await self.backend.until(lambda: more() and False or len(found) >= wanted, LOG_DEADLINE)
+        while await self.backend.until(more, QUIET):
+            pass
+        self.note("spans", str(len(found)))
+        if "spans" in exchange.options and len(found) != wanted:
+            self.problems.append((f"{self.number}.spans", f"{self.case.name}:{exchange.line}: {len(found)} spans, not {wanted}"))
+        for number, span in enumerate(sorted(found, key=lambda span: span.start), 1):
+            for name, value in span.fields.items():
+                self.note(f"span.{number}.{name}", value)
+
     # The admin interface
 
     def admin_response(self, exchange, response):
@@ -461,6 +491,8 @@ class Play:
             self.backend.release(words[0])
         elif step.verb == "checks":
             self.backend.answer_checks(words[0])
+        elif step.verb == "collects":
+            self.backend.answer_exports(words[0])
         elif step.verb == "checked":
             await self.checked(words[0])
         elif step.verb == "finish":

@@ -86,6 +86,7 @@ final class TCPFilterChain: ActiveFilterChain {
     sessions.removeLast()
     listener.connectionEnded(session)
     session.proxy.log(session, .tcpConnectionEnd)
+    if let failures = worker.failures { ConnectionFailure(session)?.write(to: failures) }
     left()
   }
 

@@ -53,6 +53,8 @@ final class TCPSession: IOHandler, TimerTarget {
   private var isOver = false
   /// The client had sent its last byte when the upstream did.
   private var upstreamEndedLast = false
+  /// The last endpoint took no connection within `connect_timeout`.
+  private(set) var connectTimedOut = false
   /// How the session ended; nil before.
   private(set) var end: End?
 
@@ -154,6 +156,7 @@ final class TCPSession: IOHandler, TimerTarget {
 
   private func connectFailed(_ detail: StaticString, _ tls: TLSFailure? = nil, timedOut: Bool) {
     attempt = nil
+    connectTimedOut = timedOut
     info.upstreamFailure = detail
     info.transportFailure = tls.flatMap { TransportFailure($0) }
     if let tls { cluster?.tls?.stats.count(tls, lane: worker.index) }

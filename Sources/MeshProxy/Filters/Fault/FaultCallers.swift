@@ -35,7 +35,8 @@ final class FaultCallers: Sendable {
     }
     guard isKnown else { return }
     let prometheus = PrometheusScope("envoy_http_fault", labels: labels + [("envoy_fault_downstream_cluster", caller)])
-    store.counter(prefix, name, prometheus: prometheus).lane(lane).add(.count)
+    store.counter(prefix, name, help: "Faults, by the cluster that calls.", prometheus: prometheus).lane(lane).add(
+      .count)
   }
 
   private static func isPlain(_ byte: UInt8) -> Bool {

@@ -30,7 +30,9 @@ final class GRPCMethodStatistics: Sendable {
     add(status == 0 ? .success : .failure, lane: lane)
     guard let name = Self.names.indices.contains(status) ? Self.names[status] : nil else { return }
     let counter = byStatus.withLock { counters in
-      let counter = counters[status] ?? store.counter(prefix, name, prometheus: prometheus)
+      let counter =
+        counters[status]
+        ?? store.counter(prefix, name, help: "Calls that ended with this grpc-status.", prometheus: prometheus)
       counters[status] = counter
       return counter
     }
@@ -40,7 +42,12 @@ final class GRPCMethodStatistics: Sendable {
   func record(_ microseconds: UInt64, lane: Int) {
     let histogram = time.withLock { known in
       let histogram =
-        known ?? store.histogram(prefix, HistogramDefinition(name: "upstream_rq_time"), prometheus: prometheus)
+        known
+        ?? store.histogram(
+          prefix,
+          HistogramDefinition(
+            name: "upstream_rq_time", help: "From the last attempt to the end of the response, in milliseconds."),
+          prometheus: prometheus)
       known = histogram
       return histogram
     }

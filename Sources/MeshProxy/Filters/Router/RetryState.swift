@@ -61,6 +61,10 @@ final class RetryState: TimerTarget {
   /// Empty: there is no further attempt.
   private(set) var conditions: RetryConditions = []
   private var remaining: UInt32 = 0
+  /// How many attempts after the first there may be.
+  private(set) var maximum: UInt32 = 0
+  /// Whose retries these are: the stream's `generation`.
+  private(set) var request: UInt64 = 0
   /// Attempts after the first.
   private(set) var count: UInt32 = 0
   /// The client's own, beside the policy's.
@@ -109,7 +113,8 @@ final class RetryState: TimerTarget {
 
   /// Begins with a request, takes what is said of retries out of its headers, and does it.
   /// - Returns: false if `retriable_request_headers` forbids any further attempt.
-  func begin(_ new: RetryPolicy?, _ headers: HeaderMap, bodyLimit: Int) -> Bool {
+  func begin(_ new: RetryPolicy?, _ headers: HeaderMap, bodyLimit: Int, request: UInt64 = 0) -> Bool {
+    self.request = request
     if policy !== new { policy = new }
     conditions = new?.conditions ?? []
     remaining = new?.maximum ?? 1
@@ -135,6 +140,7 @@ final class RetryState: TimerTarget {
     let isAdmitted = new?.admitsAll != false || new?.admits(RoutingView(headers)) != false
     if !isAdmitted { conditions = [] }
     if asks { readLimits(headers) }
+    maximum = remaining
     isBuffering = !conditions.isEmpty
     return isAdmitted
   }

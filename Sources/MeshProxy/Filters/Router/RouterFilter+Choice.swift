@@ -17,6 +17,11 @@ struct RouterChoice {
   var isOverflown = false
 }
 
+/// Limits of a cluster's circuit breaker that a request can meet.
+enum ReachedLimit {
+  case requests, pendingRequests
+}
+
 /// Clusters for which more has to be seen to than whose turn it is: TLS, refusals by share, hashes, clusters of clusters.
 extension RouterFilter {
   /// The request's cluster is known; its headers are still those of the client.

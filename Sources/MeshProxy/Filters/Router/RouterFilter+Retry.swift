@@ -16,7 +16,8 @@ extension RouterFilter {
     let limit = stream.requestPath.limit
     let isAdmitted = retry.begin(
       action.retry, headers,
-      bodyLimit: min(action.replayLimit?.bytes(connection: limit) ?? limit, RetryState.maximumBody))
+      bodyLimit: min(action.replayLimit?.bytes(connection: limit) ?? limit, RetryState.maximumBody),
+      request: stream.generation)
     if !isAdmitted { note(.requestNotRetriable, stream) }
     retry.bound(by: timeout.response)
     hasTryTimers = retry.hasTimers

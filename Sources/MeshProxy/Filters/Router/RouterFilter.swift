@@ -29,7 +29,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private(set) var ticket: ConnectionPool.Ticket?
   private(set) var timeout = Nanoseconds.zero
   /// Bounds one attempt, from its connection to the end of its response.
-  private var attemptTimeout: Nanoseconds?
+  private(set) var attemptTimeout: Nanoseconds?
   var responseDeadline: MonotonicTime = .never
   var attemptDeadline: MonotonicTime = .never
   private(set) var answersNoContent = false
@@ -90,6 +90,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   var attemptSpan: AttemptSpan?
   /// A permit of the cluster's circuit breaker is held, and `upstream_rq_active` counts this request.
   private(set) var isCounted = false
+  /// Which limit of the cluster was in the way last.
+  private(set) var reachedLimit = ReachedLimit.requests
   /// A permit for a retry is held.
   var isRetryCounted = false
 
@@ -295,6 +297,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     endpoint?.note(.failed(reason))
     attemptSpan?.failure = reason
     releaseEndpoint()
+    if reason == .overflow { reachedLimit = .pendingRequests }
     guard let stream else { return }
     stream.info.upstreamFailure = detail
     stream.info.transportFailure = transport
@@ -481,6 +484,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   func admit(_ cluster: ActiveCluster) -> Bool {
     guard cluster.admitRequest(priority) else {
       cluster.stats.add(.requestActiveOverflow)
+      reachedLimit = .requests
       return false
     }
     isCounted = true

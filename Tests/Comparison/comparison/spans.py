@@ -1,0 +1,111 @@
+"""What collectors are sent: spans of Zipkin v2 JSON and of OTLP, decoded into one form."""
+
+import json
+import time
+from dataclasses import dataclass, field
+
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+PLAUSIBLE = 120  # seconds that the start of a span may be away from now
+FORMATS = ("zipkin", "otlp-http", "otlp-grpc")
+
+
+class Undecodable(ValueError):
+    """What a collector got is not what it must be."""
+
+
+@dataclass
+class Span:
+    """A span, with its times as microseconds, and all else as texts by name."""
+
+    start: float
+    fields: dict = field(default_factory=dict)
+
+
+def decode(form, arrival):
+    """The spans of one request to a collector."""
+    body = arrival.message.body.encode("latin-1")
+    if form == "zipkin":
+        return [zipkin(span) for span in json.loads(body)]
+    if form == "otlp-grpc":
+        body = unframed(body)
+    request = trace_service_pb2.ExportTraceServiceRequest.FromString(body)
+    return [otlp(span, scope, resource) for resource in request.resource_spans for scope in resource.scope_spans
+            for span in scope.spans]
+
+
+def unframed(body):
+    """The one message of a gRPC request."""
+    if len(body) < 5 or body[0] != 0 or int.from_bytes(body[1:5], "big") != len(body) - 5:
+        raise Undecodable(f"not one uncompressed gRPC message: {body[:20]!r}")
+    return body[5:]
+
+
+def times(start, duration):
+    """Whether times are what they can be; which ones is chance."""
+    if abs(start / 1e6 - time.time()) > PLAUSIBLE:
+        return f"starts at {start}"
+    return "plausible" if 0 <= duration < PLAUSIBLE * 1e6 else f"takes {duration}"
+
+
+def zipkin(span):
+    known = dict(span)
+    start, duration = known.pop("timestamp", 0), known.pop("duration", -1)
+    fields = {"trace": known.pop("traceId"), "id": known.pop("id"), "parent": known.pop("parentId", "none"),
+              "times": times(start, duration)}
+    for name, value in known.pop("localEndpoint", {}).items():
+        fields[f"endpoint.{name}"] = text(value)
+    annotations = known.pop("annotations", [])
+    if annotations:
+        fields["annotations"] = " ".join(annotation["value"] for annotation in annotations)
+        fields["annotated"] = "plausible" if all(
+            start <= annotation["timestamp"] <= start + duration + 1000 for annotation in annotations) else text(annotations)
+    for name, value in known.pop("tags", {}).items():
+        fields[f"tag.{name}"] = text(value)
+    fields.update((name, text(value)) for name, value in known.items())
+    return Span(start, fields)
+
+
+def text(value):
+    """A JSON value; only strings stand without quotes."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def otlp(span, scope, resource):
+    start = span.start_time_unix_nano / 1e3
+    fields = {"trace": span.trace_id.hex(), "id": span.span_id.hex(), "parent": span.parent_span_id.hex() or "none",
+              "name": span.name, "kind": trace_pb2.Span.SpanKind.Name(span.kind), "flags": hex(span.flags),
+              "times": times(start, span.end_time_unix_nano / 1e3 - start)}
+    if span.trace_state:
+        fields["state"] = span.trace_state
+    if span.HasField("status"):
+        fields["status"] = trace_pb2.Status.StatusCode.Name(span.status.code) + (
+            f" {span.status.message}" if span.status.message else "")
+    for attribute in span.attributes:
+        fields[f"tag.{attribute.key}"] = any_value(attribute.value)
+    for number, event in enumerate(span.events, 1):
+        fields[f"event.{number}"] = event.name
+    if span.links:
+        fields["links"] = str(len(span.links))
+    for name in ("dropped_attributes_count", "dropped_events_count", "dropped_links_count"):
+        if getattr(span, name):
+            fields[name] = str(getattr(span, name))
+    if scope.scope.name or scope.scope.version:
+        fields["scope"] = f"{scope.scope.name} {scope.scope.version}".strip()
+    for attribute in resource.resource.attributes:
+        fields[f"resource.{attribute.key}"] = any_value(attribute.value)
+    for name, schema in (("resource", resource.schema_url), ("scope", scope.schema_url)):
+        if schema:
+            fields[f"{name}-schema"] = schema
+    return Span(start, fields)
+
+
+def any_value(value):
+    """An attribute's value; all but strings say their type."""
+    kind = value.WhichOneof("value")
+    if kind == "string_value":
+        return value.string_value
+    if kind is None:
+        return "nothing"
+    return f"{kind.removesuffix('_value')} {getattr(value, kind)}"
