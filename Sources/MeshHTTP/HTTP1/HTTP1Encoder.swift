@@ -183,13 +183,13 @@ public enum HTTP1Encoder {
   @inline(__always)
   static func write(_ bytes: Bytes, _ out: UnsafeMutablePointer<UInt8>) -> UnsafeMutablePointer<UInt8> {
     guard let source = bytes.baseAddress else { return out }
-    ByteScan.copyExactly(out, source, bytes.count)
+    Bytes.copyExactly(out, source, bytes.count)
     return out + bytes.count
   }
 
   @inline(__always)
   static func write(_ text: StaticString, _ out: UnsafeMutablePointer<UInt8>) -> UnsafeMutablePointer<UInt8> {
-    ByteScan.copyExactly(out, text.utf8Start, text.utf8CodeUnitCount)
+    Bytes.copyExactly(out, text.utf8Start, text.utf8CodeUnitCount)
     return out + text.utf8CodeUnitCount
   }
 

@@ -69,7 +69,7 @@ extension HeaderMap {
     if end &+ 18 <= n {
       ByteScan.copyBlocks(line + nameLength, p + colon, rest)
     } else {
-      ByteScan.copyExactly(line + nameLength, p + colon, rest)
+      Bytes.copyExactly(line + nameLength, p + colon, rest)
     }
     record(
       HeaderID.identify(UnsafeRawPointer(line), nameLength), offset: used, nameLength: nameLength,
@@ -158,11 +158,11 @@ extension HeaderMap {
       if colon &+ length &+ 15 <= n {
         ByteScan.copyBlocks(rest, p + colon, length)
       } else {
-        ByteScan.copyExactly(rest, p + colon, length)
+        Bytes.copyExactly(rest, p + colon, length)
       }
     } else {
       UnsafeMutableRawPointer(rest).storeBytes(of: 0x203a, as: UInt16.self)
-      ByteScan.copyExactly(rest + 2, p + value, valueLength)
+      Bytes.copyExactly(rest + 2, p + value, valueLength)
       UnsafeMutableRawPointer(rest + 2 + valueLength).storeBytes(of: 0x0a0d, as: UInt16.self)
     }
     record(

@@ -285,11 +285,11 @@ extension HeaderMap {
     let size = name.count &+ value.count &+ 4
     if used &+ size > capacity { retire(grow(size)) }
     let line = arena + used
-    ByteScan.copyExactly(line, nameStart, name.count)
+    Bytes.copyExactly(line, nameStart, name.count)
     UnsafeMutableRawPointer(line + name.count).storeBytes(of: 0x203a, as: UInt16.self)
     let start = line + name.count + 2
     if let source = value.baseAddress, value.count > 0 {
-      ByteScan.copyExactly(start, source, value.count)
+      Bytes.copyExactly(start, source, value.count)
       if ByteScan.isBlank(start[0]) || ByteScan.isBlank(start[value.count &- 1])
         || ByteScan.hasControl(start, value.count)
       {

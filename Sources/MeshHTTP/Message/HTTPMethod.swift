@@ -12,6 +12,22 @@ public enum HTTPMethod: UInt8, Equatable, Sendable {
   @inlinable @inline(__always)
   public var isIdempotent: Bool { isSafe || self == .put || self == .delete }
 
+  /// Its name; `-` for any other method.
+  public var name: StaticString {
+    switch self {
+    case .get: "GET"
+    case .head: "HEAD"
+    case .post: "POST"
+    case .put: "PUT"
+    case .delete: "DELETE"
+    case .options: "OPTIONS"
+    case .trace: "TRACE"
+    case .patch: "PATCH"
+    case .connect: "CONNECT"
+    case .other: "-"
+    }
+  }
+
   /// The method of this name. Names are case-sensitive (RFC 9110 §9.1).
   public init(_ name: Bytes) {
     let known: StaticString

@@ -80,9 +80,9 @@ extension HeaderMap {
     let outgrown = used &+ size > capacity ? grow(size) : nil
     let line = arena + used
     ByteScan.copyBlocks(line, arena + Int(entry.offset), kept)
-    ByteScan.copyExactly(line + kept, separator.utf8Start, separator.utf8CodeUnitCount)
+    Bytes.copyExactly(line + kept, separator.utf8Start, separator.utf8CodeUnitCount)
     let start = line + kept + separator.utf8CodeUnitCount
-    if let source = value.baseAddress { ByteScan.copyExactly(start, source, value.count) }
+    if let source = value.baseAddress { Bytes.copyExactly(start, source, value.count) }
     retire(outgrown)
     sanitize(start, value.count)
     UnsafeMutableRawPointer(start + value.count).storeBytes(of: 0x0a0d, as: UInt16.self)
@@ -211,7 +211,7 @@ extension HeaderMap {
     let line = arena + used
     let source = UnsafePointer(line + Self.reservedGap)
     assert(Bytes(start: source, count: length).allSatisfy { $0 > 0x20 && $0 < 0x7f })
-    ByteScan.copyExactly(line, name.utf8Start, name.utf8CodeUnitCount)
+    Bytes.copyExactly(line, name.utf8Start, name.utf8CodeUnitCount)
     commitLine(id, name.utf8CodeUnitCount, source, length, isChecked: true)
   }
 
@@ -228,7 +228,7 @@ extension HeaderMap {
     let size = nameLength &+ length &+ 4
     if used &+ size > capacity { retire(grow(size)) }
     let line = arena + used
-    ByteScan.copyExactly(line, name.utf8Start, nameLength)
+    Bytes.copyExactly(line, name.utf8Start, nameLength)
     UnsafeMutableRawPointer(line + nameLength).storeBytes(of: 0x203a, as: UInt16.self)
     ByteScan.copyBlocks(line + nameLength + 2, value, length)
     UnsafeMutableRawPointer(line + nameLength + 2 + length).storeBytes(of: 0x0a0d, as: UInt16.self)
@@ -242,7 +242,7 @@ extension HeaderMap {
     // The value may lie in the arena that is outgrown: it goes when the value has been copied.
     var outgrown: UnsafeMutablePointer<UInt8>?
     if used &+ name.count &+ value.count &+ 4 > capacity { outgrown = grow(name.count &+ value.count &+ 4) }
-    ByteScan.copyExactly(arena + used, nameStart, name.count)
+    Bytes.copyExactly(arena + used, nameStart, name.count)
     commitLine(id, name.count, value.baseAddress ?? nameStart, value.count, isChecked: isChecked)
     retire(outgrown)
   }
@@ -255,7 +255,7 @@ extension HeaderMap {
     let line = arena + used
     UnsafeMutableRawPointer(line + nameLength).storeBytes(of: 0x203a, as: UInt16.self)
     let start = line + nameLength + 2
-    ByteScan.copyExactly(start, value, length)
+    Bytes.copyExactly(start, value, length)
     if !isChecked { sanitize(start, length) }
     UnsafeMutableRawPointer(start + length).storeBytes(of: 0x0a0d, as: UInt16.self)
     let kind: Entry.Kind = HeaderIDSet.http1Unsent.contains(id) ? .unsent : .line

@@ -100,7 +100,10 @@ final class ConnectionManager {
       return stream.sendLocalReply(.absoluteTarget)
     }
     if !routes.table.internalOnlyHeaders.isEmpty { routes.removeInternalHeaders(headers) }
-    if let tracing { beginTrace(tracing, headers, stream) }
+    if let tracing {
+      if start.tunnel == .none { stream.resolveRoute(routes, headers) }
+      beginTrace(tracing, headers, stream)
+    }
     if start.tunnel != .none { return openTunnel(stream, headers, start) }
     // The proxy says 100 itself: the upstream gets the body without having been asked (RFC 9110 §10.1.1).
     if start.expectsContinue { sender.sendInformational(status: 100, worker.noHeaders) }

@@ -20,39 +20,41 @@ extension ConnectionManager {
   }
 
   private func write<Writer: SpanWriter>(_ stream: Stream, _ tracing: TracingLane, _ writer: inout Writer) {
-    let configuration = tracing.configuration
+    // The stream's information is large: parts of it are read where it is.
     let headers = stream.requestHeaders
-    let info = stream.info
-    let rules = configuration.rules(for: info.route)
+    let rules = tracing.configuration.rules(for: stream.info.route)
     let head = SpanHead(
-      trace: info.trace, kind: configuration.kind, startedAt: info.startedAtWallClock, isShared: info.sharesSpan,
-      isParentRemote: info.trace.isParentRemote)
-    let tracestate = info.trace.keepsTracestate ? headers.value(.tracestate) ?? Bytes("") : Bytes("")
+      trace: stream.info.trace, kind: tracing.configuration.kind, startedAt: stream.info.startedAtWallClock,
+      isShared: stream.info.sharesSpan, isParentRemote: stream.info.trace.isParentRemote)
+    let tracestate = head.trace.keepsTracestate ? headers.value(.tracestate) ?? Bytes("") : Bytes("")
     withSpanName(stream, tracing, rules) { writer.begin(head, name: $0, tracestate: tracestate) }
     writer.tags(rules.constants)
+    let isFailedCall = headers.has(.contentType) && GRPCStatus.isCall(headers) && writeCall(stream, &writer)
+    let outcome = outcome(of: stream, headers, isFailedCall: isFailedCall)
+    writer.tags(tracing.tags(of: outcome, stream.info.cluster))
+    if outcome.method == .other { writer.tag("http.method", headers.value(.method) ?? Bytes("-")) }
+    if let caller = headers.value(.xEnvoyDownstreamServiceCluster) { writer.tag("downstream_cluster", caller) }
     if let identifier = headers.value(.xRequestID) { writer.tag("guid:x-request-id", identifier) }
-    writer.tag("http.url", url(of: headers, stream, tracing))
-    writer.tag("http.method", headers.value(.method) ?? Bytes("-"))
-    writer.tag("downstream_cluster", Self.value(headers, .xEnvoyDownstreamServiceCluster))
-    writer.tag("user_agent", Self.value(headers, .userAgent))
-    writer.tag("http.protocol", info.version.text)
-    if let address = info.directRemoteAddress { writer.tag(address: address, withPort: false) }
+    writer.tag("http.url", url(of: headers, tracing))
+    writer.tag("user_agent", headers.value(.userAgent) ?? Bytes("-"))
+    if let connection = stream.info.connection { writer.tags(tracing.tag(ofClient: connection.directRemoteAddress)) }
     if let identifier = headers.value(.xClientTraceID) { writer.tag("guid:x-client-trace-id", identifier) }
-    writer.tag("request_size", number: info.bytesReceived)
-    writer.tag("response_size", number: info.bytesSent)
-    if let cluster = info.cluster { writer.tags(tracing.tags(of: cluster)) }
-    writer.tag("http.status_code", number: UInt64(clamping: info.responseCode))
-    writer.tag(info.flags, tracing.scratch)
-    let isFailedCall = GRPCStatus.isCall(headers) && writeCall(stream, &writer)
-    let isError = isFailedCall || info.responseCode == 0 || info.responseCode >= 500
-    if isError { writer.tag("error", "true") }
+    if !outcome.isPlain { writer.tag("request_size", number: stream.info.bytesReceived) }
+    writer.tag("response_size", number: stream.info.bytesSent)
     if !rules.tags.isEmpty { writeTags(rules, stream, &writer) }
-    if configuration.isVerbose { writeEvents(stream, &writer) }
-    let ended = info.endedAt ?? worker.loop.now
-    writer.end(at: info.wallClock(ended), isError: isError)
+    if tracing.configuration.isVerbose { writeEvents(stream, &writer) }
+    writer.end(at: stream.info.wallClock(stream.info.endedAt ?? worker.loop.now), isError: outcome.isError)
   }
 
-  private static func value(_ headers: HeaderMap, _ id: HeaderID) -> Bytes { headers.value(id) ?? Bytes("-") }
+  @inline(__always)
+  private func outcome(of stream: Stream, _ headers: HeaderMap, isFailedCall: Bool) -> SpanOutcome {
+    let status = stream.info.responseCode
+    return SpanOutcome(
+      method: stream.start.method, version: stream.info.version,
+      hasCaller: headers.has(.xEnvoyDownstreamServiceCluster), isPlain: stream.info.bytesReceived == 0,
+      isError: isFailedCall || status == 0 || status >= 500, status: status, flags: stream.info.flags,
+      cluster: stream.info.cluster.map { ObjectIdentifier($0) })
+  }
 
   // MARK: Parts
 
@@ -79,7 +81,7 @@ extension ConnectionManager {
 
   /// Scheme, host, and the path that the client asked for, cut to its greatest length.
   @inline(__always)
-  private func url(of headers: HeaderMap, _ stream: Stream, _ tracing: TracingLane) -> Bytes {
+  private func url(of headers: HeaderMap, _ tracing: TracingLane) -> Bytes {
     let scratch = tracing.scratch
     scratch.removeAll()
     if let scheme = headers.value(.scheme) ?? headers.value(.xForwardedProto) { scratch.append(scheme) }
@@ -153,36 +155,10 @@ extension StreamInfo {
 }
 
 extension SpanWriter {
-  /// `peer.address`: an address in text.
-  @inline(__always)
-  mutating func tag(_ key: StaticString = "peer.address", address: SocketAddress, withPort: Bool) {
-    if address.isUnix || withPort { return tag(key, text: address.description) }
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: SocketAddress.maximumText) { buffer in
-      guard let base = buffer.baseAddress else { return }
-      tag(key, Bytes(start: base, count: address.writeText(into: base)))
-    }
-  }
-
   @inline(never)
   mutating func tag(_ key: StaticString, text: String) {
     var text = text
     text.withUTF8 { tag(key, $0) }
-  }
-
-  /// `response_flags`: the short names with commas between them.
-  @inline(__always)
-  mutating func tag(_ flags: ResponseFlags, _ scratch: SpanOutput) {
-    if flags.isEmpty { tag("response_flags", "-") } else { tagFlags(flags, scratch) }
-  }
-
-  @inline(never)
-  private mutating func tagFlags(_ flags: ResponseFlags, _ scratch: SpanOutput) {
-    scratch.removeAll()
-    for entry in ResponseFlags.names where flags.contains(entry.flag) {
-      if scratch.count > 0 { scratch.append(UInt8(ascii: ",")) }
-      scratch.append(entry.short)
-    }
-    tag("response_flags", scratch.bytes)
   }
 
   /// When bytes went to the upstream and came from it, in the last attempt.

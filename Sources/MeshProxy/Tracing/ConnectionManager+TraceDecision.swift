@@ -24,36 +24,49 @@ extension ConnectionManager {
 
   /// Decides whether the request is traced, and gives it its place in a trace. Its route is known, no filter has seen it.
   func beginTrace(_ tracing: TracingLane, _ headers: HeaderMap, _ stream: Stream) {
-    let configuration = tracing.configuration
     let isTraced = decide(tracing, headers, stream)
-    var trace = TraceContext()
-    var isCalled = false
-    if headers.hasAny(Self.traceFields) {
-      trace = incomingTrace(headers, prefersB3: configuration.tracer.prefersB3)
-      isCalled = trace.hasTrace
+    let tracer = tracing.tracer
+    guard tracer.beginsPlainly, !headers.hasAny(Self.traceFields.adding(.xEnvoyDecoratorOperation)) else {
+      return beginTrace(tracing, tracer, headers, stream, isTraced: isTraced)
     }
-    let caller = trace
-    trace = trace.child(&worker.random, samplingIfUndecided: isTraced)
-    if let sampler = configuration.tracer.sampler {
+    // The trace begins here: by far the most common case at the edge.
+    stream.info.trace.begin(&worker.random, isSampled: isTraced, recorded: isTraced || records(tracer))
+    stream.info.trace.writeTraceparent(into: headers.reserveTail(TraceContext.traceparentLength))
+    headers.addReserved(.traceparent, TraceContext.traceparentLength)
+  }
+
+  /// Somebody wants what nobody has decided to keep.
+  @inline(__always)
+  private func records(_ tracer: Tracer) -> Bool { tracer.recordsUnsampled.includes(worker.random.next()) }
+
+  @inline(never)
+  private func beginTrace(
+    _ tracing: TracingLane, _ tracer: Tracer, _ headers: HeaderMap, _ stream: Stream, isTraced: Bool
+  ) {
+    let configuration = tracing.configuration
+    var caller = TraceContext()
+    if headers.hasAny(Self.traceFields) { caller = incomingTrace(headers, prefersB3: tracer.prefersB3) }
+    let isCalled = caller.hasTrace
+    var trace = caller.child(&worker.random, samplingIfUndecided: isTraced)
+    if let sampler = tracer.sampler {
       // What is not to be traced is not, whatever the sampler would say.
       trace.decide(isTraced && sampler.samples(trace, parent: isCalled ? caller.sampled : nil))
     }
     if isCalled {
-      if configuration.tracer.sharesSpans, configuration.kind == .server {
+      if tracer.sharesSpans, configuration.kind == .server {
         trace.spanID = caller.spanID
         trace.parentSpanID = caller.parentSpanID
         stream.info.sharesSpan = true
       }
-    } else if configuration.tracer.makes64BitIDs {
+    } else if tracer.makes64BitIDs {
       trace.traceIDHigh = 0
       trace.is64Bit = true
       trace.random = false
       trace.spanID = trace.traceIDLow
     }
     trace.isParentRemote = isCalled
-    trace.formats.formUnion(configuration.tracer.propagation(of: caller.formats))
-    trace.recorded =
-      trace.sampled == true || configuration.tracer.recordsUnsampled.includes(worker.random.next())
+    trace.formats.formUnion(tracer.propagation(of: caller.formats))
+    trace.recorded = trace.sampled == true || records(tracer)
     stream.info.trace = trace
     headers.write(trace)
     if !configuration.isOutbound, headers.has(.xEnvoyDecoratorOperation) { takeName(headers, stream) }
@@ -86,10 +99,10 @@ extension ConnectionManager {
       return false
     }
     let number = UInt64(stream.info.requestNumber)
-    let own = stream.route?.tracing
+    let configuration = tracing.configuration
+    let own = configuration.hasRouteRules ? stream.route?.tracing : nil
     var reason = before
     if before == .notTraced {
-      let configuration = tracing.configuration
       if headers.has(.xClientTraceID), configuration.client.includes(number, over: own?.client) {
         reason = .clientTraceID
       } else if headers.has(.xEnvoyForceTrace) {
@@ -98,7 +111,7 @@ extension ConnectionManager {
         reason = .sampled
       }
     }
-    if reason != .notTraced, !tracing.configuration.overall.includes(number, over: own?.overall) { reason = .notTraced }
+    if reason != .notTraced, !configuration.overall.includes(number, over: own?.overall) { reason = .notTraced }
     if reason != before, rules.packsTraceReason {
       headers.replaceByte(of: .xRequestID, at: RequestID.reasonOffset, with: reason.rawValue)
     }
@@ -124,6 +137,18 @@ extension RuntimeFraction {
 }
 
 extension TraceContext {
+  /// Makes this the beginning of a trace, to be written as W3C has it.
+  @inline(__always)
+  fileprivate mutating func begin(_ generator: inout Random, isSampled: Bool, recorded: Bool) {
+    traceIDHigh = generator.next()
+    traceIDLow = Self.makeID(&generator)
+    spanID = Self.makeID(&generator)
+    sampled = isSampled
+    self.recorded = recorded
+    random = true
+    formats = .w3c
+  }
+
   /// A decision in place of the one there was.
   fileprivate mutating func decide(_ isSampled: Bool) {
     sampled = isSampled

@@ -67,14 +67,15 @@ struct OTLPSpanWriter: SpanWriter {
   }
 
   @inline(__always)
-  mutating func tag(_ key: StaticString, _ value: Bytes) { tag(Bytes(key), value) }
+  mutating func tag(_ key: StaticString, _ value: Bytes) {
+    if value.count < 64, value.isUTF8 { return tag(key, plain: value) }
+    Self.appendLong(Bytes(key), value, to: output)
+  }
 
+  /// All lengths are one byte.
   @inline(__always)
-  mutating func tag(_ key: StaticString, number: UInt64) {
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
-      guard let base = digits.baseAddress else { return }
-      tag(Bytes(key), Bytes(start: base, count: DecimalDigits.write(number, into: base)))
-    }
+  mutating func tag(_ key: StaticString, plain value: Bytes) {
+    Self.appendShort(key.utf8Start, key.utf8CodeUnitCount, value, to: output)
   }
 
   mutating func tag(_ key: Bytes, _ value: Bytes) { Self.append(key, value, to: output) }
@@ -140,26 +141,30 @@ struct OTLPSpanWriter: SpanWriter {
   }
 
   /// `KeyValue{key, value: AnyValue{string_value}}` as an attribute.
-  @inline(__always)
   private static func append(_ key: Bytes, _ value: Bytes, to output: SpanOutput) {
-    if value.count < 64, key.count < 48, let keyBase = key.baseAddress, value.isUTF8 {
-      // All lengths are one byte: the most common case by far.
-      let room = output.reserve(128)
-      let size = key.count &+ value.count
-      room[0] = attribute
-      room[1] = UInt8(truncatingIfNeeded: size &+ 6)
-      room[2] = 0x0a
-      room[3] = UInt8(truncatingIfNeeded: key.count)
-      (room + 4).update(from: keyBase, count: key.count)
-      let rest = room + 4 + key.count
-      rest[0] = 0x12
-      rest[1] = UInt8(truncatingIfNeeded: value.count &+ 2)
-      rest[2] = 0x0a
-      rest[3] = UInt8(truncatingIfNeeded: value.count)
-      if let source = value.baseAddress { (rest + 4).update(from: source, count: value.count) }
-      return output.commit(size &+ 8)
+    if value.count < 64, key.count < 48, let start = key.baseAddress, value.isUTF8 {
+      return appendShort(start, key.count, value, to: output)
     }
     appendLong(key, value, to: output)
+  }
+
+  /// The same where key and value have less than 122 bytes together: the most common case by far.
+  @inline(__always)
+  private static func appendShort(
+    _ key: UnsafePointer<UInt8>, _ keyCount: Int, _ value: Bytes, to output: SpanOutput
+  ) {
+    let room = output.reserve(128)
+    let size = keyCount &+ value.count
+    let raw = UnsafeMutableRawPointer(room)
+    let head = UInt32(attribute) | UInt32(truncatingIfNeeded: size &+ 6) << 8 | 0x0a << 16
+    raw.storeBytes(of: (head | UInt32(truncatingIfNeeded: keyCount) << 24).littleEndian, as: UInt32.self)
+    Bytes.copyExactly(room + 4, key, keyCount)
+    let middle = UInt32(0x12) | UInt32(truncatingIfNeeded: value.count &+ 2) << 8 | 0x0a << 16
+    raw.storeBytes(
+      of: (middle | UInt32(truncatingIfNeeded: value.count) << 24).littleEndian, toByteOffset: keyCount &+ 4,
+      as: UInt32.self)
+    if let source = value.baseAddress { Bytes.copyExactly(room + keyCount + 8, source, value.count) }
+    output.commit(size &+ 8)
   }
 
   @inline(never)

@@ -58,7 +58,7 @@ final class SpanOutput {
   @inline(__always)
   func append(_ bytes: Bytes) {
     guard let source = bytes.baseAddress else { return }
-    reserve(bytes.count).update(from: source, count: bytes.count)
+    Bytes.copyExactly(reserve(bytes.count), source, bytes.count)
     count &+= bytes.count
   }
 

@@ -28,7 +28,8 @@ protocol SpanWriter {
   mutating func begin(_ head: SpanHead, name: Bytes, tracestate: Bytes)
   /// - Parameter key: ASCII that needs no escaping; at most 127 bytes.
   mutating func tag(_ key: StaticString, _ value: Bytes)
-  mutating func tag(_ key: StaticString, number: UInt64)
+  /// - Parameter value: printable ASCII without `"` and `\`; at most 127 bytes. Not looked at.
+  mutating func tag(_ key: StaticString, plain value: Bytes)
   /// A key from the configuration.
   mutating func tag(_ key: Bytes, _ value: Bytes)
   /// Tags that have been written before, by a writer of the same kind; see `encoded`.
@@ -43,5 +44,13 @@ protocol SpanWriter {
 
 extension SpanWriter {
   @inline(__always)
-  mutating func tag(_ key: StaticString, _ value: StaticString) { tag(key, Bytes(value)) }
+  mutating func tag(_ key: StaticString, _ value: StaticString) { tag(key, plain: Bytes(value)) }
+
+  @inline(__always)
+  mutating func tag(_ key: StaticString, number: UInt64) {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
+      guard let base = digits.baseAddress else { return }
+      tag(key, plain: Bytes(start: base, count: DecimalDigits.write(number, into: base)))
+    }
+  }
 }

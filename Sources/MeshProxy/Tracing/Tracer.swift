@@ -26,6 +26,8 @@ final class Tracer: Sendable {
   /// (`tracing.record_unsampled`).
   let recordsUnsampled: RuntimeFraction
   let receiver: any SpanReceiver
+  /// A trace that begins here has nothing special: W3C's header alone, and nobody to ask.
+  let beginsPlainly: Bool
 
   /// The formats to write beside those that came in: B3's several fields are not needed where its single one was enough.
   @inline(__always)
@@ -47,6 +49,7 @@ final class Tracer: Sendable {
     self.flushRules = flushRules
     self.recordsUnsampled = recordsUnsampled
     self.receiver = receiver
+    beginsPlainly = propagation == .w3c && sampler == nil && !makes64BitIDs
   }
 }
 

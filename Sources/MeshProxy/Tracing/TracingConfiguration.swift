@@ -44,10 +44,13 @@ final class TracingConfiguration: Sendable {
     self.routeRules = routeRules
   }
 
+  /// Some routes have their own shares, tags or names.
+  var hasRouteRules: Bool { !routeRules.isEmpty }
+
   /// What spans of a route's requests say.
   @inline(__always)
   func rules(for route: RouteEntry?) -> SpanRules {
-    guard let own = route?.tracing else { return rules }
+    guard hasRouteRules, let own = route?.tracing else { return rules }
     return routeRules[ObjectIdentifier(own)] ?? rules
   }
 }
@@ -64,39 +67,5 @@ enum TracingStat: Int, StatSet {
     case .notTraceable: .counter("not_traceable")
     case .healthCheck: .counter("health_check")
     }
-  }
-}
-
-/// One connection manager's part in tracing on one worker. Confined to it.
-final class TracingLane {
-  let configuration: TracingConfiguration
-  let stats: StatLane<TracingStat>
-  let buffer: SpanBuffer
-  /// What is put together for a tag.
-  let scratch = SpanOutput(capacity: 512)
-  /// What spans say of a cluster, in the tracer's form: of the one that was asked for last.
-  private var clusterTags: [UInt8] = []
-  private var taggedCluster: ActiveCluster?
-
-  init(_ configuration: TracingConfiguration, _ worker: Worker) {
-    self.configuration = configuration
-    stats = configuration.stats.lane(worker.index)
-    buffer = worker.spanBuffer(configuration.tracer)
-  }
-
-  /// `upstream_cluster` and `upstream_cluster.name`.
-  @inline(__always)
-  func tags(of cluster: ActiveCluster) -> [UInt8] {
-    if taggedCluster !== cluster { tag(cluster) }
-    return clusterTags
-  }
-
-  @inline(never)
-  private func tag(_ cluster: ActiveCluster) {
-    taggedCluster = cluster
-    clusterTags = configuration.tracer.format.encoded([
-      (Array("upstream_cluster".utf8), Array(cluster.configuration.name.utf8)),
-      (Array("upstream_cluster.name".utf8), Array(cluster.configuration.statName.utf8)),
-    ])
   }
 }

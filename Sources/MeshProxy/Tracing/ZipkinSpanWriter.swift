@@ -92,12 +92,12 @@ struct ZipkinSpanWriter: SpanWriter {
     output.append(jsonString: value)
   }
 
-  mutating func tag(_ key: StaticString, number: UInt64) {
+  mutating func tag(_ key: StaticString, plain value: Bytes) {
     separate()
     output.append(UInt8(ascii: "\""))
     output.append(key)
     output.append("\":\"")
-    output.append(decimal: number)
+    output.append(value)
     output.append(UInt8(ascii: "\""))
   }
 

@@ -73,12 +73,15 @@ extension RouterFilter {
     if span.isCanceled { writer.tag("canceled", "true") }
     writer.tag("http.protocol", span.version?.text ?? "-")
     if let address = info.endpoint?.address {
-      writer.tag("upstream_address", address: address, withPort: true)
-      writer.tag("peer.address", address: address, withPort: true)
+      let text = address.description
+      writer.tag("upstream_address", text: text)
+      writer.tag("peer.address", text: text)
     }
     if let cluster = info.cluster { writer.tags(tracing.tags(of: cluster)) }
     writer.tag("http.status_code", number: UInt64(clamping: span.status))
-    writer.tag(span.failure?.upstreamFlags ?? [], tracing.scratch)
+    TracingLane.text(of: span.failure?.upstreamFlags ?? []).withUnsafeBufferPointer {
+      writer.tag("response_flags", $0)
+    }
     let isError = span.status == 0 || span.status >= 500
     if isError { writer.tag("error", "true") }
     if let failure = span.failure { writer.tag("error.reason", failure.text) }
