@@ -54,6 +54,9 @@ public final class Proxy {
   private(set) var sockets: [ListenerKey: BoundListener] = [:]
   let discovery: EndpointDiscovery
   let health: HealthMonitor
+  private(set) lazy var spanExporters = SpanExporters(
+    loop: loop, lane: concurrency, seed: UInt64.random(in: .min ... .max)
+  ) { [unowned self] in mainWorker }
   private var admin: AdminServer?
   private(set) var shutdown: ShutdownSequence?
   /// `POST /drain_listeners?graceful`.
@@ -213,6 +216,7 @@ public final class Proxy {
     do {
       try mailbox.attach(to: loop, owner: self)
       try health.start()
+      try identities.spanExporters.attach(to: loop, owner: spanExporters)
       try signals.attach(to: loop) { [unowned self] signal, _ in received(signal) }
       try startAdmin()
       try startWorkers()
@@ -526,6 +530,7 @@ public final class Proxy {
     push(next, hosts: discovery.hosts) { [unowned self] in
       for listener in gone { release(listener) }
       discovery.forgetOldEndpoints()
+      spanExporters.forgetUnused()
       serverStats.add(.reloadSuccess)
       configurationStats.finished(workers: concurrency)
       CurrentProcess.releaseUnusedMemory()

@@ -3,7 +3,7 @@ import MeshPrimitives
 
 /// The end of a process that serves: `/ready` fails → connections are still accepted, every response says
 /// `connection: close` (lame duck) → the accept queues are emptied and closed → requests in flight finish, or the
-/// deadline ends them → exit. On the main thread.
+/// deadline ends them → their spans are exported → exit. On the main thread.
 final class ShutdownSequence: TimerTarget {
   enum Manner {
     /// With the lame-duck time: whoever sends us traffic gets to see that `/ready` fails.
@@ -14,6 +14,9 @@ final class ShutdownSequence: TimerTarget {
 
   /// How long a prompt end waits for requests that may be on their way on idle connections.
   private static let promptPatience = Nanoseconds.milliseconds(200)
+  /// How long collectors are waited for when all requests have ended, and when the time is over.
+  private static let exportPatience = Nanoseconds.seconds(5)
+  private static let lateExportPatience = Nanoseconds.milliseconds(500)
 
   private enum Step: UInt8 { case lameDuck, deadline }
 
@@ -22,6 +25,7 @@ final class ShutdownSequence: TimerTarget {
   private var lameDuck: Timer?
   private var deadline: Timer?
   private var remaining = 0
+  private var isExporting = false
 
   init(_ proxy: Proxy, _ manner: Manner) {
     self.proxy = proxy
@@ -46,7 +50,7 @@ final class ShutdownSequence: TimerTarget {
     case .deadline:
       Log.main.warning("the drain time is over: ending the connections that are left")
       for worker in proxy.workers { worker.mailbox.post { $0.closeConnections() } }
-      proxy.loop.stop()
+      exportSpans(patience: Self.lateExportPatience)
     case nil: break
     }
   }
@@ -68,7 +72,19 @@ final class ShutdownSequence: TimerTarget {
     remaining -= 1
     guard remaining == 0 else { return }
     Log.main.info("drained")
-    proxy.loop.stop()
+    exportSpans(patience: Self.exportPatience)
+  }
+
+  /// The last step: what workers have recorded goes to the collectors.
+  private func exportSpans(patience: Nanoseconds) {
+    guard !isExporting else { return }
+    isExporting = true
+    let exporters = proxy.identities.spanExporters
+    let main = proxy.mailbox
+    proxy.atAllWorkers({ $0.flushSpans() }) {
+      // Behind the last batches.
+      exporters.post { $0.flush(patience: patience) { main.post { $0.loop.stop() } } }
+    }
   }
 }
 

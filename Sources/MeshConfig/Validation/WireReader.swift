@@ -1,7 +1,8 @@
 /// Reads protobuf's wire format field by field. Never reads beyond its bytes and never fails loudly: malformed bytes end
 /// it, and `isMalformed` says so.
-struct WireReader {
-  enum Value {
+public struct WireReader {
+  /// A field's content.
+  public enum Value {
     case varint(UInt64)
     case fixed32(UInt32)
     case fixed64(UInt64)
@@ -9,13 +10,14 @@ struct WireReader {
   }
 
   private var rest: UnsafeRawBufferPointer
-  private(set) var isMalformed = false
+  /// Whether the bytes were no message; set when `next` returns nil.
+  public private(set) var isMalformed = false
 
   /// The bytes must stay where they are for as long as the reader and what it returns are used.
-  init(_ bytes: UnsafeRawBufferPointer) { rest = bytes }
+  public init(_ bytes: UnsafeRawBufferPointer) { rest = bytes }
 
   /// The next field, or nil at the end.
-  mutating func next() -> (number: Int, value: Value)? {
+  public mutating func next() -> (number: Int, value: Value)? {
     guard !rest.isEmpty, !isMalformed else { return nil }
     guard let tag = varint(), tag >> 3 > 0, tag >> 3 <= 536_870_911, let value = value(tag & 7) else {
       isMalformed = true

@@ -47,7 +47,7 @@ public final class Log: Sendable {
 
 extension Log {
   static let wellKnown = [
-    "main", "admin", "config", "connection", "dns", "filter", "http", "io", "router", "traffic", "upstream",
+    "main", "admin", "config", "connection", "dns", "filter", "http", "io", "router", "tracing", "traffic", "upstream",
   ]
   /// Start, configuration swaps and end of the process.
   public static let main = ProcessLog.standard.component("main")
@@ -69,6 +69,8 @@ extension Log {
   public static let router = ProcessLog.standard.component("router")
   /// What failed of clients' requests and TCP connections, a line for each.
   public static let traffic = ProcessLog.standard.component("traffic")
+  /// Exporters of spans.
+  public static let tracing = ProcessLog.standard.component("tracing")
   /// Clusters, pools and load balancing.
   public static let upstream = ProcessLog.standard.component("upstream")
 }

@@ -25,6 +25,10 @@ final class Identities {
   let secrets = SecretStore()
   /// Where workers report what they have found out about endpoints.
   let healthReports = Mailbox<HealthMonitor>()
+  /// Where workers' finished spans go.
+  let spanExporters = Mailbox<SpanExporters>()
+  /// What this host calls itself towards others.
+  private(set) lazy var hostAddress = HostAddress.primary
   /// What limits have counted.
   let limitStates = LimitStates()
   /// All connections from clients together.
@@ -38,6 +42,8 @@ final class Identities {
   private var managers: [String: Weak<ConnectionManagerIdentity>] = [:]
   private var tcpProxies: [String: Weak<TCPProxyIdentity>] = [:]
   private var endpoints: [EndpointKey: Endpoint] = [:]
+  /// Kept by the connection managers that have them.
+  private var tracers: [TracerKey: Weak<Tracer>] = [:]
 
   init(store: StatsStore, accessLogFiles: AccessLogFiles) {
     self.store = store
@@ -81,6 +87,14 @@ final class Identities {
     let identity = tcpProxies[statPrefix]?.object ?? TCPProxyIdentity(statPrefix: statPrefix, store: store)
     tcpProxies[statPrefix] = Weak(object: identity)
     return identity
+  }
+
+  /// The tracer of a provider, made if there is none yet.
+  func tracer(_ key: TracerKey, make: () -> Tracer) -> Tracer {
+    if let known = tracers[key]?.object { return known }
+    let tracer = make()
+    tracers[key] = Weak(object: tracer)
+    return tracer
   }
 
   /// The statistics of listener filters, for all listeners; shown when the first filter is there.
@@ -128,6 +142,7 @@ final class Identities {
     managers = managers.filter { $0.value.object != nil }
     tcpProxies = tcpProxies.filter { $0.value.object != nil }
     listenerLimits = listenerLimits.filter { $0.value.object != nil }
+    tracers = tracers.filter { $0.value.object != nil }
     endpoints = endpoints.filter { kept.contains(ObjectIdentifier($0.value.identity)) }
   }
 }

@@ -13,7 +13,7 @@ extension SnapshotBuilder {
     guard manager.hasTracing else { return nil }
     let message = manager.tracing
     let path = path + ".tracing"
-    guard let tracer = tracer(message, path) else { return nil }
+    guard message.hasProvider, let tracer = tracer(for: message.provider, path + ".provider") else { return nil }
     let before = problems.count
     let own = customTags(message.customTags, path)
     let operation = spanName(message.operation, path + ".operation")

@@ -20,13 +20,15 @@ struct SnapshotBuilder {
   /// The proxy itself, as it tells others (`node`).
   let node: Node
   private(set) var problems: [Problem] = []
-  private var clusterNames: Set<String> = []
+  private(set) var clusterNames: Set<String> = []
   /// Codecs ask the overload manager before they look at what they have read.
   private var asksBeforeDispatch = false
   /// By name: what one cluster says of another.
   private(set) var clusterMessages: [String: Cluster] = [:]
   /// The clusters that the main thread will call.
   var mainClusters: Set<String> = []
+  /// The collector that the environment names, if a provider wants it.
+  var environmentCluster: Cluster?
   /// `static_resources.secrets`, by name.
   var secrets: [String: SecretContent] = [:]
 
@@ -50,7 +52,7 @@ struct SnapshotBuilder {
     let overload = overload(bootstrap.overloadManager)
     asksBeforeDispatch = overload?.isAskedByCodecs ?? false
     let defaults = ClusterDefaults(bootstrap)
-    let clusters = resources.clusters.enumerated().map { index, cluster in
+    var clusters = resources.clusters.enumerated().map { index, cluster in
       self.cluster(cluster, "static_resources.clusters[\(index)]", defaults)
     }
     var listeners: [ConfigurationSnapshot.ListenerEntry] = []
@@ -73,6 +75,7 @@ struct SnapshotBuilder {
       }
       listeners.append(entry)
     }
+    if let cluster = environmentCluster { clusters.append(self.cluster(cluster, "OTEL_EXPORTER_OTLP_ENDPOINT", defaults)) }
     let runtimeLayers = self.runtimeLayers(bootstrap)
     checkStatsConfig(bootstrap)
     let outlierEventLog = self.outlierEventLog(bootstrap)

@@ -133,8 +133,7 @@ struct ZipkinSpanWriter: SpanWriter {
   mutating func end(at time: UInt64, isError: Bool) {
     output.append(part == .tags ? "},\"duration\":" : "],\"duration\":")
     // Zipkin takes 0 for no duration at all.
-    output.append(
-      decimal: max(1, Self.microseconds(time) &- min(Self.microseconds(time), Self.microseconds(startedAt))))
+    output.append(decimal: max(1, Self.microseconds(time) &- min(Self.microseconds(time), Self.microseconds(startedAt))))
     output.append(UInt8(ascii: "}"))
   }
 
