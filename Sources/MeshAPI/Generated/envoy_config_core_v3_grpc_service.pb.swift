@@ -40,7 +40,7 @@ public nonisolated struct Envoy_Config_Core_V3_GrpcService: Sendable {
     set {targetSpecifier = .envoyGrpc(newValue)}
   }
 
-  /// How long an export of spans may take. 0: without bound. A rate limit service has a timeout of its own
+  /// How long an export of spans may take. 0: a minute. A rate limit service has a timeout of its own
   /// elsewhere.
   /// Default: 10 s.
   public var timeout: SwiftProtobuf.Google_Protobuf_Duration {

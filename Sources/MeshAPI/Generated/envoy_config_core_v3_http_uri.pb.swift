@@ -45,7 +45,7 @@ public nonisolated struct Envoy_Config_Core_V3_HttpUri: Sendable {
     set {httpUpstreamType = .cluster(newValue)}
   }
 
-  /// How long a call may take. 0: without bound.
+  /// How long a call may take. 0: a minute.
   /// Default: required.
   public var timeout: SwiftProtobuf.Google_Protobuf_Duration {
     get {_timeout ?? SwiftProtobuf.Google_Protobuf_Duration()}

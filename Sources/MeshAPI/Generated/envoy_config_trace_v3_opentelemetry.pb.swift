@@ -53,8 +53,8 @@ public nonisolated struct Envoy_Config_Trace_V3_OpenTelemetryConfig: @unchecked 
   public mutating func clearHTTPService() {_uniqueStorage()._httpService = nil}
 
   /// `service.name` of the resource.
-  /// Default: `OTEL_SERVICE_NAME` of the environment, then `service.name` of the resource detectors, then
-  /// `unknown_service:envoy`.
+  /// Default: `OTEL_SERVICE_NAME` of the environment, `service.name` of the resource detectors, `node.cluster`,
+  /// `unknown_service:martlet-proxy`.
   public var serviceName: String {
     get {_storage._serviceName}
     set {_uniqueStorage()._serviceName = newValue}
@@ -82,7 +82,8 @@ public nonisolated struct Envoy_Config_Trace_V3_OpenTelemetryConfig: @unchecked 
   /// Clears the value of `sampler`. Subsequent reads from it will return its default value.
   public mutating func clearSampler() {_uniqueStorage()._sampler = nil}
 
-  /// How many spans may wait for their export; what comes then is dropped and counted. Range: 1 and more.
+  /// How many spans may wait for their export, for each worker thread; what comes then is dropped and counted. Range:
+  /// 1 and more.
   /// Default: 1024.
   public var maxCacheSize: SwiftProtobuf.Google_Protobuf_UInt32Value {
     get {_storage._maxCacheSize ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}

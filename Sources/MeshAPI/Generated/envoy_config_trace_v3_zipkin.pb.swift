@@ -60,7 +60,8 @@ public nonisolated struct Envoy_Config_Trace_V3_ZipkinConfig: Sendable {
   /// Default: the cluster's name.
   public var collectorHostname: String = String()
 
-  /// As `spawn_upstream_span` of the connection manager's `tracing`.
+  /// The spans of requests are a server's, whatever the listener's direction. Spans of upstream requests are
+  /// `spawn_upstream_span` of the connection manager's `tracing`.
   /// Default: false.
   ///
   /// NOTE: This field was marked as deprecated in the .proto file.
@@ -88,7 +89,7 @@ public nonisolated struct Envoy_Config_Trace_V3_ZipkinConfig: Sendable {
   public nonisolated enum TraceContextOption: SwiftProtobuf.Enum, Swift.CaseIterable {
     public typealias RawValue = Int
 
-    /// B3 is written; both B3 and W3C are read.
+    /// B3 is written.
     case useB3 // = 0
 
     /// B3 and W3C (`traceparent`, `tracestate`) are written.

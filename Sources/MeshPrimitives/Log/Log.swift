@@ -67,10 +67,10 @@ extension Log {
   public static let io = ProcessLog.standard.component("io")
   /// Route tables and the router filter.
   public static let router = ProcessLog.standard.component("router")
-  /// What failed of clients' requests and TCP connections, a line for each.
-  public static let traffic = ProcessLog.standard.component("traffic")
   /// Exporters of spans.
   public static let tracing = ProcessLog.standard.component("tracing")
+  /// What failed of clients' requests and TCP connections, a line for each.
+  public static let traffic = ProcessLog.standard.component("traffic")
   /// Clusters, pools and load balancing.
   public static let upstream = ProcessLog.standard.component("upstream")
 }

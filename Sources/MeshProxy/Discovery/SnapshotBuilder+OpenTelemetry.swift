@@ -71,8 +71,7 @@ extension SnapshotBuilder {
     let configPath = "\(path).typed_config"
     if config.typedConfig.holds(AlwaysOnSamplerConfig.self) { return .alwaysOn }
     if let ratio: TraceIdRatioBasedSamplerConfig = try? config.typedConfig.unpack() {
-      let share = Fraction(ratio.samplingPercentage)
-      return TraceSampler(share: Double(share.numerator) / Double(share.denominator.value))
+      return .ratio(Fraction(ratio.samplingPercentage))
     }
     if let parent: ParentBasedSamplerConfig = try? config.typedConfig.unpack() {
       guard parent.hasWrappedSampler else {

@@ -2,7 +2,16 @@ import MeshAPI
 import MeshPrimitives
 import MeshRouting
 
+/// Providers of traces.
 extension SnapshotBuilder {
+  /// The tracer of a connection manager: its provider's, else the one of all connection managers; nil if there is none, or
+  /// if it cannot be.
+  /// - Parameter path: of the connection manager's `tracing`.
+  mutating func tracer(_ message: ConnectionManagerTracing, _ path: String) -> Tracer? {
+    if message.hasProvider { return tracer(for: message.provider, "\(path).provider") }
+    return defaultProvider.flatMap { tracer(for: $0, "tracing.http") }
+  }
+
   /// The tracer of a provider; nil, with a problem, if there cannot be one. Equal providers have one tracer, in this
   /// configuration and the next.
   /// - Parameter path: of the provider.
@@ -58,7 +67,8 @@ extension SnapshotBuilder {
       kind: .zipkin(serviceName: name), collector: collector,
       propagation: config.traceContextOption == .useB3WithW3CPropagation ? [.b3Multi, .w3c] : .b3Multi,
       sharesSpans: !config.hasSharedSpanContext || config.sharedSpanContext.value,
-      makes64BitIDs: !config.traceID128Bit, sampler: nil, waitingSpans: nil)
+      makesServerSpans: config.splitSpansForRequest, makes64BitIDs: !config.traceID128Bit, sampler: nil,
+      waitingSpans: nil)
   }
 
   // MARK: Collectors over HTTP
@@ -123,53 +133,4 @@ extension SnapshotBuilder {
 extension UInt64 {
   /// Nanoseconds as milliseconds, not less than one for anything that is not nothing.
   fileprivate var milliseconds: UInt64 { self == 0 ? 0 : Swift.max(1, self / 1_000_000) }
-}
-
-/// What a provider's tracer is made of. Lives while a configuration is compiled.
-struct TracerRecipe {
-  enum Kind {
-    case zipkin(serviceName: String)
-    case otlp
-  }
-
-  let kind: Kind
-  let collector: SpanCollector
-  let propagation: TraceFormats
-  var sharesSpans = false
-  var makes64BitIDs = false
-  let sampler: TraceSampler?
-  /// How many spans may wait for their export in each worker's share; nil: Envoy's default for OpenTelemetry.
-  let waitingSpans: Int?
-
-  func make(_ identities: Identities) -> Tracer {
-    let name = collector.isOTLP ? "opentelemetry" : "zipkin"
-    let rules = SpanFlushRules(
-      minimumSpans: identities.runtime.value("tracing.\(name).min_flush_spans"),
-      interval: identities.runtime.value("tracing.\(name).flush_interval_ms"))
-    // The last lane is the main thread's.
-    let workers = max(1, identities.store.lanes - 1)
-    let outlet = SpanOutlet(
-      collector, limits: .init(spans: (waitingSpans ?? 1_024) * workers),
-      stats: SpanExportStats(identities.store, isOTLP: collector.isOTLP), flushRules: rules,
-      exporters: identities.spanExporters)
-    let format: Tracer.Format =
-      switch kind {
-      case .otlp: .otlp
-      case .zipkin(let serviceName):
-        .zipkin(ZipkinSpanFormat(serviceName: serviceName, address: identities.hostAddress))
-      }
-    return Tracer(
-      format: format, propagation: propagation, prefersB3: !collector.isOTLP, sharesSpans: sharesSpans,
-      makes64BitIDs: makes64BitIDs, sampler: sampler, flushRules: rules,
-      recordsUnsampled: RuntimeFraction(identities.runtime.value("tracing.record_unsampled"), or: .none),
-      receiver: outlet)
-  }
-}
-
-/// What makes two providers the same.
-struct TracerKey: Hashable {
-  let type: String
-  let config: [UInt8]
-  /// The proxy itself: its cluster is the name of the service.
-  let node: Node
 }

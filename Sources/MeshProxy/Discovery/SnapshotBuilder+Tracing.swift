@@ -8,12 +8,13 @@ import MeshRouting
 extension SnapshotBuilder {
   /// What a connection manager traces; nil: nothing, or there are problems.
   mutating func tracing(
-    _ manager: HttpConnectionManager, _ path: String, _ table: RouteTable, isOutbound: Bool
+    _ manager: HttpConnectionManager, _ path: String, _ table: RouteTable, filters: [NamedFilter],
+    isOutbound: Bool
   ) -> TracingConfiguration? {
     guard manager.hasTracing else { return nil }
     let message = manager.tracing
     let path = path + ".tracing"
-    guard message.hasProvider, let tracer = tracer(for: message.provider, path + ".provider") else { return nil }
+    guard let tracer = tracer(message, path) else { return nil }
     let before = problems.count
     let own = customTags(message.customTags, path)
     let operation = spanName(message.operation, path + ".operation")
@@ -55,14 +56,13 @@ extension SnapshotBuilder {
       isVerbose: message.verbose,
       maximumPath: message.hasMaxPathTagLength ? Int(message.maxPathTagLength.value) : 256,
       tracesAttempts: message.hasSpawnUpstreamSpan && message.spawnUpstreamSpan.value,
-      rules: rules(own, operation, upstreamOperation), routeRules: routeRules)
+      rules: rules(own, operation, upstreamOperation), routeRules: routeRules,
+      healthChecks: filters.compactMap { ($0.configuration as? HealthCheckFilter.Configuration)?.matching })
   }
 
   /// What a request's span says of this proxy.
   private var nodeTags: [(key: [UInt8], value: [UInt8])] {
-    var tags = [(Array("node_id".utf8), Array(node.id.utf8))]
-    if !node.locality.zone.isEmpty { tags.append((Array("zone".utf8), Array(node.locality.zone.utf8))) }
-    return tags
+    [("node_id", node.id), ("zone", node.locality.zone)].map { (Array($0.0.utf8), Array($0.1.utf8)) }
   }
 
   /// A format for a span's name; nil if it is empty or wrong.

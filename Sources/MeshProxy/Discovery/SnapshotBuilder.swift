@@ -27,6 +27,8 @@ struct SnapshotBuilder {
   private(set) var clusterMessages: [String: Cluster] = [:]
   /// The clusters that the main thread will call.
   var mainClusters: Set<String> = []
+  /// The provider of connection managers that name none (`Bootstrap.tracing`).
+  private(set) var defaultProvider: TracingProvider?
   /// The collector that the environment names, if a provider wants it.
   var environmentCluster: Cluster?
   /// `static_resources.secrets`, by name.
@@ -47,6 +49,7 @@ struct SnapshotBuilder {
     clusterNames = Set(resources.clusters.map(\.name))
     identities.limitStates.begin()
     clusterMessages = Dictionary(resources.clusters.map { ($0.name, $0) }) { first, _ in first }
+    if bootstrap.tracing.hasHTTP { defaultProvider = bootstrap.tracing.http }
     loadSecrets(resources)
     let maximumConnections = maximumConnections(bootstrap.overloadManager)
     let overload = overload(bootstrap.overloadManager)
@@ -75,7 +78,9 @@ struct SnapshotBuilder {
       }
       listeners.append(entry)
     }
-    if let cluster = environmentCluster { clusters.append(self.cluster(cluster, "OTEL_EXPORTER_OTLP_ENDPOINT", defaults)) }
+    if let cluster = environmentCluster {
+      clusters.append(self.cluster(cluster, "OTEL_EXPORTER_OTLP_ENDPOINT", defaults))
+    }
     let runtimeLayers = self.runtimeLayers(bootstrap)
     checkStatsConfig(bootstrap)
     let outlierEventLog = self.outlierEventLog(bootstrap)
@@ -113,7 +118,7 @@ struct SnapshotBuilder {
     let routeFilters = routeFilters(table, chain.filters, beside: upgradeChains.flatMap { $0?.filters ?? [] }, context)
     let upgrades = upgrades(manager, path, upgradeChains, table, beside: chain.filters, context)
     let bodyFormats = bodyFormats(table, "\(path).route_config")
-    let tracing = tracing(manager, path, table, isOutbound: isOutbound)
+    let tracing = tracing(manager, path, table, filters: chain.filters, isOutbound: isOutbound)
     guard problems.count == before else { return nil }
     let common = manager.commonHTTPProtocolOptions
     return ConnectionManagerConfiguration(

@@ -73,6 +73,14 @@ public enum RequestID {
     return number
   }
 
+  /// The same of any identifier; nil if it does not begin with eight such digits.
+  static func number(of value: Bytes) -> UInt32? {
+    guard value.count >= 8, value.slice(0, 8).allSatisfy({ $0 &- 0x30 < 10 || $0.asciiLowercased &- 0x61 < 6 }) else {
+      return nil
+    }
+    return UInt32(truncatingIfNeeded: head(value))
+  }
+
   /// What a supplied identifier says; nil if it is no UUID. A version that is not known says `notTraced`, as in Envoy.
   public static func reason(of value: Bytes) -> TraceReason? {
     guard isUUID(value) else { return nil }

@@ -80,8 +80,10 @@ public struct StreamInfo {
   /// Who is at the other end, and who the client is; nil only before the first request.
   public var connection: ConnectionInfo?
   public var trace = TraceContext()
-  /// What `x-request-id` says of the trace; nil: there is none that can say it. Known where requests are traced.
+  /// What `x-request-id` says of the trace; nil: there is none that decides. Known where requests are traced.
   var traceReason: TraceReason?
+  /// `x-request-id` has a place for it.
+  var keepsTraceReason = false
   /// The first 32 bits of `x-request-id`, which decide whether the request is traced.
   var requestNumber: UInt32 = 0
   /// The span has the caller's identifier: both write it.

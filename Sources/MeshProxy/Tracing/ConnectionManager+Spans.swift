@@ -6,8 +6,6 @@ import MeshRouting
 extension ConnectionManager {
   /// The stream is over: writes its span.
   func writeSpan(_ tracing: TracingLane, _ stream: Stream) {
-    // Whoever looks at traces wants to know of requests.
-    if stream.info.isHealthCheck { return tracing.stats.add(.healthCheck) }
     switch tracing.configuration.tracer.format {
     case .otlp:
       var writer = OTLPSpanWriter(tracing.buffer.output)
@@ -57,27 +55,6 @@ extension ConnectionManager {
   }
 
   // MARK: Parts
-
-  /// What the span is called.
-  private func withSpanName(_ stream: Stream, _ tracing: TracingLane, _ rules: SpanRules, _ body: (Bytes) -> Void) {
-    if !stream.spanName.isEmpty { return stream.spanName.withUnsafeBufferPointer(body) }
-    if let decorator = stream.info.route?.decorator { return decorator.operation.withUnsafeBufferPointer(body) }
-    if let operation = rules.operation {
-      let isNamed = worker.withSubstitution(operation, stream) { name in
-        if !name.isEmpty { body(name) }
-        return !name.isEmpty
-      }
-      if isNamed { return }
-    }
-    let host = stream.requestHeaders.value(.host) ?? Bytes("")
-    guard case .otlp = tracing.configuration.tracer.format else { return body(host) }
-    guard tracing.configuration.isOutbound else { return body(Bytes("ingress")) }
-    let scratch = tracing.scratch
-    scratch.removeAll()
-    scratch.append("egress ")
-    scratch.append(host)
-    body(scratch.bytes)
-  }
 
   /// Scheme, host, and the path that the client asked for, cut to its greatest length.
   @inline(__always)

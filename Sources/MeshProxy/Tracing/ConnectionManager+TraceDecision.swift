@@ -9,9 +9,11 @@ extension ConnectionManager {
   func identifyTracedRequest(_ headers: HeaderMap, _ stream: Stream, isEdge: Bool) {
     let rules = configuration.edge.requestID
     if headers.has(.xRequestID), !isEdge || rules.keepsExternal || !rules.generates {
-      guard let value = headers.value(.xRequestID), let reason = RequestID.reason(of: value) else { return }
-      stream.info.requestNumber = UInt32(truncatingIfNeeded: RequestID.head(value))
-      stream.info.traceReason = rules.packsTraceReason ? reason : .notTraced
+      guard let value = headers.value(.xRequestID), let number = RequestID.number(of: value) else { return }
+      stream.info.requestNumber = number
+      let reason = RequestID.reason(of: value)
+      stream.info.traceReason = rules.packsTraceReason ? reason ?? .notTraced : .notTraced
+      stream.info.keepsTraceReason = reason != nil && rules.packsTraceReason
     } else if rules.generates {
       let high = worker.random.next()
       headers.remove(.xRequestID)
@@ -19,6 +21,7 @@ extension ConnectionManager {
       headers.addReserved(.xRequestID, RequestID.length)
       stream.info.requestNumber = UInt32(truncatingIfNeeded: high >> 32)
       stream.info.traceReason = .notTraced
+      stream.info.keepsTraceReason = rules.packsTraceReason
     }
   }
 
@@ -26,7 +29,10 @@ extension ConnectionManager {
   func beginTrace(_ tracing: TracingLane, _ headers: HeaderMap, _ stream: Stream) {
     let isTraced = decide(tracing, headers, stream)
     let tracer = tracing.tracer
-    guard tracer.beginsPlainly, !headers.hasAny(Self.traceFields.adding(.xEnvoyDecoratorOperation)) else {
+    if stream.info.route?.decorator != nil || headers.has(.xEnvoyDecoratorOperation) {
+      nameSpan(tracing, headers, stream)
+    }
+    guard tracer.beginsPlainly, !headers.hasAny(Self.traceFields) else {
       return beginTrace(tracing, tracer, headers, stream, isTraced: isTraced)
     }
     // The trace begins here: by far the most common case at the edge.
@@ -47,43 +53,34 @@ extension ConnectionManager {
     var caller = TraceContext()
     if headers.hasAny(Self.traceFields) { caller = incomingTrace(headers, prefersB3: tracer.prefersB3) }
     let isCalled = caller.hasTrace
+    caller.formats.formUnion(tracer.propagation(of: caller.formats))
     var trace = caller.child(&worker.random, samplingIfUndecided: isTraced)
-    if let sampler = tracer.sampler {
+    if configuration.isHealthCheck(headers) {
+      // Whoever looks at traces wants to know of requests, whatever the caller says.
+      trace.decide(false)
+    } else if let sampler = tracer.sampler {
       // What is not to be traced is not, whatever the sampler would say.
       trace.decide(isTraced && sampler.samples(trace, parent: isCalled ? caller.sampled : nil))
+    } else if !isTraced, tracer.asksBothSides {
+      trace.decide(false)
     }
+    // As Envoy has it, also where the trace begins here.
+    stream.info.sharesSpan = tracer.sharesSpans && configuration.kind == .server
     if isCalled {
-      if tracer.sharesSpans, configuration.kind == .server {
+      if stream.info.sharesSpan {
         trace.spanID = caller.spanID
         trace.parentSpanID = caller.parentSpanID
-        stream.info.sharesSpan = true
       }
     } else if tracer.makes64BitIDs {
       trace.traceIDHigh = 0
       trace.is64Bit = true
-      trace.random = false
       trace.spanID = trace.traceIDLow
     }
+    if !isCalled { trace.random = false }
     trace.isParentRemote = isCalled
-    trace.formats.formUnion(tracer.propagation(of: caller.formats))
     trace.recorded = trace.sampled == true || records(tracer)
     stream.info.trace = trace
     headers.write(trace)
-    if !configuration.isOutbound, headers.has(.xEnvoyDecoratorOperation) { takeName(headers, stream) }
-  }
-
-  /// The caller says what its operation is called.
-  @inline(never)
-  private func takeName(_ headers: HeaderMap, _ stream: Stream) {
-    stream.spanName = headers.value(.xEnvoyDecoratorOperation).map { Array($0) } ?? []
-    headers.remove(.xEnvoyDecoratorOperation)
-  }
-
-  /// The upstream says what the operation is called.
-  func takeSpanName(ofResponse headers: HeaderMap, _ stream: Stream) {
-    guard configuration.isOutbound, let name = headers.value(.xEnvoyDecoratorOperation) else { return }
-    if !name.isEmpty { stream.spanName = Array(name) }
-    headers.remove(.xEnvoyDecoratorOperation)
   }
 
   /// Whether the request is to be traced, by its identifier and what it asks for; the identifier says it from then on.
@@ -102,7 +99,9 @@ extension ConnectionManager {
     let configuration = tracing.configuration
     let own = configuration.hasRouteRules ? stream.route?.tracing : nil
     var reason = before
-    if before == .notTraced {
+    if configuration.isHealthCheck(headers) {
+      reason = .notTraced
+    } else if before == .notTraced {
       if headers.has(.xClientTraceID), configuration.client.includes(number, over: own?.client) {
         reason = .clientTraceID
       } else if headers.has(.xEnvoyForceTrace) {
@@ -112,7 +111,7 @@ extension ConnectionManager {
       }
     }
     if reason != .notTraced, !configuration.overall.includes(number, over: own?.overall) { reason = .notTraced }
-    if reason != before, rules.packsTraceReason {
+    if reason != before, stream.info.keepsTraceReason {
       headers.replaceByte(of: .xRequestID, at: RequestID.reasonOffset, with: reason.rawValue)
     }
     switch reason {
@@ -145,7 +144,6 @@ extension TraceContext {
     spanID = Self.makeID(&generator)
     sampled = isSampled
     self.recorded = recorded
-    random = true
     formats = .w3c
   }
 

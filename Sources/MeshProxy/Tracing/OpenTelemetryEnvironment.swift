@@ -70,7 +70,7 @@ struct OpenTelemetryEnvironment: Sendable {
       warnings.append("OTEL_TRACES_SAMPLER_ARG: \"\(text)\" is no number from 0 to 1")
       return .alwaysOn
     }
-    return TraceSampler(share: ratio)
+    return .ratio(Fraction(UInt32((ratio * 1_000_000).rounded()), of: .million))
   }
 
   // MARK: Where spans go
@@ -190,13 +190,6 @@ struct OpenTelemetryEnvironment: Sendable {
       path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f })
     else { return nil }
     return Exporter(isGRPC: isGRPC, isSecure: isSecure, host: String(host), port: port, path: path)
-  }
-}
-
-extension TraceSampler {
-  /// - Parameter share: of all traces, from 0 to 1.
-  init(share: Double) {
-    self = .ratio(Fraction(UInt32(max(0, min(share, 1)) * 1_000_000), of: .million))
   }
 }
 

@@ -17,10 +17,14 @@ final class Tracer: Sendable {
   let prefersB3: Bool
   /// A span of a request that comes in has the caller's identifier (`shared_span_context`).
   let sharesSpans: Bool
+  /// Spans of requests are a server's, whatever the listener's direction (`split_spans_for_request`).
+  let makesServerSpans: Bool
   /// Traces that begin here have identifiers of 64 bits.
   let makes64BitIDs: Bool
   /// Decides in place of caller and connection manager; nil: they do.
   let sampler: TraceSampler?
+  /// What the caller has decided to trace is not if this proxy would not (Envoy's OpenTelemetry, not its Zipkin).
+  let asksBothSides: Bool
   let flushRules: SpanFlushRules
   /// What is recorded although nobody has decided to keep it, for a collector that decides later
   /// (`tracing.record_unsampled`).
@@ -37,18 +41,21 @@ final class Tracer: Sendable {
 
   init(
     format: Format, propagation: TraceFormats, prefersB3: Bool = false, sharesSpans: Bool = false,
-    makes64BitIDs: Bool = false, sampler: TraceSampler? = nil, flushRules: SpanFlushRules,
+    makesServerSpans: Bool = false, makes64BitIDs: Bool = false, sampler: TraceSampler? = nil,
+    flushRules: SpanFlushRules,
     recordsUnsampled: RuntimeFraction, receiver: any SpanReceiver
   ) {
     self.format = format
     self.propagation = propagation
     self.prefersB3 = prefersB3
     self.sharesSpans = sharesSpans
+    self.makesServerSpans = makesServerSpans
     self.makes64BitIDs = makes64BitIDs
     self.sampler = sampler
     self.flushRules = flushRules
     self.recordsUnsampled = recordsUnsampled
     self.receiver = receiver
+    if case .otlp = format { asksBothSides = true } else { asksBothSides = false }
     beginsPlainly = propagation == .w3c && sampler == nil && !makes64BitIDs
   }
 }

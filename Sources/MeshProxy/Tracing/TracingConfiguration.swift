@@ -1,3 +1,4 @@
+import MeshHTTP
 import MeshPrimitives
 import MeshRouting
 
@@ -22,18 +23,20 @@ final class TracingConfiguration: Sendable {
   /// Each attempt has a span of its own.
   let tracesAttempts: Bool
   let rules: SpanRules
+  /// What requests look like that ask for the health of proxy or service, for each filter that answers them.
+  private let healthChecks: [HeaderMatching]
   /// The rules of routes that have their own.
   private let routeRules: [ObjectIdentifier: SpanRules]
 
   init(
     tracer: Tracer, stats: StatBlock<TracingStat>, isOutbound: Bool, client: RuntimeFraction, random: RuntimeFraction,
     overall: RuntimeFraction, isVerbose: Bool, maximumPath: Int, tracesAttempts: Bool, rules: SpanRules,
-    routeRules: [ObjectIdentifier: SpanRules]
+    routeRules: [ObjectIdentifier: SpanRules], healthChecks: [HeaderMatching]
   ) {
     self.tracer = tracer
     self.stats = stats
     self.isOutbound = isOutbound
-    kind = isOutbound && !tracesAttempts ? .client : .server
+    kind = isOutbound && !tracesAttempts && !tracer.makesServerSpans ? .client : .server
     self.client = client
     self.random = random
     self.overall = overall
@@ -42,6 +45,12 @@ final class TracingConfiguration: Sendable {
     self.tracesAttempts = tracesAttempts
     self.rules = rules
     self.routeRules = routeRules
+    self.healthChecks = healthChecks
+  }
+
+  @inline(__always)
+  func isHealthCheck(_ headers: HeaderMap) -> Bool {
+    !healthChecks.isEmpty && healthChecks.contains { $0.matches(RoutingView(headers)) }
   }
 
   /// Some routes have their own shares, tags or names.

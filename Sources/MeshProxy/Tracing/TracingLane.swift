@@ -10,9 +10,6 @@ final class TracingLane {
   let buffer: SpanBuffer
   /// What is put together for a tag.
   let scratch = SpanOutput(capacity: 512)
-  /// What spans say of a cluster, in the tracer's form: of the one that was asked for last.
-  private var clusterTags: [UInt8] = []
-  private var taggedCluster: ActiveCluster?
   /// The tags of the outcomes that came last, by a few bits of them.
   private var outcomes: [(outcome: SpanOutcome, tags: [UInt8])]
   /// The tag of the client that came last.
@@ -26,16 +23,14 @@ final class TracingLane {
     outcomes = Array(repeating: (SpanOutcome(), []), count: 8)
   }
 
-  /// `upstream_cluster` and `upstream_cluster.name`.
-  func tags(of cluster: ActiveCluster) -> [UInt8] {
-    if taggedCluster !== cluster {
-      taggedCluster = cluster
-      clusterTags = tracer.format.encoded([
-        (Array("upstream_cluster".utf8), Array(cluster.configuration.name.utf8)),
-        (Array("upstream_cluster.name".utf8), Array(cluster.configuration.statName.utf8)),
-      ])
-    }
-    return clusterTags
+  /// What an attempt's span says of its cluster.
+  func tags(of cluster: ActiveCluster) -> [UInt8] { tracer.format.encoded(Self.tags(of: cluster)) }
+
+  private static func tags(of cluster: ActiveCluster) -> [(key: [UInt8], value: [UInt8])] {
+    [
+      (Array("upstream_cluster".utf8), Array(cluster.configuration.name.utf8)),
+      (Array("upstream_cluster.name".utf8), Array(cluster.configuration.statName.utf8)),
+    ]
   }
 
   /// What a request's span says of how it went.
@@ -57,7 +52,8 @@ final class TracingLane {
     add("http.status_code", "\(outcome.status)".utf8)
     add("response_flags", Self.text(of: outcome.flags))
     if outcome.isError { add("error", "true".utf8) }
-    return tracer.format.encoded(tags) + (cluster.map { self.tags(of: $0) } ?? [])
+    if let cluster { tags += Self.tags(of: cluster) }
+    return tracer.format.encoded(tags)
   }
 
   /// The short names with commas between them.

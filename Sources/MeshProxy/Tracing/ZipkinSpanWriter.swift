@@ -35,6 +35,7 @@ struct ZipkinSpanWriter: SpanWriter {
   private let output: SpanOutput
   private let format: ZipkinSpanFormat
   private var startedAt: UInt64 = 0
+  private var kind = SpanKind.server
   private var part = Part.tags
   private var isFirst = true
 
@@ -73,6 +74,7 @@ struct ZipkinSpanWriter: SpanWriter {
     format.localEndpoint.withUnsafeBufferPointer { output.append($0) }
     output.append(",\"tags\":{")
     startedAt = head.startedAt
+    kind = head.kind
     part = .tags
     isFirst = true
   }
@@ -85,6 +87,7 @@ struct ZipkinSpanWriter: SpanWriter {
   }
 
   mutating func tag(_ key: StaticString, _ value: Bytes) {
+    guard !value.isEmpty else { return }
     separate()
     output.append(UInt8(ascii: "\""))
     output.append(key)
@@ -102,6 +105,7 @@ struct ZipkinSpanWriter: SpanWriter {
   }
 
   mutating func tag(_ key: Bytes, _ value: Bytes) {
+    guard !value.isEmpty else { return }
     separate()
     output.append(jsonString: key)
     output.append(UInt8(ascii: ":"))
@@ -131,16 +135,19 @@ struct ZipkinSpanWriter: SpanWriter {
 
   /// A failure is the tag `error`, which whoever writes tags has written.
   mutating func end(at time: UInt64, isError: Bool) {
-    output.append(part == .tags ? "},\"duration\":" : "],\"duration\":")
+    // "Server send", "client receive": what Envoy notes at the end.
+    event(kind == .server ? "ss" : "cr", at: time)
+    output.append("],\"duration\":")
     // Zipkin takes 0 for no duration at all.
-    output.append(decimal: max(1, Self.microseconds(time) &- min(Self.microseconds(time), Self.microseconds(startedAt))))
+    output.append(
+      decimal: max(1, Self.microseconds(time) &- min(Self.microseconds(time), Self.microseconds(startedAt))))
     output.append(UInt8(ascii: "}"))
   }
 
   static func encoded(_ tags: [(key: [UInt8], value: [UInt8])]) -> [UInt8] {
     let output = SpanOutput(capacity: 256)
-    for (index, tag) in tags.enumerated() {
-      if index > 0 { output.append(UInt8(ascii: ",")) }
+    for tag in tags where !tag.value.isEmpty {
+      if output.count > 0 { output.append(UInt8(ascii: ",")) }
       tag.key.withUnsafeBufferPointer { output.append(jsonString: $0) }
       output.append(UInt8(ascii: ":"))
       tag.value.withUnsafeBufferPointer { output.append(jsonString: $0) }

@@ -18,8 +18,14 @@ class Difference:
     reason: str
     used: bool = False
 
+    def is_of(self, case):
+        """Whether the entry is about this case: by its id, or, with `!`, by all areas but one."""
+        if self.case.startswith("!"):
+            return not fnmatch.fnmatchcase(case.area, self.case[1:])
+        return fnmatch.fnmatchcase(case.id, self.case)
+
     def covers(self, case, key, value):
-        return (fnmatch.fnmatchcase(case, self.case) and fnmatch.fnmatchcase(key, self.key)
+        return (self.is_of(case) and fnmatch.fnmatchcase(key, self.key)
                 and (self.value is None or fnmatch.fnmatchcase(value or "", self.value)))
 
 

@@ -20,6 +20,11 @@ COOKIE = re.compile(r'="[0-9a-f]{16}"')
 # Milliseconds, whichever they are.
 DURATIONS = {"header.x-envoy-upstream-service-time", "upstream.*.header.x-envoy-upstream-service-time"}
 
+# What either says of itself to collectors.
+SELF = re.compile(r"\b(?:[0-9a-f]{40}/1\.40\.0/Clean/RELEASE/BoringSSL|0\.\d+\.\d+(?:-[\w.]+)?)$")
+PRODUCT = re.compile(r"\b(?:envoy|martlet)\b", re.IGNORECASE)
+SELVES = ["*.export.header.user-agent", "*.span.*.scope", "*.span.*.resource.*"]
+
 # Statistics that depend on time, on sizes of heads, or on how a program does its work inside.
 VOLATILE = [
     "*_bytes_*", "*_length_ms*", "*_time*", "*_size*", "*.rq_time*", "*_ms", "*http1.*", "*.membership_*", "*.version",
@@ -114,6 +119,8 @@ class Normaliser:
             step = 5000 if int(value) > 1000 else 1000
             if key.split(".")[2].isdigit() or int(value) > 1000 and int(value) % 1000:
                 return f"at most {-(-int(value) // step) * step}"
+        if any(fnmatch.fnmatchcase("." + key, pattern) for pattern in SELVES):
+            value = PRODUCT.sub("<proxy>", SELF.sub("<version>", value))
         if key.endswith("header.set-cookie"):
             value = COOKIE.sub('="<hash>"', value)
         if key.endswith(".proxied"):

@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import dataclass, field
 
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
@@ -24,7 +25,14 @@ class Span:
 
 
 def decode(form, arrival):
-    """The spans of one request to a collector."""
+    """The spans of one request to a collector; what cannot be decoded is one span that says so."""
+    try:
+        return list(decoded(form, arrival))
+    except (DecodeError, ValueError) as error:
+        return [Span(0, {"undecodable": str(error)})]
+
+
+def decoded(form, arrival):
     body = arrival.message.body.encode("latin-1")
     if form == "zipkin":
         return [zipkin(span) for span in json.loads(body)]

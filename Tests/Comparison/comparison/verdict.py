@@ -11,9 +11,9 @@ def compare(case, envoy, martlet, differences):
     if case.invalid:
         if not envoy.refusal:
             found.append("Envoy takes the configuration")
-        if martlet and not martlet.refusal and not differences.covers(case.id, "accepted"):
+        if martlet and not martlet.refusal and not differences.covers(case, "accepted"):
             found.append("Martlet takes the configuration, Envoy says: " + reason(envoy.refusal))
-        if martlet and "not supported yet" in (martlet.refusal or "") and not differences.covers(case.id, "refused"):
+        if martlet and "not supported yet" in (martlet.refusal or "") and not differences.covers(case, "refused"):
             found.append("not there yet: " + reason(martlet.refusal))
         return found
     if envoy.refusal:
@@ -26,11 +26,11 @@ def compare(case, envoy, martlet, differences):
     if martlet is None:
         return found
     if martlet.refusal:
-        if not differences.covers(case.id, "refused"):
+        if not differences.covers(case, "refused"):
             found.append("not there yet: " + reason(martlet.refusal))
         return found
     for key, text in martlet.problems:
-        if not differences.covers(case.id, key, martlet.record.get(key)):
+        if not differences.covers(case, key, martlet.record.get(key)):
             found.append(f"Martlet: {text}")
     gone = ()  # what stands in the place of something that only one of them has is not looked at
     for key in sorted(envoy.record.keys() | martlet.record.keys(), key=order):
@@ -41,7 +41,7 @@ def compare(case, envoy, martlet, differences):
             gone = (key + ".", key + "[")
         if key.startswith("statistics."):
             theirs, ours = theirs or "0", ours or "0"
-        if theirs != ours and not differences.covers(case.id, key, ours):
+        if theirs != ours and not differences.covers(case, key, ours):
             found.append(f"{key}: Envoy {show(theirs)}, Martlet {show(ours)}")
     return found
 

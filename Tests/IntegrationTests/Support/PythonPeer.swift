@@ -10,7 +10,7 @@ enum PythonPeer {
   private static func interpreter() async throws -> String {
     if let known = known.read({ $0 }) { return known }
     for python in [root + "/.venv/bin/python", "python3"] {
-      guard let program = try? RunningProgram(python, ["-c", "import grpc, h2, websockets"]),
+      guard let program = try? RunningProgram(python, ["-c", "import grpc, h2, opentelemetry.proto, websockets"]),
         try await program.waitForEnd(within: Deadline(.seconds(60))) == .exited(0)
       else { continue }
       known.change { $0 = python }

@@ -91,13 +91,7 @@ extension RouterFilter {
   }
 
   private func withSpanName(_ stream: Stream, _ tracing: TracingLane, _ rules: SpanRules, _ body: (Bytes) -> Void) {
-    if let operation = rules.upstreamOperation {
-      let isNamed = stream.worker.withSubstitution(operation, stream) { name in
-        if !name.isEmpty { body(name) }
-        return !name.isEmpty
-      }
-      if isNamed { return }
-    }
+    if let operation = rules.upstreamOperation, stream.manager?.withName(operation, stream, body) == true { return }
     let scratch = tracing.scratch
     scratch.removeAll()
     scratch.append("router ")

@@ -33,10 +33,8 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   var responseDeadline: MonotonicTime = .never
   var attemptDeadline: MonotonicTime = .never
   private(set) var answersNoContent = false
-  /// The response has something to tell the client: what its operation is called, or by what cookie it is known.
+  /// The response has something to tell the client: by what cookie it is known.
   var hasNews = false
-  /// The request said itself what its operation is called.
-  private var isNamedByCaller = false
   /// Copies of the request that still get what comes of it.
   var shadows: [ShadowRequest] = []
   /// Body bytes that came before there was a connection.
@@ -102,7 +100,6 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     responseBegan = false
     isReplayed = false
     isCoveredByPolicy = false
-    isNamedByCaller = false
     isCanary = false
     responseDeadline = .never
     attemptDeadline = .never
@@ -162,7 +159,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     self.cluster = cluster
     stream.info.cluster = cluster
     beginCounting(stream, headers, route)
-    hasNews = route.decorator != nil
+    hasNews = false
     if cluster.isSpecial, !beginChoice(stream, cluster, headers) { return }
     if let idle = action.idleTimeout { stream.setIdleTimeout(idle) }
     if action.boundsStream { stream.setMaximumDuration(action, headers) }
@@ -183,38 +180,9 @@ final class RouterFilter: ResponseReceiver, PoolClient {
       tracesAttempts = true
       preparesAttempts = true
     }
-    if let decorator = route.decorator { name(stream, headers, decorator) }
     if !action.mirrors.isEmpty, !tunnel.isHeldBack { mirror(stream, headers, action) }
     attempt(stream, cluster, fresh: false)
     if requestEnded || tunnel.isHeldBack { startResponseTimer(stream) }
-  }
-
-  /// Tells the upstream what the operation is called, or takes the caller's name for it (see `isOutbound`).
-  @inline(never)
-  private func name(_ stream: Stream, _ headers: HeaderMap, _ decorator: RouteEntry.Decorator) {
-    if stream.manager?.configuration.isOutbound == true {
-      if decorator.propagates {
-        decorator.operation.withUnsafeBufferPointer { headers.set(.xEnvoyDecoratorOperation, $0) }
-      }
-    } else if headers.has(.xEnvoyDecoratorOperation) {
-      isNamedByCaller = headers.value(.xEnvoyDecoratorOperation).map { !$0.isEmpty } ?? false
-      headers.remove(.xEnvoyDecoratorOperation)
-    }
-  }
-
-  @inline(never)
-  private func tellNews(_ stream: Stream, _ headers: HeaderMap) {
-    if let decorator = stream.info.route?.decorator { nameResponse(stream, headers, decorator) }
-    addCookies(to: headers)
-  }
-
-  /// The other half: a service tells its caller what the operation is called.
-  private func nameResponse(_ stream: Stream, _ headers: HeaderMap, _ decorator: RouteEntry.Decorator) {
-    if stream.manager?.configuration.isOutbound == true {
-      headers.remove(.xEnvoyDecoratorOperation)
-    } else if decorator.propagates, !isNamedByCaller {
-      decorator.operation.withUnsafeBufferPointer { headers.set(.xEnvoyDecoratorOperation, $0) }
-    }
   }
 
   func attempt(_ stream: Stream, _ cluster: ActiveCluster, fresh: Bool) {
@@ -425,7 +393,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     if !configuration.suppressesEnvoyHeaders, !isTunnel, let began = stream.info.upstreamRequestStartedAt {
       headers.set(.xEnvoyUpstreamServiceTime, number: now.since(began).wholeMilliseconds)
     }
-    if hasNews { tellNews(stream, headers) }
+    if hasNews { addCookies(to: headers) }
     if isTunnel { return respondToTunnel(stream, status, headers, endStream: endStream) }
     if endStream { exchangeEnded(stream, now) }
     stream.respond(status: status, headers, endStream: endStream)

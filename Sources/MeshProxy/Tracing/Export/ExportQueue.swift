@@ -82,7 +82,8 @@ struct ExportQueue {
       let batch = waiting[taken]
       guard
         export.batches.isEmpty
-          || export.count + batch.count <= rules.spansPerExport && export.size + batch.bytes.count <= rules.bytesPerExport
+          || export.count + batch.count <= rules.spansPerExport
+            && export.size + batch.bytes.count <= rules.bytesPerExport
       else { break }
       export.batches.append(batch)
       export.count += batch.count
