@@ -265,3 +265,11 @@ public typealias NetworkRateLimit = Envoy_Extensions_Filters_Network_LocalRateli
 public typealias NetworkConnectionLimit = Envoy_Extensions_Filters_Network_ConnectionLimit_V3_ConnectionLimit
 /// The listener filter that limits how many connections may begin in a time.
 public typealias ListenerRateLimit = Envoy_Extensions_Filters_Listener_LocalRatelimit_V3_LocalRateLimit
+
+// MARK: Istio
+
+/// The filter that reports Istio's standard metrics (`stats.PluginConfig`).
+public typealias IstioStatsConfig = Stats_PluginConfig
+public typealias IstioMetricConfig = Stats_MetricConfig
+/// The filter by which sidecars tell each other who they are (`io.istio.http.peer_metadata.Config`).
+public typealias PeerMetadataConfig = Io_Istio_Http_PeerMetadata_Config

@@ -46,6 +46,8 @@ public final class Worker {
   var connectionLimiters = ConnectionLimiters()
   /// Places that connections hold under limits.
   var connectionPlaces = ConnectionPlaces()
+  /// The workloads that peers have named.
+  let peerMetadata = PeerMetadataCache()
   private var connectionCounter: UInt64 = 0
   private var dateSecond: UInt64 = 0
   private let dateBuffer: UnsafeMutablePointer<UInt8>

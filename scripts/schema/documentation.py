@@ -102,6 +102,8 @@ TITLES = [
             "envoy.extensions.filters.http.grpc_http1_bridge.v3",
             "envoy.extensions.filters.http.grpc_web.v3",
             "envoy.extensions.filters.common.fault.v3",
+            "stats",
+            "io.istio.http.peer_metadata",
             "envoy.type.v3",
         ],
     ),

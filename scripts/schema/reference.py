@@ -1,8 +1,9 @@
-"""Envoy's own API, from the PyPI package xds-protos."""
+"""Envoy's own API, from the PyPI package xds-protos, and what is configured beside it."""
 
 import importlib
 import importlib.metadata
 
+import foreign
 import newer
 from google.protobuf import descriptor_pb2, descriptor_pool
 from validate import validate_pb2
@@ -40,6 +41,8 @@ class Envoy:
                 self.extension_types += [m.full_name for m in module.DESCRIPTOR.message_types_by_name.values()]
         self.extension_types.sort()
         descriptor_pool.Default = lambda: self._pool
+        for file in foreign.files():
+            self._pool.AddSerializedFile(file.SerializeToString())
         self._validate = validate_pb2
 
     def message(self, name):

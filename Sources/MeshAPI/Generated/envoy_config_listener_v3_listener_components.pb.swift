@@ -215,7 +215,8 @@ public nonisolated struct Envoy_Config_Listener_V3_Filter: Sendable {
   /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager` or
   /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`; before either
   /// `envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit` and
-  /// `envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit`.
+  /// `envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit`; before a TCP proxy
+  /// `stats.PluginConfig`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {
@@ -232,7 +233,8 @@ public nonisolated struct Envoy_Config_Listener_V3_Filter: Sendable {
     /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager` or
     /// `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`; before either
     /// `envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit` and
-    /// `envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit`.
+    /// `envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit`; before a TCP proxy
+    /// `stats.PluginConfig`.
     /// Default: required.
     case typedConfig(SwiftProtobuf.Google_Protobuf_Any)
 

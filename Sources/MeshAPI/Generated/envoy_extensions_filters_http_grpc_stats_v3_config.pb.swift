@@ -29,6 +29,11 @@ public nonisolated struct Envoy_Extensions_Filters_Http_GrpcStats_V3_FilterConfi
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Whether the numbers of messages are told to the filters of the same chain: `stats.PluginConfig`
+  /// reports them.
+  /// Default: false.
+  public var emitFilterState: Bool = false
+
   public var perMethodStatSpecifier: Envoy_Extensions_Filters_Http_GrpcStats_V3_FilterConfig.OneOf_PerMethodStatSpecifier? = nil
 
   /// The methods that have statistics of their own. The others are counted together, without service
@@ -86,7 +91,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.filters.http.g
 
 nonisolated extension Envoy_Extensions_Filters_Http_GrpcStats_V3_FilterConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".FilterConfig"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{2}individual_method_stats_allowlist\0\u{3}stats_for_all_methods\0\u{3}enable_upstream_stats\0\u{3}replace_dots_in_grpc_service_name\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}emit_filter_state\0\u{3}individual_method_stats_allowlist\0\u{3}stats_for_all_methods\0\u{3}enable_upstream_stats\0\u{3}replace_dots_in_grpc_service_name\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -94,6 +99,7 @@ nonisolated extension Envoy_Extensions_Filters_Http_GrpcStats_V3_FilterConfig: S
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.emitFilterState) }()
       case 2: try {
         var v: Envoy_Config_Core_V3_GrpcMethodList?
         var hadOneofValue = false
@@ -132,6 +138,9 @@ nonisolated extension Envoy_Extensions_Filters_Http_GrpcStats_V3_FilterConfig: S
     // allocates stack space for every if/case branch local when no optimizations
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
+    if self.emitFilterState != false {
+      try visitor.visitSingularBoolField(value: self.emitFilterState, fieldNumber: 1)
+    }
     switch self.perMethodStatSpecifier {
     case .individualMethodStatsAllowlist?: try {
       guard case .individualMethodStatsAllowlist(let v)? = self.perMethodStatSpecifier else { preconditionFailure() }
@@ -153,6 +162,7 @@ nonisolated extension Envoy_Extensions_Filters_Http_GrpcStats_V3_FilterConfig: S
   }
 
   public static func ==(lhs: Envoy_Extensions_Filters_Http_GrpcStats_V3_FilterConfig, rhs: Envoy_Extensions_Filters_Http_GrpcStats_V3_FilterConfig) -> Bool {
+    if lhs.emitFilterState != rhs.emitFilterState {return false}
     if lhs.perMethodStatSpecifier != rhs.perMethodStatSpecifier {return false}
     if lhs.enableUpstreamStats != rhs.enableUpstreamStats {return false}
     if lhs.replaceDotsInGrpcServiceName != rhs.replaceDotsInGrpcServiceName {return false}

@@ -1089,8 +1089,9 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
   /// `envoy.extensions.filters.http.grpc_http1_bridge.v3.Config`,
   /// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig`,
   /// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`,
-  /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit` or
-  /// `envoy.extensions.filters.http.ratelimit.v3.RateLimit`.
+  /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`,
+  /// `envoy.extensions.filters.http.ratelimit.v3.RateLimit`,
+  /// `io.istio.http.peer_metadata.Config` or `stats.PluginConfig`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {
@@ -1120,8 +1121,9 @@ public nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager
     /// `envoy.extensions.filters.http.grpc_http1_bridge.v3.Config`,
     /// `envoy.extensions.filters.http.grpc_stats.v3.FilterConfig`,
     /// `envoy.extensions.filters.http.grpc_web.v3.GrpcWeb`,
-    /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit` or
-    /// `envoy.extensions.filters.http.ratelimit.v3.RateLimit`.
+    /// `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`,
+    /// `envoy.extensions.filters.http.ratelimit.v3.RateLimit`,
+    /// `io.istio.http.peer_metadata.Config` or `stats.PluginConfig`.
     /// Default: required.
     case typedConfig(SwiftProtobuf.Google_Protobuf_Any)
 

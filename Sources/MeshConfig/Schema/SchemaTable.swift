@@ -531,7 +531,7 @@ message envoy.config.listener.v3.AdditionalAddress
 message envoy.config.listener.v3.Filter
 oneof config_type
 1 name string required min_len=1
-4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager,envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy,envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit,envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit
+4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager,envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy,envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit,envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit,stats.PluginConfig
 others 5:config_discovery
 message envoy.config.listener.v3.FilterChain
 1 filter_chain_match message:envoy.config.listener.v3.FilterChainMatch
@@ -1082,11 +1082,11 @@ message envoy.extensions.filters.http.grpc_http1_bridge.v3.Config
 2 ignore_query_parameters bool
 message envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
 oneof per_method_stat_specifier
+1 emit_filter_state bool
 2 individual_method_stats_allowlist message:envoy.config.core.v3.GrpcMethodList oneof=per_method_stat_specifier
 3 stats_for_all_methods message:google.protobuf.BoolValue oneof=per_method_stat_specifier
 4 enable_upstream_stats bool
 5 replace_dots_in_grpc_service_name bool
-others 1:emit_filter_state
 message envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
 message envoy.extensions.filters.http.health_check.v3.HealthCheck
 1 pass_through_mode message:google.protobuf.BoolValue required
@@ -1248,7 +1248,7 @@ message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnecti
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
 oneof config_type
 1 name string required min_len=1
-4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.http.router.v3.Router,envoy.extensions.filters.http.buffer.v3.Buffer,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.Cors,envoy.extensions.filters.http.health_check.v3.HealthCheck,envoy.extensions.filters.http.grpc_http1_bridge.v3.Config,envoy.extensions.filters.http.grpc_stats.v3.FilterConfig,envoy.extensions.filters.http.grpc_web.v3.GrpcWeb,envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit,envoy.extensions.filters.http.ratelimit.v3.RateLimit
+4 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.extensions.filters.http.router.v3.Router,envoy.extensions.filters.http.buffer.v3.Buffer,envoy.extensions.filters.http.fault.v3.HTTPFault,envoy.extensions.filters.http.cors.v3.Cors,envoy.extensions.filters.http.health_check.v3.HealthCheck,envoy.extensions.filters.http.grpc_http1_bridge.v3.Config,envoy.extensions.filters.http.grpc_stats.v3.FilterConfig,envoy.extensions.filters.http.grpc_web.v3.GrpcWeb,envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit,envoy.extensions.filters.http.ratelimit.v3.RateLimit,io.istio.http.peer_metadata.Config,stats.PluginConfig
 6 is_optional bool
 7 disabled bool
 others 5:config_discovery
@@ -1602,6 +1602,36 @@ message envoy.type.v3.TokenBucket
 1 max_tokens uint32 required gt=0
 2 tokens_per_fill message:google.protobuf.UInt32Value gt=0
 3 fill_interval message:google.protobuf.Duration required gt=0
+message io.istio.http.peer_metadata.Config
+1 downstream_discovery repeated:message:io.istio.http.peer_metadata.Config.DiscoveryMethod
+2 upstream_discovery repeated:message:io.istio.http.peer_metadata.Config.DiscoveryMethod
+3 downstream_propagation repeated:message:io.istio.http.peer_metadata.Config.PropagationMethod
+4 upstream_propagation repeated:message:io.istio.http.peer_metadata.Config.PropagationMethod
+6 additional_labels repeated:string
+others 5:shared_with_upstream
+message io.istio.http.peer_metadata.Config.DiscoveryMethod
+oneof method_specifier
+2 workload_discovery message:io.istio.http.peer_metadata.Config.WorkloadDiscovery oneof=method_specifier
+3 istio_headers message:io.istio.http.peer_metadata.Config.IstioHeaders oneof=method_specifier
+others 1:baggage
+message io.istio.http.peer_metadata.Config.IstioHeaders
+1 skip_external_clusters bool
+message io.istio.http.peer_metadata.Config.PropagationMethod
+oneof method_specifier
+1 istio_headers message:io.istio.http.peer_metadata.Config.IstioHeaders oneof=method_specifier
+message io.istio.http.peer_metadata.Config.WorkloadDiscovery
+message stats.MetricConfig
+1 dimensions map:string
+2 name string
+3 tags_to_remove repeated:string
+5 drop bool
+others 4:match
+message stats.PluginConfig
+6 disable_host_header_fallback bool
+7 tcp_reporting_duration message:google.protobuf.Duration
+8 metrics repeated:message:stats.MetricConfig
+10 reporter enum:stats.Reporter
+others 9:definitions 11:rotation_interval 12:graceful_deletion_interval
 enum envoy.config.accesslog.v3.ComparisonFilter.Op
 0 EQ
 1 GE
@@ -1911,4 +1941,7 @@ enum envoy.type.v3.StatusCode
 508 LoopDetected
 510 NotExtended
 511 NetworkAuthenticationRequired
+enum stats.Reporter
+0 UNSPECIFIED
+1 SERVER_GATEWAY unsupported
 """#

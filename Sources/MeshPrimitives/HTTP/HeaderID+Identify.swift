@@ -83,12 +83,14 @@ extension HeaderID {
       if same(name, "x-envoy-attempt-count") { return .xEnvoyAttemptCount }
       if same(name, "x-envoy-drop-overload") { return .xEnvoyDropOverload }
       if same(name, "x-envoy-retry-grpc-on") { return .xEnvoyRetryGRPCOn }
+      if same(name, "x-envoy-peer-metadata") { return .xEnvoyPeerMetadata }
     case 23:
       if same(name, "x-envoy-upstream-canary") { return .xEnvoyUpstreamCanary }
       if same(name, "x-forwarded-client-cert") { return .xForwardedClientCert }
     case 24:
       if same(name, "x-envoy-external-address") { return .xEnvoyExternalAddress }
       if same(name, "x-envoy-local-overloaded") { return .xEnvoyLocalOverloaded }
+      if same(name, "x-envoy-peer-metadata-id") { return .xEnvoyPeerMetadataID }
     case 27:
       if same(name, "x-envoy-decorator-operation") { return .xEnvoyDecoratorOperation }
     case 29:

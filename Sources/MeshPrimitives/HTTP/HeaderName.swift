@@ -19,6 +19,8 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
   case xEnvoyOriginalURL, xEnvoyOriginalHost, xEnvoyUpstreamAltStatName
   case xEnvoyDownstreamServiceCluster, xEnvoyDownstreamServiceNode, xEnvoyLocalOverloaded,
     xEnvoyImmediateHealthCheckFail, xEnvoyDropOverload, xEnvoyUnconditionalDropOverload
+  // What sidecars tell each other of the workloads beside them (Istio).
+  case xEnvoyPeerMetadata, xEnvoyPeerMetadataID
   // Trace context.
   case traceparent, tracestate, b3, xB3TraceID, xB3SpanID, xB3ParentSpanID, xB3Sampled, xB3Flags
 
@@ -89,6 +91,8 @@ public enum HeaderID: UInt8, CaseIterable, Sendable {
     case .xEnvoyImmediateHealthCheckFail: "x-envoy-immediate-health-check-fail"
     case .xEnvoyDropOverload: "x-envoy-drop-overload"
     case .xEnvoyUnconditionalDropOverload: "x-envoy-unconditional-drop-overload"
+    case .xEnvoyPeerMetadata: "x-envoy-peer-metadata"
+    case .xEnvoyPeerMetadataID: "x-envoy-peer-metadata-id"
     case .traceparent: "traceparent"
     case .tracestate: "tracestate"
     case .b3: "b3"

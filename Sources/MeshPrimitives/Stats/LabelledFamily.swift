@@ -11,6 +11,8 @@ public final class LabelledFamily: Sendable {
     let entry: StatEntry
     /// There was no room: it is the series that stands in for all the others.
     public let isOverflow: Bool
+    /// It was made by this call.
+    public let isNew: Bool
 
     /// Its counter; nil for a histogram's.
     public var counter: StatBlock<SoleStat>? {
@@ -63,14 +65,16 @@ public final class LabelledFamily: Sendable {
   ///   - overflow: the labels of the series that stands in if there are `maximum` series already.
   public func series(_ labels: LabelSet, overflow: @autoclosure () -> LabelSet, maximum: Int) -> Series {
     state.withLock { state in
-      if let known = state.series[labels] { return Series(entry: known, isOverflow: false) }
+      if let known = state.series[labels] { return Series(entry: known, isOverflow: false, isNew: false) }
       let isOverflow = state.series.count >= maximum
       let labels = isOverflow ? overflow() : labels
-      if isOverflow, let known = state.overflow[labels] { return Series(entry: known, isOverflow: true) }
+      if isOverflow, let known = state.overflow[labels] {
+        return Series(entry: known, isOverflow: true, isNew: false)
+      }
       let made = StatEntry(labels, of: self, makeSource())
       if isOverflow { state.overflow[labels] = made } else { state.series[labels] = made }
       state.sorted = nil
-      return Series(entry: made, isOverflow: isOverflow)
+      return Series(entry: made, isOverflow: isOverflow, isNew: true)
     }
   }
 

@@ -410,7 +410,8 @@ struct ConfigDump: AdminReport {
       PreviousPrioritiesConfig.self,
       UpstreamTlsContext.self, RawBuffer.self, Secret.self, LocalRateLimit.self, GlobalRateLimit.self,
       RateLimitPerRoute.self, NetworkRateLimit.self, NetworkConnectionLimit.self, ListenerRateLimit.self,
-      HealthCheckFilterConfig.self, HealthCheckEventFileSink.self, ZipkinConfig.self, OpenTelemetryConfig.self,
+      HealthCheckFilterConfig.self, HealthCheckEventFileSink.self, IstioStatsConfig.self, PeerMetadataConfig.self,
+      ZipkinConfig.self, OpenTelemetryConfig.self,
       AlwaysOnSamplerConfig.self, ParentBasedSamplerConfig.self, TraceIdRatioBasedSamplerConfig.self,
       EnvironmentResourceDetectorConfig.self, StaticConfigResourceDetectorConfig.self,
     ]

@@ -18,6 +18,8 @@ extension SnapshotBuilder {
     if let limit: NetworkConnectionLimit = try? config.unpack() {
       return .connectionLimit(connectionLimit(limit))
     }
+    // It admits every connection: see `connectionTelemetry`.
+    if config.messageName == IstioStatsConfig.protoMessageName { return nil }
     report(next, "nothing can follow a filter that ends the chain")
     return nil
   }

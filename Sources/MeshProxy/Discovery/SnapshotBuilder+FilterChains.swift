@@ -35,28 +35,31 @@ extension SnapshotBuilder {
       return nil
     }
     let admission = admission(chain.filters.dropLast(), "\(path).filters")
+    let telemetry = connectionTelemetry(chain, "\(path).filters", context)
     let last = "\(path).filters[\(chain.filters.count - 1)].typed_config"
-    guard let network = networkFilter(filter, last, chain, context) else { return nil }
+    guard let network = networkFilter(filter, last, chain, context, telemetry) else { return nil }
     guard let transport = downstreamTransport(chain, path, context.name, statName: context.statName) else { return nil }
     return FilterChainConfiguration(
       name: chain.name, rule: rule, transport: transport, admission: admission, network: network)
   }
 
   private mutating func networkFilter(
-    _ filter: MeshAPI.NetworkFilter, _ path: String, _ chain: FilterChain, _ context: FilterChainContext
+    _ filter: MeshAPI.NetworkFilter, _ path: String, _ chain: FilterChain, _ context: FilterChainContext,
+    _ telemetry: IstioStatsConfiguration?
   ) -> NetworkFilter? {
     var logging = context.logging(chain)
     if let manager: HttpConnectionManager = try? filter.typedConfig.unpack() {
       addLogs(manager, path, &logging)
       guard
         let compiled = connectionManager(
-          manager, path, context.bufferLimit, logging, isOutbound: context.listener.trafficDirection == .outbound)
+          manager, path, context.bufferLimit, logging, isOutbound: context.listener.trafficDirection == .outbound,
+          isInbound: context.listener.trafficDirection == .inbound)
       else { return nil }
       let identity = identities.manager(manager.statPrefix, listenerStatName: context.statName)
       return .connectionManager(compiled, identity)
     }
     if let proxy: TcpProxy = try? filter.typedConfig.unpack() {
-      guard let compiled = tcpProxy(proxy, path, context.bufferLimit, logging) else { return nil }
+      guard let compiled = tcpProxy(proxy, path, context.bufferLimit, logging, telemetry) else { return nil }
       return .tcpProxy(compiled, identities.tcpProxy(proxy.statPrefix))
     }
     report(

@@ -4,7 +4,8 @@ import MeshPrimitives
 /// TCP proxies. A cluster that is not there is no error, as in Envoy: connections end until there is one.
 extension SnapshotBuilder {
   mutating func tcpProxy(
-    _ proxy: TcpProxy, _ path: String, _ bufferLimit: Int, _ logging: LoggingConfiguration
+    _ proxy: TcpProxy, _ path: String, _ bufferLimit: Int, _ logging: LoggingConfiguration,
+    _ telemetry: IstioStatsConfiguration? = nil
   ) -> TCPProxyConfiguration? {
     var logging = logging
     let before = problems.count
@@ -40,6 +41,6 @@ extension SnapshotBuilder {
       maximumAttempts: proxy.hasMaxConnectAttempts ? max(proxy.maxConnectAttempts.value, 1) : 1,
       maximumDuration: proxy.hasMaxDownstreamConnectionDuration
         ? Nanoseconds(proxy.maxDownstreamConnectionDuration) : nil,
-      bufferLimit: max(bufferLimit, 1), logging: logging)
+      bufferLimit: max(bufferLimit, 1), logging: logging, telemetry: telemetry)
   }
 }

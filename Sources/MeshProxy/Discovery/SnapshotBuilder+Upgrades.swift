@@ -13,8 +13,12 @@ extension SnapshotBuilder {
     var chains: [UpgradeChain?] = []
     for (index, config) in manager.upgradeConfigs.enumerated() {
       let filters = config.filters
-      chains.append(
-        filters.isEmpty ? nil : self.filters(filters, "\(path).upgrade_configs[\(index)].filters", context))
+      let filtersPath = "\(path).upgrade_configs[\(index)].filters"
+      let chain = filters.isEmpty ? nil : self.filters(filters, filtersPath, context)
+      for filter in chain?.filters ?? [] where filter.configuration is any ObserverConfiguration {
+        report(filtersPath, "'\(filter.name)' belongs into http_filters, and sees these requests there")
+      }
+      chains.append(chain)
     }
     return chains
   }

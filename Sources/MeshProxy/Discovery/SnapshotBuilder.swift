@@ -96,11 +96,11 @@ struct SnapshotBuilder {
 
   mutating func connectionManager(
     _ manager: HttpConnectionManager, _ path: String, _ bufferLimit: Int, _ logging: LoggingConfiguration,
-    isOutbound: Bool
+    isOutbound: Bool, isInbound: Bool = false
   ) -> ConnectionManagerConfiguration? {
     let before = problems.count
     let table = routeTable(manager.routeConfig, "\(path).route_config")
-    let context = filterContext(manager)
+    let context = filterContext(manager, isInbound: isInbound)
     let chain = filters(manager.httpFilters, "\(path).http_filters", context)
     let upgradeChains = upgradeChains(manager, path, context)
     let localReplies = localReplies(manager, path)
@@ -216,10 +216,11 @@ struct SnapshotBuilder {
     return (result, router ?? .init())
   }
 
-  private func filterContext(_ manager: HttpConnectionManager) -> FilterBuildContext {
+  private func filterContext(_ manager: HttpConnectionManager, isInbound: Bool) -> FilterBuildContext {
     FilterBuildContext(
       statPrefix: manager.statPrefix, store: identities.store, runtime: identities.runtime,
-      limitStates: identities.limitStates, ownCluster: Array(node.cluster.utf8), clusterNames: clusterNames)
+      limitStates: identities.limitStates, ownCluster: Array(node.cluster.utf8), clusterNames: clusterNames,
+      node: node, isInbound: isInbound)
   }
 }
 

@@ -45,6 +45,11 @@ extension ConnectionManager {
     if configuration.edge.setsForwardedPort, !trustsProxy || !headers.has(.xForwardedPort) {
       setForwardedPort(headers, connection)
     }
+    // Which workload it is only one of our own can say.
+    if !isInternal, headers.has(.xEnvoyPeerMetadata) || headers.has(.xEnvoyPeerMetadataID) {
+      headers.remove(.xEnvoyPeerMetadata)
+      headers.remove(.xEnvoyPeerMetadataID)
+    }
     return !isInternal
   }
 

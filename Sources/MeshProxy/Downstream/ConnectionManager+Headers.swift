@@ -61,6 +61,7 @@ extension ConnectionManager {
 
   /// `server`, `date`, `via`, and the request identifier where it is wanted. Past the filters: their answers get them too.
   func finishResponseHeaders(_ headers: HeaderMap, _ stream: Stream) {
+    if hasObservers { tellOfResponse(headers, stream) }
     switch configuration.edge.serverHeader {
     case .overwrite: setServer(headers)
     case .appendIfAbsent: if !headers.has(.server) { setServer(headers) }

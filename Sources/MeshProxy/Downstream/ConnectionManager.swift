@@ -58,6 +58,9 @@ final class ConnectionManager {
   private let listenerResponseCodes: ResponseCodeLane
   private let requestTime: HistogramLane
   private let accessLogs: [AccessLogLane]
+  /// Who is told of every request. The flag is what is looked at for each.
+  let observers: [PlacedObserver]
+  let hasObservers: Bool
   /// nil: nothing is traced.
   let tracing: TracingLane?
   /// `stream_idle_timeout`, as it is now.
@@ -76,6 +79,8 @@ final class ConnectionManager {
     listenerResponseCodes = identity.responseCodes.lane(worker.index)
     requestTime = identity.manager.requestTime.lane(worker.index)
     accessLogs = configuration.logging.accessLogs.map { AccessLogLane($0, worker) }
+    observers = configuration.makeObservers(worker)
+    hasObservers = !observers.isEmpty
     tracing = configuration.tracing.map { TracingLane($0, worker) }
   }
 
@@ -157,6 +162,7 @@ final class ConnectionManager {
     if !accessLogs.isEmpty { log(stream, .downstreamEnd) }
     if stream.info.trace.recorded, let tracing { writeSpan(tracing, stream) }
     if code >= 500 || stream.info.mayHaveFailed { noteFailure(stream) }
+    if hasObservers { tellOfEnd(stream) }
   }
 
   /// The process log has a line about it.

@@ -22,7 +22,7 @@ public final class ConnectionManagerConfiguration: Sendable {
   public let filters: [any FilterConfiguration]
   /// What routes say to filters, by the filter's place in `filters`.
   public let routeFilters: RouteFilters
-  /// The first of `filters`, as far as they need no object in each stream.
+  /// Which of `filters` need no object in each stream.
   let gates: RequestGates
   /// No filter is made for a stream.
   let makesNoFilters: Bool
@@ -64,7 +64,7 @@ public final class ConnectionManagerConfiguration: Sendable {
     self.filters = filters
     self.routeFilters = routeFilters
     gates = RequestGates(filters, routeFilters)
-    makesNoFilters = gates.count == filters.count
+    makesNoFilters = gates.filterPlaces.isEmpty
     self.upgrades = upgrades
     self.bodyFormats = bodyFormats
     self.routes = routes

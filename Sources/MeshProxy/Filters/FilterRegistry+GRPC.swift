@@ -23,7 +23,8 @@ extension FilterRegistry {
         let message: GrpcStatsConfig = try unpack(config)
         return GRPCStatsFilter.Configuration(
           methods: try methods(message), recordsTime: message.enableUpstreamStats,
-          replacesDots: message.replaceDotsInGrpcServiceName, lanes: context.store.lanes)
+          replacesDots: message.replaceDotsInGrpcServiceName, tellsOthers: message.emitFilterState,
+          lanes: context.store.lanes)
       }, makeForRoute: nil),
   ]
 

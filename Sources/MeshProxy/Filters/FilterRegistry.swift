@@ -16,6 +16,10 @@ struct FilterBuildContext {
   let ownCluster: [UInt8]
   /// The names of the clusters that there are.
   let clusterNames: Set<String>
+  /// This proxy, as it tells others.
+  let node: Node
+  /// The listener's `traffic_direction` is `INBOUND`: it is in front of the service beside the proxy.
+  let isInbound: Bool
 }
 
 /// One kind of HTTP filter: its type and how its configuration is made. `make` reports what is wrong by throwing words.
@@ -39,7 +43,7 @@ struct FilterProblem: Error {
 /// Every HTTP filter there is, in the order in which `docs/` lists them. The router is not among them: it ends every
 /// chain and belongs to the stream.
 enum FilterRegistry {
-  static let all = general + rateLimits + grpc
+  static let all = general + rateLimits + grpc + istio
 
   private static let general: [FilterRegistration] = [
     FilterRegistration(

@@ -16,22 +16,37 @@ protocol GateFilterConfiguration: FilterConfiguration {
   func gate(_ routes: [any RouteFilterConfiguration]) -> (any RequestGate)?
 }
 
-/// The gates at the front of a chain, which the stream itself asks. Immutable; shared by all threads.
+/// What is done for the filters of a chain: gates at its front are asked by the stream itself, what only observes needs
+/// nothing, and all others are objects of each stream. Immutable; shared by all threads.
 struct RequestGates: Sendable {
   private let gates: [any RequestGate]
+  /// Of each gate, in the chain.
+  private let places: [Int]
 
-  /// How many filters of the chain are gates: its first ones.
+  /// How many gates there are.
   let count: Int
+  /// The places in the chain of the filters that are objects.
+  let filterPlaces: [Int]
 
   init(_ filters: [any FilterConfiguration], _ routes: RouteFilters) {
     var gates: [any RequestGate] = []
+    var places: [Int] = []
+    var filterPlaces: [Int] = []
     for (place, filter) in filters.enumerated() {
-      guard let gate = (filter as? any GateFilterConfiguration)?.gate(routes.configurations(ofFilterAt: place)) else {
-        break
+      if (filter as? any ObserverConfiguration)?.onlyObserves == true { continue }
+      // Behind a filter that is an object a gate is one, too: each has its turn.
+      if filterPlaces.isEmpty,
+        let gate = (filter as? any GateFilterConfiguration)?.gate(routes.configurations(ofFilterAt: place))
+      {
+        gates.append(gate)
+        places.append(place)
+      } else {
+        filterPlaces.append(place)
       }
-      gates.append(gate)
     }
     self.gates = gates
+    self.places = places
+    self.filterPlaces = filterPlaces
     count = gates.count
   }
 
@@ -45,7 +60,7 @@ struct RequestGates: Sendable {
   }
 
   private func admitByRoute(_ stream: Stream, _ headers: HeaderMap, _ routes: RouteFilters) -> Bool {
-    for (place, gate) in gates.enumerated() {
+    for (gate, place) in zip(gates, places) {
       guard !routes.isConditional || routes.isEnabled(place, for: stream.route) else { continue }
       if let route = stream.route.flatMap({ routes.configuration(ofFilterAt: place, for: $0) }) {
         guard gate.admit(stream, headers, route) else { return false }

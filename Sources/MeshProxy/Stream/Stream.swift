@@ -56,6 +56,8 @@ public final class Stream: RequestReceiver, TimerTarget {
   var isResponseEnded = false
   /// `downstream_cx_upgrades_active` counts this.
   var isCountedAsUpgrade = false
+  /// Who is at the two ends, for observers; empty where there are none.
+  var peers = StreamPeers()
   /// The rate limit that refused the request, for the log.
   var refusedBy: RateLimitRefusal?
   /// The filters of the request's upgrade, where it has its own.
@@ -120,11 +122,11 @@ public final class Stream: RequestReceiver, TimerTarget {
   func makeFilters() {
     guard let manager else { return }
     let configurations = upgradeChain?.filters ?? manager.configuration.filters
-    // The first ones may be gates, which need no filter.
-    let first = upgradeChain == nil ? manager.configuration.gates.count : 0
-    if configurations.count > first {
+    // Gates need no filter.
+    let places = upgradeChain?.places ?? manager.configuration.gates.filterPlaces
+    if !places.isEmpty {
       let routeFilters = upgradeChain?.routeFilters ?? manager.configuration.routeFilters
-      for place in first..<configurations.count {
+      for place in places {
         let configuration = configurations[place]
         // Only where filters depend on it is the route needed already.
         if routeFilters.isConditional, !routeFilters.isEnabled(place, for: route) { continue }

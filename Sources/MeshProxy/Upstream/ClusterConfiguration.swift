@@ -72,6 +72,8 @@ public final class ClusterConfiguration: Sendable {
   public let maximumStreamDuration: Nanoseconds?
   /// `Cluster.metadata`, for filters and logs; nil if there is none.
   public let metadata: Metadata?
+  /// What it says of the service behind it, for Istio's metrics; nil if nothing.
+  let service: ClusterService?
   /// What it was made from, to tell whether an update changes it.
   public let fingerprint: [UInt8]
 
@@ -114,6 +116,7 @@ public final class ClusterConfiguration: Sendable {
     self.closesConnectionsOfUnhealthy = closesConnectionsOfUnhealthy
     self.maximumStreamDuration = maximumStreamDuration
     self.metadata = metadata
+    service = ClusterService(clusterName: name, metadata)
     self.fingerprint = fingerprint
   }
 

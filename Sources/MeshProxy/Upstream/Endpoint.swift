@@ -14,6 +14,8 @@ public final class Endpoint: Sendable {
   public let identity: EndpointIdentity
   /// The identity's.
   public let stats: StatBlock<EndpointStat>
+  /// The workload behind it, if its metadata names one.
+  let workload: WorkloadIdentity?
 
   init(
     address: MeshPrimitives.SocketAddress, hostname: String, metadata: Metadata? = nil,
@@ -25,6 +27,18 @@ public final class Endpoint: Sendable {
     self.localityMetadata = localityMetadata
     self.identity = identity
     stats = identity.stats
+    workload = WorkloadIdentity(endpoint: metadata)
+  }
+
+  /// The same endpoint at another address, which a connection was made to.
+  init(_ endpoint: Endpoint, at address: MeshPrimitives.SocketAddress) {
+    self.address = address
+    hostname = endpoint.hostname
+    metadata = endpoint.metadata
+    localityMetadata = endpoint.localityMetadata
+    identity = endpoint.identity
+    stats = endpoint.stats
+    workload = endpoint.workload
   }
 
   /// An endpoint that was not known before.

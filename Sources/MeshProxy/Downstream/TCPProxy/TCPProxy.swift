@@ -10,6 +10,8 @@ final class TCPProxy {
   /// Keeps the lane above alive.
   private let identity: TCPProxyIdentity
   private let accessLogs: [AccessLogLane]
+  /// Reports its connections; nil: nobody does.
+  let reporter: ConnectionReporter?
 
   init(worker: Worker, configuration: TCPProxyConfiguration, identity: TCPProxyIdentity) {
     self.worker = worker
@@ -17,6 +19,7 @@ final class TCPProxy {
     self.identity = identity
     stats = identity.stats.lane(worker.index)
     accessLogs = configuration.logging.accessLogs.map { AccessLogLane($0, worker) }
+    reporter = configuration.telemetry.map { ConnectionReporter($0, worker) }
   }
 
   /// The cluster for a connection; nil if there is none of its name.

@@ -27,12 +27,14 @@ public final class TCPProxyConfiguration: Sendable {
   let bufferLimit: Int
   /// `logsNewRequests`: a line when there is a connection to the upstream.
   let logging: LoggingConfiguration
+  /// Reports its connections; nil: nobody does.
+  let telemetry: IstioStatsConfiguration?
 
   init(
     statPrefix: String, targets: [Target], hashesAddress: Bool = false,
     idleTimeout: Nanoseconds? = .seconds(3600), maximumAttempts: UInt32 = 1,
     maximumDuration: Nanoseconds? = nil, bufferLimit: Int = 1024 * 1024,
-    logging: LoggingConfiguration = LoggingConfiguration()
+    logging: LoggingConfiguration = LoggingConfiguration(), telemetry: IstioStatsConfiguration? = nil
   ) {
     self.statPrefix = statPrefix
     self.targets = targets
@@ -43,6 +45,7 @@ public final class TCPProxyConfiguration: Sendable {
     self.maximumDuration = maximumDuration
     self.bufferLimit = bufferLimit
     self.logging = logging
+    self.telemetry = telemetry
   }
 
   /// The name of the cluster for a connection.

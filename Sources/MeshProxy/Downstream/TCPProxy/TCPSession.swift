@@ -53,6 +53,8 @@ final class TCPSession: IOHandler, TimerTarget {
   private var isOver = false
   /// The client had sent its last byte when the upstream did.
   private var upstreamEndedLast = false
+  /// What has been reported of it, where somebody does.
+  var report: ConnectionReporter.Report?
   /// The last endpoint took no connection within `connect_timeout`.
   private(set) var connectTimedOut = false
   /// How the session ended; nil before.
@@ -190,6 +192,7 @@ final class TCPSession: IOHandler, TimerTarget {
     let side = UpstreamSide(self)
     upstreamSide = side
     do { try loop.take(over: upstream.descriptor, side) } catch { return close(.upstreamReset) }
+    proxy.reporter?.didBegin(self)
     if proxy.configuration.logging.logsNewRequests { logNow(.tcpUpstreamConnected) }
     if shedsData { return shed() }
     if !early.isEmpty {
@@ -370,6 +373,7 @@ final class TCPSession: IOHandler, TimerTarget {
     lease = nil
     noteBytes()
     info.endedAt = loop.now
+    proxy.reporter?.didEnd(self)
     chain.sessionEnded(self)
   }
 }

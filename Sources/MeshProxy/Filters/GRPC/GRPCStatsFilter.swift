@@ -17,9 +17,12 @@ final class GRPCStatsFilter: StreamFilter {
     let methods: Methods
     let recordsTime: Bool
     let replacesDots: Bool
+    /// Others of the chain are told how many messages there were.
+    let tellsOthers: Bool
     private let caches: [Cache]
 
-    init(methods: Methods, recordsTime: Bool, replacesDots: Bool, lanes: Int) {
+    init(methods: Methods, recordsTime: Bool, replacesDots: Bool, tellsOthers: Bool = false, lanes: Int) {
+      self.tellsOthers = tellsOthers
       self.methods = methods
       self.recordsTime = recordsTime
       self.replacesDots = replacesDots
@@ -112,7 +115,9 @@ final class GRPCStatsFilter: StreamFilter {
   private func count(_ stat: GRPCStat, _ bytes: Bytes, _ scanner: inout GRPCFrameScanner) {
     guard let statistics, bytes.count > 0 else { return }
     let messages = scanner.countMessages(bytes)
-    if messages > 0 { statistics.add(stat, messages, lane: lane) }
+    guard messages > 0 else { return }
+    statistics.add(stat, messages, lane: lane)
+    if configuration.tellsOthers { callbacks.stream.noteMessages(stat, UInt64(messages)) }
   }
 
   private func noteStatus(_ fields: HeaderMap) {

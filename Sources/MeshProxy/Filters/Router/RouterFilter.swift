@@ -472,9 +472,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   private func noteConnection(_ connection: UpstreamConnectionInfo, _ stream: Stream) {
     (choice?.member ?? cluster)?.stats.add(.requestTotal)
     guard let endpoint = endpoint?.endpoint, endpoint.address != connection.address else { return }
-    stream.info.endpoint = Endpoint(
-      address: connection.address, hostname: endpoint.hostname, metadata: endpoint.metadata,
-      localityMetadata: endpoint.localityMetadata, identity: endpoint.identity)
+    stream.info.endpoint = Endpoint(endpoint, at: connection.address)
   }
 
   private func mayReplay(_ lost: any RequestSender, _ reason: StreamResetReason, _ method: HTTPMethod) -> Bool {
