@@ -34,6 +34,8 @@ public final class ConfigurationSnapshot: Sendable {
   let outlierEventLog: AccessLogFile?
   /// Used at the start only.
   let admin: AdminConfiguration
+  /// Where statistics are sent; nil: nowhere. The main thread's.
+  let statSinks: StatsSinkConfiguration?
   /// The clusters that the main thread calls itself: collectors of spans and metrics.
   let mainClusters: Set<String>
 
@@ -41,7 +43,7 @@ public final class ConfigurationSnapshot: Sendable {
     listeners: [ListenerEntry], clusters: [ClusterEntry], maximumConnections: UInt64? = nil,
     overload: OverloadConfiguration? = nil, runtimeLayers: [RuntimeLayerConfiguration] = [],
     outlierEventLog: AccessLogFile? = nil,
-    admin: AdminConfiguration = .init(), mainClusters: Set<String> = []
+    admin: AdminConfiguration = .init(), statSinks: StatsSinkConfiguration? = nil, mainClusters: Set<String> = []
   ) {
     self.listeners = listeners
     self.clusters = clusters
@@ -50,6 +52,7 @@ public final class ConfigurationSnapshot: Sendable {
     self.runtimeLayers = runtimeLayers
     self.outlierEventLog = outlierEventLog
     self.admin = admin
+    self.statSinks = statSinks
     self.mainClusters = mainClusters
   }
 

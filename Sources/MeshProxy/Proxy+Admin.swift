@@ -27,6 +27,8 @@ extension Proxy: AdminContext {
     return store
   }
 
+  public func statisticsAsked() { statSinks.asked() }
+
   public var node: Node { options.node(of: bootstrap) }
 
   public var commandLineOptions: [(name: String, value: AdminJSON)] {

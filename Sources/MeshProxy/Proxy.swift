@@ -52,6 +52,9 @@ public final class Proxy {
   /// names a cluster that it calls (`ConfigurationSnapshot.mainClusters`).
   private(set) var mainWorker: Worker?
   private(set) var sockets: [ListenerKey: BoundListener] = [:]
+  /// Where statistics are sent.
+  private(set) lazy var statSinks = StatisticsSinks(
+    loop: loop, lane: concurrency, statistics: { [unowned self] in stats }, worker: { [unowned self] in mainWorker })
   let discovery: EndpointDiscovery
   let health: HealthMonitor
   private(set) lazy var spanExporters = SpanExporters(
@@ -165,7 +168,9 @@ public final class Proxy {
     loop = try EventLoop()
     startedAt = ProcessClock.monotonic()
     // What is wrong with it is reported with everything else.
-    store = StatsStore(lanes: concurrency + 1, rules: StatsRules(bootstrap.statsConfig) { _, _ in })
+    store = StatsStore(
+      lanes: concurrency + 1, rules: StatsRules(bootstrap.statsConfig) { _, _ in },
+      at: ProcessClock.wall())
     serverBlock = store.scope("server", prometheus: PrometheusScope("envoy_server"))
     serverStats = serverBlock.lane(concurrency)
     startupTime = store.histogram(
@@ -244,6 +249,7 @@ public final class Proxy {
     for worker in workers { worker.mailbox.post { $0.stop() } }
     for worker in workers { worker.thread.join() }
     health.flush()
+    statSinks.close()
     accessLogFiles.flushAndWait()
     log.info("exiting")
     return exitCode
@@ -358,6 +364,7 @@ public final class Proxy {
         hosts: hosts)
     }
     updateMainWorker(snapshot, hosts: hosts)
+    statSinks.configure(snapshot.statSinks)
     atAllWorkers({ $0.apply(updates[$0.index]) }, done)
   }
 

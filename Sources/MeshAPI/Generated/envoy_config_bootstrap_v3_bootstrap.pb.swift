@@ -76,6 +76,40 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: @unchecked Sendab
   /// Clears the value of `tracing`. Subsequent reads from it will return its default value.
   public mutating func clearTracing() {_uniqueStorage()._tracing = nil}
 
+  /// Where statistics are sent at regular intervals.
+  /// Default: nowhere.
+  public var statsSinks: [Envoy_Config_Metrics_V3_StatsSink] {
+    get {_storage._statsSinks}
+    set {_uniqueStorage()._statsSinks = newValue}
+  }
+
+  /// How often statistics are sent to `stats_sinks`: from 1 ms to less than 5 minutes.
+  /// Default: 5 s.
+  public var statsFlushInterval: SwiftProtobuf.Google_Protobuf_Duration {
+    get {_storage._statsFlushInterval ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_uniqueStorage()._statsFlushInterval = newValue}
+  }
+  /// Returns true if `statsFlushInterval` has been explicitly set.
+  public var hasStatsFlushInterval: Bool {_storage._statsFlushInterval != nil}
+  /// Clears the value of `statsFlushInterval`. Subsequent reads from it will return its default value.
+  public mutating func clearStatsFlushInterval() {_uniqueStorage()._statsFlushInterval = nil}
+
+  public var statsFlush: OneOf_StatsFlush? {
+    get {return _storage._statsFlush}
+    set {_uniqueStorage()._statsFlush = newValue}
+  }
+
+  /// Statistics are sent to `stats_sinks` whenever the admin interface is asked for statistics (`/stats`,
+  /// `/stats/prometheus`), and not at intervals.
+  /// Default: false; only `true` may be given.
+  public var statsFlushOnAdmin: Bool {
+    get {
+      if case .statsFlushOnAdmin(let v)? = _storage._statsFlush {return v}
+      return false
+    }
+    set {_uniqueStorage()._statsFlush = .statsFlushOnAdmin(newValue)}
+  }
+
   /// The admin interface.
   /// Default: no admin interface.
   public var admin: Envoy_Config_Bootstrap_V3_Admin {
@@ -132,6 +166,14 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: @unchecked Sendab
   public mutating func clearTypedDnsResolverConfig() {_uniqueStorage()._typedDnsResolverConfig = nil}
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  public nonisolated enum OneOf_StatsFlush: Equatable, Sendable {
+    /// Statistics are sent to `stats_sinks` whenever the admin interface is asked for statistics (`/stats`,
+    /// `/stats/prometheus`), and not at intervals.
+    /// Default: false; only `true` may be given.
+    case statsFlushOnAdmin(Bool)
+
+  }
 
   /// Resources that are part of the configuration file itself.
   public nonisolated struct StaticResources: Sendable {
@@ -370,13 +412,16 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.bootstrap.v3"
 
 nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Bootstrap"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{4}\u{2}cluster_manager\0\u{2}\u{5}tracing\0\u{2}\u{3}admin\0\u{3}stats_config\0\u{4}\u{2}overload_manager\0\u{4}\u{2}layered_runtime\0\u{4}\u{e}typed_dns_resolver_config\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{4}\u{2}cluster_manager\0\u{4}\u{2}stats_sinks\0\u{3}stats_flush_interval\0\u{2}\u{2}tracing\0\u{2}\u{3}admin\0\u{3}stats_config\0\u{4}\u{2}overload_manager\0\u{4}\u{2}layered_runtime\0\u{4}\u{c}stats_flush_on_admin\0\u{4}\u{2}typed_dns_resolver_config\0")
 
   fileprivate class _StorageClass {
     var _node: Envoy_Config_Core_V3_Node? = nil
     var _staticResources: Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources? = nil
     var _clusterManager: Envoy_Config_Bootstrap_V3_ClusterManager? = nil
     var _tracing: Envoy_Config_Trace_V3_Tracing? = nil
+    var _statsSinks: [Envoy_Config_Metrics_V3_StatsSink] = []
+    var _statsFlushInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
+    var _statsFlush: Envoy_Config_Bootstrap_V3_Bootstrap.OneOf_StatsFlush?
     var _admin: Envoy_Config_Bootstrap_V3_Admin? = nil
     var _overloadManager: Envoy_Config_Overload_V3_OverloadManager? = nil
     var _statsConfig: Envoy_Config_Metrics_V3_StatsConfig? = nil
@@ -396,6 +441,9 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
       _staticResources = source._staticResources
       _clusterManager = source._clusterManager
       _tracing = source._tracing
+      _statsSinks = source._statsSinks
+      _statsFlushInterval = source._statsFlushInterval
+      _statsFlush = source._statsFlush
       _admin = source._admin
       _overloadManager = source._overloadManager
       _statsConfig = source._statsConfig
@@ -422,11 +470,21 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
         case 1: try { try decoder.decodeSingularMessageField(value: &_storage._node) }()
         case 2: try { try decoder.decodeSingularMessageField(value: &_storage._staticResources) }()
         case 4: try { try decoder.decodeSingularMessageField(value: &_storage._clusterManager) }()
+        case 6: try { try decoder.decodeRepeatedMessageField(value: &_storage._statsSinks) }()
+        case 7: try { try decoder.decodeSingularMessageField(value: &_storage._statsFlushInterval) }()
         case 9: try { try decoder.decodeSingularMessageField(value: &_storage._tracing) }()
         case 12: try { try decoder.decodeSingularMessageField(value: &_storage._admin) }()
         case 13: try { try decoder.decodeSingularMessageField(value: &_storage._statsConfig) }()
         case 15: try { try decoder.decodeSingularMessageField(value: &_storage._overloadManager) }()
         case 17: try { try decoder.decodeSingularMessageField(value: &_storage._layeredRuntime) }()
+        case 29: try {
+          var v: Bool?
+          try decoder.decodeSingularBoolField(value: &v)
+          if let v = v {
+            if _storage._statsFlush != nil {try decoder.handleConflictingOneOf()}
+            _storage._statsFlush = .statsFlushOnAdmin(v)
+          }
+        }()
         case 31: try { try decoder.decodeSingularMessageField(value: &_storage._typedDnsResolverConfig) }()
         default: break
         }
@@ -449,6 +507,12 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
       try { if let v = _storage._clusterManager {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
       } }()
+      if !_storage._statsSinks.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._statsSinks, fieldNumber: 6)
+      }
+      try { if let v = _storage._statsFlushInterval {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
       try { if let v = _storage._tracing {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
       } }()
@@ -463,6 +527,9 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
       } }()
       try { if let v = _storage._layeredRuntime {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+      } }()
+      try { if case .statsFlushOnAdmin(let v)? = _storage._statsFlush {
+        try visitor.visitSingularBoolField(value: v, fieldNumber: 29)
       } }()
       try { if let v = _storage._typedDnsResolverConfig {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 31)
@@ -480,6 +547,9 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
         if _storage._staticResources != rhs_storage._staticResources {return false}
         if _storage._clusterManager != rhs_storage._clusterManager {return false}
         if _storage._tracing != rhs_storage._tracing {return false}
+        if _storage._statsSinks != rhs_storage._statsSinks {return false}
+        if _storage._statsFlushInterval != rhs_storage._statsFlushInterval {return false}
+        if _storage._statsFlush != rhs_storage._statsFlush {return false}
         if _storage._admin != rhs_storage._admin {return false}
         if _storage._overloadManager != rhs_storage._overloadManager {return false}
         if _storage._statsConfig != rhs_storage._statsConfig {return false}

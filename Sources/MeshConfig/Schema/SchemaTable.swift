@@ -62,16 +62,20 @@ message envoy.config.bootstrap.v3.Admin
 7 allow_paths repeated:message:envoy.type.matcher.v3.StringMatcher
 others 1:access_log_path 2:profile_path 4:socket_options
 message envoy.config.bootstrap.v3.Bootstrap
+oneof stats_flush
 1 node message:envoy.config.core.v3.Node
 2 static_resources message:envoy.config.bootstrap.v3.Bootstrap.StaticResources
 4 cluster_manager message:envoy.config.bootstrap.v3.ClusterManager
 9 tracing message:envoy.config.trace.v3.Tracing
+6 stats_sinks repeated:message:envoy.config.metrics.v3.StatsSink
+7 stats_flush_interval message:google.protobuf.Duration lt=300000000000 gte=1000000
+29 stats_flush_on_admin bool oneof=stats_flush const=true
 12 admin message:envoy.config.bootstrap.v3.Admin
 15 overload_manager message:envoy.config.overload.v3.OverloadManager
 13 stats_config message:envoy.config.metrics.v3.StatsConfig
 17 layered_runtime message:envoy.config.bootstrap.v3.LayeredRuntime
 31 typed_dns_resolver_config message:envoy.config.core.v3.TypedExtensionConfig
-others 26:node_context_params 3:dynamic_resources 14:hds_config 5:flags_path 6:stats_sinks 39:deferred_stat_options 7:stats_flush_interval 29:stats_flush_on_admin 42:stats_eviction_interval 8:watchdog 27:watchdogs 16:enable_dispatcher_stats 18:header_prefix 19:stats_server_version_override 20:use_tcp_for_dns_lookups 30:dns_resolution_config 21:bootstrap_extensions 28:fatal_actions 22:config_sources 23:default_config_source 24:default_socket_interface 25:certificate_provider_instances 32:inline_headers 33:perf_tracing_file_path 34:default_regex_engine 35:xds_delegate_extension 36:xds_config_tracker_extension 37:listener_manager 38:application_log_config 40:grpc_async_client_manager_config 41:memory_allocator_manager
+others 26:node_context_params 3:dynamic_resources 14:hds_config 5:flags_path 39:deferred_stat_options 42:stats_eviction_interval 8:watchdog 27:watchdogs 16:enable_dispatcher_stats 18:header_prefix 19:stats_server_version_override 20:use_tcp_for_dns_lookups 30:dns_resolution_config 21:bootstrap_extensions 28:fatal_actions 22:config_sources 23:default_config_source 24:default_socket_interface 25:certificate_provider_instances 32:inline_headers 33:perf_tracing_file_path 34:default_regex_engine 35:xds_delegate_extension 36:xds_config_tracker_extension 37:listener_manager 38:application_log_config 40:grpc_async_client_manager_config 41:memory_allocator_manager
 message envoy.config.bootstrap.v3.Bootstrap.StaticResources
 1 listeners repeated:message:envoy.config.listener.v3.Listener
 2 clusters repeated:message:envoy.config.cluster.v3.Cluster
@@ -593,10 +597,22 @@ oneof rule required
 5 destination_port_range message:envoy.type.v3.Int32Range oneof=rule
 message envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet
 1 rules repeated:message:envoy.config.listener.v3.ListenerFilterChainMatchPredicate required min_items=2
+message envoy.config.metrics.v3.DogStatsdSink
+oneof dog_statsd_specifier
+1 address message:envoy.config.core.v3.Address oneof=dog_statsd_specifier required
+3 prefix string
+4 max_bytes_per_datagram message:google.protobuf.UInt64Value gt=0
 message envoy.config.metrics.v3.HistogramBucketSettings
 1 match message:envoy.type.matcher.v3.StringMatcher required
 2 buckets repeated:double required gt=0
 others 3:bins
+message envoy.config.metrics.v3.MetricsServiceConfig
+1 grpc_service message:envoy.config.core.v3.GrpcService required
+3 transport_api_version enum:envoy.config.core.v3.ApiVersion
+2 report_counters_as_deltas message:google.protobuf.BoolValue
+4 emit_tags_as_labels bool
+5 histogram_emit_mode enum:envoy.config.metrics.v3.HistogramEmitMode
+6 batch_size uint32 gte=0
 message envoy.config.metrics.v3.StatsConfig
 3 stats_matcher message:envoy.config.metrics.v3.StatsMatcher
 4 histogram_bucket_settings repeated:message:envoy.config.metrics.v3.HistogramBucketSettings
@@ -606,6 +622,15 @@ oneof stats_matcher required
 1 reject_all bool oneof=stats_matcher
 2 exclusion_list message:envoy.type.matcher.v3.ListStringMatcher oneof=stats_matcher
 3 inclusion_list message:envoy.type.matcher.v3.ListStringMatcher oneof=stats_matcher
+message envoy.config.metrics.v3.StatsSink
+oneof config_type
+1 name string required
+3 typed_config message:google.protobuf.Any oneof=config_type required types=envoy.config.metrics.v3.MetricsServiceConfig,envoy.config.metrics.v3.StatsdSink,envoy.config.metrics.v3.DogStatsdSink
+message envoy.config.metrics.v3.StatsdSink
+oneof statsd_specifier required
+1 address message:envoy.config.core.v3.Address oneof=statsd_specifier
+2 tcp_cluster_name string oneof=statsd_specifier
+3 prefix string
 message envoy.config.overload.v3.BufferFactoryConfig
 1 minimum_account_to_track_power_of_two uint32 required lte=56 gte=10
 message envoy.config.overload.v3.LoadShedPoint
@@ -1733,6 +1758,10 @@ enum envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType
 0 ANY
 1 SAME_IP_OR_LOOPBACK
 2 EXTERNAL
+enum envoy.config.metrics.v3.HistogramEmitMode
+0 SUMMARY_AND_HISTOGRAM
+1 SUMMARY
+2 HISTOGRAM
 enum envoy.config.overload.v3.ScaleTimersOverloadActionConfig.TimerType
 0 UNSPECIFIED
 1 HTTP_DOWNSTREAM_CONNECTION_IDLE

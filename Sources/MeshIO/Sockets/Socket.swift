@@ -54,6 +54,8 @@ public struct KeepAlive: Hashable, Sendable {
 public enum Socket {
   /// What a call returns when it would have to wait: `-EAGAIN`, so negative already; compare results with it as it is.
   @inlinable public static var wouldBlock: Int { -11 }
+  /// `-ECONNREFUSED`: of a datagram socket, that nobody took an earlier datagram.
+  public static var connectionRefused: Int { -111 }
   /// `-EINTR`.
   @inlinable public static var interrupted: Int { -4 }
 
@@ -88,6 +90,16 @@ public enum Socket {
     }
     _ = clinux_close(fd)
     return .failure(SystemError(failed, result: result, address.description))
+  }
+
+  /// A datagram socket (UDP or Unix) that sends to one address, and hears from it what goes wrong.
+  public static func datagram(to address: SocketAddress) -> Result<Int32, SystemError> {
+    let fd = clinux_socket(family(of: address), 1)
+    if fd < 0 { return .failure(SystemError("socket", result: fd, address.description)) }
+    let result = withCAddress(address) { clinux_connect(fd, $0, $1) }
+    if result >= 0 { return .success(fd) }
+    _ = clinux_close(fd)
+    return .failure(SystemError("connect", result: result, address.description))
   }
 
   /// Takes the next connection from a listening socket's queue. TCP_NODELAY and keep-alive are inherited from the

@@ -7,6 +7,12 @@ public struct HistogramSnapshot: Sendable {
     let end: UInt64
     let count: UInt64
 
+    init(low: UInt64, end: UInt64, count: UInt64) {
+      self.low = low
+      self.end = end
+      self.count = count
+    }
+
     init(index: Int, count: UInt64) {
       let page = index / 16
       let cell = UInt64(index % 16)

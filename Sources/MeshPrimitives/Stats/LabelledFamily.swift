@@ -57,7 +57,7 @@ public final class LabelledFamily: Sendable {
     dottedPrefix = Array("\(namespace)custom.\(namespace)_".utf8)
     let full = dottedPrefix + Array(Bytes(name))
     bounds = full.withUnsafeBufferPointer { rules.bounds?($0) } ?? HistogramSnapshot.defaultBounds
-    table = StatTable(definitions: [.counter(name)])
+    table = StatTable(definitions: [.counter(name, help)])
   }
 
   /// The series of `labels`, made at the first call.
@@ -80,7 +80,7 @@ public final class LabelledFamily: Sendable {
 
   private func makeSource() -> StatEntry.Source {
     guard let scale else { return .block(StatBlock<SoleStat>(lanes: lanes), table) }
-    return .histogram(LatencyHistogram(lanes: lanes), HistogramDefinition(name: name, scale: scale))
+    return .histogram(LatencyHistogram(lanes: lanes), HistogramDefinition(name: name, help: help, scale: scale))
   }
 
   /// How many series there are, those that stand in not counted.

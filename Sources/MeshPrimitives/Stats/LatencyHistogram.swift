@@ -1,3 +1,5 @@
+import Synchronization
+
 /// The distribution of a value, in log-linear buckets (as HdrHistogram): 16 buckets for each power of two, so that a
 /// quantile is off by at most 3.2 %. Values from 0 to 2³⁶−1 (in microseconds: 19 hours); larger ones count as the largest.
 ///
@@ -7,6 +9,8 @@ public final class LatencyHistogram: Sendable {
   static let bucketPages = 33
   static let sumPage = 33
   let cells: SparseCells
+  /// Made by the first exemplar.
+  private let exemplarStore = AtomicLazyReference<ExemplarStore>()
 
   /// - Parameter lanes: how many threads write; at least 1.
   public init(lanes: Int) { cells = SparseCells(lanes: lanes, pages: Self.sumPage + 1) }
@@ -27,6 +31,17 @@ public final class LatencyHistogram: Sendable {
     }
     return HistogramSnapshot(buckets: buckets, sum: UInt64(max(sum, 0)))
   }
+
+  /// Keeps the request behind a value that was just recorded, in place of an earlier one of the same power of two. From the
+  /// lane's own thread.
+  @inline(never)
+  public func note(_ exemplar: Exemplar, lane: Int) {
+    let store = exemplarStore.load() ?? exemplarStore.storeIfNil(ExemplarStore(lanes: cells.lanes))
+    store.note(exemplar, lane: lane)
+  }
+
+  /// The requests that are kept.
+  public var exemplars: [Exemplar] { exemplarStore.load()?.all() ?? [] }
 
   /// Forgets everything recorded so far.
   public func reset() { cells.reset() }

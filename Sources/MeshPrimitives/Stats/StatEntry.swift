@@ -11,6 +11,7 @@ final class StatTable: Sendable {
   struct Row: Sendable {
     let name: [UInt8]
     let kind: StatKind
+    let help: StaticString
   }
 
   let rows: [Row]
@@ -18,7 +19,7 @@ final class StatTable: Sendable {
   let sorted: [Int]
 
   init(definitions: [StatDefinition]) {
-    let rows = definitions.map { Row(name: Array(Bytes($0.name)), kind: $0.kind) }
+    let rows = definitions.map { Row(name: Array(Bytes($0.name)), kind: $0.kind, help: $0.help) }
     self.rows = rows
     sorted = rows.indices.sorted { rows[$0].name.lexicographicallyPrecedes(rows[$1].name) }
   }
@@ -105,10 +106,11 @@ final class StatEntry: Sendable {
     }
   }
 
-  /// What makes entries share their Prometheus metrics: the same metric prefix and the same kind of source.
+  /// Equal for entries that have the same metrics: the same metric prefix and the same kind of source.
   var family: [UInt8] {
     switch source {
-    case .block(_, let table): metricPrefix + [0x7c] + (table.rows.first?.name ?? [])
+    case .block(_, let table):
+      metricPrefix + [0x7c, UInt8(truncatingIfNeeded: table.rows.count)] + (table.rows.first?.name ?? [])
     case .codes(_, let stem, let detail): metricPrefix + [0x7d, detail.rawValue] + stem
     case .histogram(_, let definition): metricPrefix + [0x7e] + Array(Bytes(definition.name))
     }

@@ -24,6 +24,8 @@ public struct StatsOptions: Sendable {
 
   /// Only statistics in whose full names this finds something; nil: all.
   public var filter: RegularExpression?
+  /// Only statistics in whose full names the filter finds nothing (`invert_filter`).
+  public var isInverted = false
   /// Leaves out what is zero (`usedonly`).
   public var usedOnly: Bool
   public var kinds: Kinds
@@ -42,5 +44,9 @@ public struct StatsOptions: Sendable {
   /// Names need not be looked at.
   var showsEveryName: Bool { filter == nil && rule == nil }
 
-  func shows(name: Bytes) -> Bool { rule?(name) != false && filter?.finds(in: name) != false }
+  func shows(name: Bytes) -> Bool {
+    guard rule?(name) != false else { return false }
+    guard let filter else { return true }
+    return filter.finds(in: name) != isInverted
+  }
 }

@@ -71,7 +71,7 @@ public final class StatsStore: Sendable {
     /// The entries in name order; nil after a change.
     var sorted: [StatEntry]?
     /// The same by what Prometheus has together.
-    var families: [[StatEntry]]?
+    var families: [MetricFamily]?
     /// Of histograms and response codes.
     var names: Set<String> = []
 
@@ -103,6 +103,8 @@ public final class StatsStore: Sendable {
   }
 
   private let registry = Mutex(Registry())
+  private let epoch: Atomic<UInt64>
+  private let exemplarsWanted = Atomic(false)
   /// How many threads write.
   public let lanes: Int
   let rules: StatsRules
@@ -112,8 +114,10 @@ public final class StatsStore: Sendable {
   /// - Parameters:
   ///   - lanes: how many threads write: the workers and the main thread.
   ///   - rules: what the configuration says about all statistics.
-  public init(lanes: Int, rules: StatsRules = StatsRules()) {
+  ///   - time: now, in nanoseconds since 1970.
+  public init(lanes: Int, rules: StatsRules = StatsRules(), at time: UInt64 = 0) {
     precondition(lanes > 0)
+    epoch = Atomic(time)
     self.lanes = lanes
     self.rules = rules
     labelled = LabelledFamilies(lanes: lanes, rules: rules)
@@ -241,8 +245,19 @@ public final class StatsStore: Sendable {
     }
   }
 
+  /// Since when counters and histograms count: the store's making, or the last reset. Nanoseconds since 1970.
+  public var countsSince: UInt64 { epoch.load(ordering: .relaxed) }
+
+  /// Whoever reads statistics has asked for exemplars: whoever counts requests may keep some (`LatencyHistogram.note`).
+  public var keepsExemplars: Bool {
+    get { exemplarsWanted.load(ordering: .relaxed) }
+    set { exemplarsWanted.store(newValue, ordering: .relaxed) }
+  }
+
   /// Sets all counters and histograms to zero; gauges keep their value.
-  public func resetCounters() {
+  /// - Parameter time: now, in nanoseconds since 1970.
+  public func resetCounters(at time: UInt64 = 0) {
+    if time > 0 { epoch.store(time, ordering: .relaxed) }
     for entry in entries() {
       switch entry.source {
       case .block(let block, _): block.resetCounters()
@@ -280,7 +295,8 @@ public final class StatsStore: Sendable {
 
   /// Envoy's `/stats/prometheus` (text exposition format 0.0.4).
   public func renderPrometheus(into output: inout [UInt8], options: StatsOptions = StatsOptions()) {
-    render(.prometheus, into: &output, options)
+    var report = MetricsReport(self, options: options)
+    while report.write(into: &output, softLimit: .max) {}
   }
 
   private func render(_ format: StatsReport.Format, into output: inout [UInt8], _ options: StatsOptions) {
@@ -291,23 +307,24 @@ public final class StatsStore: Sendable {
   /// All entries in the order of their names.
   func entries() -> [StatEntry] { labelled.merge(into: registry.withLock { Self.sorted(&$0) }) }
 
-  /// All entries, those that share their Prometheus metrics together, otherwise in the order of their names.
-  func families() -> [[StatEntry]] { scopedFamilies() + labelled.entries() }
+  /// All metrics as Prometheus has them, those with labels of their own last.
+  func metricFamilies() -> [MetricFamily] { scopedFamilies() + MetricFamily.families(of: labelled.entries()) }
 
-  private func scopedFamilies() -> [[StatEntry]] {
+  private func scopedFamilies() -> [MetricFamily] {
     registry.withLock { registry in
       if let families = registry.families { return families }
-      var families: [[StatEntry]] = []
+      var groups: [[StatEntry]] = []
       var positions: [[UInt8]: Int] = [:]
       for entry in Self.sorted(&registry) {
         let family = entry.family
         if let position = positions[family] {
-          families[position].append(entry)
+          groups[position].append(entry)
         } else {
-          positions[family] = families.count
-          families.append([entry])
+          positions[family] = groups.count
+          groups.append([entry])
         }
       }
+      let families = MetricFamily.families(of: groups)
       registry.families = families
       return families
     }

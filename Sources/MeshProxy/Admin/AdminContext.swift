@@ -50,6 +50,8 @@ public protocol AdminContext: AnyObject {
   ///   - inboundOnly: only the listeners with `traffic_direction: INBOUND`.
   ///   - skipExit: connections are drained and the listeners never close; `graceful` then changes nothing.
   func drainListeners(graceful: Bool, inboundOnly: Bool, skipExit: Bool)
+  /// Somebody asks for statistics: they go to the sinks that wait for it (`stats_flush_on_admin`).
+  func statisticsAsked()
   /// `POST /healthcheck/fail` (true) and `/healthcheck/ok` (false).
   func failHealthCheck(_ fail: Bool)
   /// `POST /quitquitquit`. Called when the answer has been handed to the kernel.
@@ -64,6 +66,7 @@ public protocol AdminContext: AnyObject {
 extension AdminContext {
   public var processLog: ProcessLog { .standard }
   public var tlsContexts: [TLSContext] { [] }
+  public func statisticsAsked() {}
 }
 
 /// A cluster as the admin interface shows it.

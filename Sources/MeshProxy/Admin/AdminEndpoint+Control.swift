@@ -1,3 +1,5 @@
+import MeshIO
+
 // What changes how the process serves. All of it takes POST only.
 
 extension AdminEndpoint {
@@ -45,7 +47,7 @@ extension AdminEndpoint {
   static let resetCounters = AdminEndpoint(
     "/reset_counters", "reset all counters to zero", isMutating: true
   ) { _, context in
-    context.stats.resetCounters()
+    context.stats.resetCounters(at: ProcessClock.wall())
     return .ok
   }
 

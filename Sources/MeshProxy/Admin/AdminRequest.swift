@@ -18,9 +18,12 @@ struct AdminRequest {
   let origin: String?
   /// `Sec-Fetch-Site` in lower case; nil if there is none.
   let fetchSite: String?
+  /// `Accept` in lower case, empty if there is none.
+  let accept: String
   /// The body is `application/x-www-form-urlencoded`.
   let hasForm: Bool
 
+  private static let acceptName = HeaderName("accept")
   private static let originName = HeaderName("origin")
   private static let fetchSiteName = HeaderName("sec-fetch-site")
 
@@ -33,6 +36,7 @@ struct AdminRequest {
     parameters = parts.count > 1 ? Self.parameters(in: parts[1]) : []
     host = headers.value(.host)?.text.lowercased() ?? ""
     origin = headers.value(Self.originName)?.text.lowercased()
+    accept = headers.value(Self.acceptName)?.text.lowercased() ?? ""
     fetchSite = headers.value(Self.fetchSiteName)?.text.lowercased()
     let type = headers.value(.contentType)?.text.lowercased() ?? ""
     hasForm = type.split(separator: ";").first?.trimmingSpaces == "application/x-www-form-urlencoded"

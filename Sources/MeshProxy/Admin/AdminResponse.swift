@@ -14,12 +14,19 @@ struct AdminResponse {
 
   enum ContentType {
     case text, json, html
+    /// OpenMetrics 1.0.
+    case openMetrics
+    /// Messages of Prometheus, each behind its length.
+    case metricFamilies
 
     var value: StaticString {
       switch self {
       case .text: "text/plain; charset=UTF-8"
       case .json: "application/json"
       case .html: "text/html; charset=UTF-8"
+      case .openMetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8"
+      case .metricFamilies:
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
       }
     }
   }

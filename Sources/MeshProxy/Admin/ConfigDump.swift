@@ -413,7 +413,8 @@ struct ConfigDump: AdminReport {
       HealthCheckFilterConfig.self, HealthCheckEventFileSink.self, IstioStatsConfig.self, PeerMetadataConfig.self,
       ZipkinConfig.self, OpenTelemetryConfig.self,
       AlwaysOnSamplerConfig.self, ParentBasedSamplerConfig.self, TraceIdRatioBasedSamplerConfig.self,
-      EnvironmentResourceDetectorConfig.self, StaticConfigResourceDetectorConfig.self,
+      EnvironmentResourceDetectorConfig.self, StaticConfigResourceDetectorConfig.self, StatsdSink.self,
+      DogStatsdSink.self, MetricsServiceConfig.self,
     ]
     for type in types { Google_Protobuf_Any.register(messageType: type) }
   }()

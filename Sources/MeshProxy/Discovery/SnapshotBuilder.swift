@@ -84,12 +84,13 @@ struct SnapshotBuilder {
     let runtimeLayers = self.runtimeLayers(bootstrap)
     checkStatsConfig(bootstrap)
     let outlierEventLog = self.outlierEventLog(bootstrap)
+    let statSinks = self.statSinks(bootstrap)
     let admin = self.admin(bootstrap.admin)
     guard problems.isEmpty else { return nil }
     return ConfigurationSnapshot(
       listeners: listeners, clusters: clusters, maximumConnections: maximumConnections, overload: overload,
       runtimeLayers: runtimeLayers, outlierEventLog: outlierEventLog, admin: admin,
-      mainClusters: mainClusters)
+      statSinks: statSinks, mainClusters: mainClusters)
   }
 
   // MARK: Connection managers

@@ -12,6 +12,7 @@ final class ConnectionManagerIdentity: Sendable {
   /// How long connections lived.
   let connectionTime: LatencyHistogram
   private let lease: StatsLease
+  let store: StatsStore
   /// The same for all.
   let codecStats: StatBlock<HTTP1Stat>
 
@@ -24,6 +25,7 @@ final class ConnectionManagerIdentity: Sendable {
     self.http2Stats = http2Stats
     let scope = "http.\(statPrefix)"
     self.statPrefix = statPrefix
+    self.store = store
     lease = store.lease(scope)
     let prometheus = PrometheusScope("envoy_http", labels: [("envoy_http_conn_manager_prefix", statPrefix)])
     stats = store.scope(scope, prometheus: prometheus)
@@ -52,7 +54,7 @@ final class ConnectionManager {
   let codecStats: StatLane<HTTP1Stat>
   let http2Stats: StatLane<HTTP2Stat>
   /// Keeps the lanes below alive.
-  private let identity: ListenerHTTPIdentity
+  let identity: ListenerHTTPIdentity
   private let responseCodes: ResponseCodeLane
   /// The same, of this listener alone.
   private let listenerResponseCodes: ResponseCodeLane
@@ -160,6 +162,7 @@ final class ConnectionManager {
     }
     if code > 0, !stream.isRequestComplete { stats.add(.responseBeforeRequestComplete) }
     if !accessLogs.isEmpty { log(stream, .downstreamEnd) }
+    if stream.info.trace.sampled == true { noteExemplars(stream) }
     if stream.info.trace.recorded, let tracing { writeSpan(tracing, stream) }
     if code >= 500 || stream.info.mayHaveFailed { noteFailure(stream) }
     if hasObservers { tellOfEnd(stream) }

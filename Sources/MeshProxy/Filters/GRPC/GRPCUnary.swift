@@ -33,7 +33,7 @@ enum GRPCUnary {
     return request
   }
 
-  private static let headLength = 5
+  static let headLength = 5
 
   /// The message behind its head: not compressed, so many bytes.
   static func frame(_ message: [UInt8]) -> [UInt8] {

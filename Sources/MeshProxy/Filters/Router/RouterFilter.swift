@@ -40,7 +40,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
   /// Body bytes that came before there was a connection.
   var pendingBody = ByteQueue()
   private var pendingTrailers: HeaderMap?
-  private var attemptStartedAt: MonotonicTime = .never
+  private(set) var attemptStartedAt: MonotonicTime = .never
   var isRequestPaused = false
   /// The upstream takes no more for now.
   var isRequestBlocked = false
