@@ -14,6 +14,8 @@ public struct CommandLineOptions: Sendable, Equatable {
   public var serviceCluster: String?
   public var serviceNode: String?
   public var logLevel = LogLevel.info
+  /// Levels of single components of the process log, by name.
+  public var componentLogLevels: [String: LogLevel] = [:]
   /// Seconds that connections get to end by themselves after SIGTERM; what is left then is cut.
   public var drainSeconds = 30
   /// Seconds of accepting on after SIGTERM while `/ready` fails already, so that whoever sends us traffic can turn away.
@@ -146,6 +148,10 @@ public struct CommandLineOptions: Sendable, Equatable {
         return nil
       },
       Flag(
+        names: ["--component-log-level"], placeholder: "<component:level,…>",
+        help: "levels of single components of the log, such as traffic:debug,dns:trace (default: that of --log-level)"
+      ) { setComponentLevels(&$0.componentLogLevels, $1) },
+      Flag(
         names: ["--drain-time-s"], placeholder: "<seconds>",
         help: "after SIGTERM, the time requests in flight get to finish (default: 30)"
       ) { set(&$0.drainSeconds, $1) },
@@ -173,6 +179,22 @@ public struct CommandLineOptions: Sendable, Equatable {
         return nil
       },
     ]
+
+    private static func setComponentLevels(_ levels: inout [String: LogLevel], _ text: String) -> String? {
+      let known = ProcessLog.standard.levels().map(\.component)
+      for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+        let pair = part.split(separator: ":", omittingEmptySubsequences: false)
+        guard pair.count == 2 else { return "\"\(part)\" is no component:level" }
+        guard known.contains(String(pair[0])) else {
+          return "unknown component \"\(pair[0])\" (\(known.joined(separator: ", ")))"
+        }
+        guard let level = LogLevel(name: pair[1]) else {
+          return "unknown level \"\(pair[1])\" (\(LogLevel.allCases.map(\.description).joined(separator: ", ")))"
+        }
+        levels[String(pair[0])] = level
+      }
+      return nil
+    }
 
     private static func set(_ field: inout Int, _ text: String) -> String? {
       guard let number = Int(text), (0...86_400_000).contains(number) else {

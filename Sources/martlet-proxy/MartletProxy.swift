@@ -14,6 +14,9 @@ struct MartletProxy {
         exit(0)
       }
       ProcessLog.standard.setLevel(options.logLevel)
+      for (component, level) in options.componentLogLevels {
+        _ = ProcessLog.standard.setLevel(level, component: component)
+      }
       exit(options.mode == .validate ? Proxy.validate(options) : Proxy.serve(options))
     } catch {
       AppendFile.standardError().write(error.messages.map { "martlet-proxy: \($0)\n" }.joined())

@@ -22,10 +22,11 @@ final class WorkerFixture {
   ///   - clusters: the clusters, as YAML of one line.
   ///   - manager: further fields of the connection manager.
   ///   - filters: instances before the router, in place of configured ones.
+  ///   - failures: where lines about failed requests go.
   init(
     routes: String, host: String = "", table: String = "", clusters: String = "[]", manager fields: String = "",
     filters: [any FilterConfiguration]? = nil,
-    httpFilters: String = "", bufferLimit: Int = 1 << 20
+    httpFilters: String = "", bufferLimit: Int = 1 << 20, failures: FailureLog? = nil
   ) throws {
     let yaml = """
       node: {id: test-node, cluster: test-cluster}
@@ -57,7 +58,7 @@ final class WorkerFixture {
     guard let snapshot = builder.build(bootstrap) else {
       throw FixtureError(problems: builder.problems.map { "\($0.path): \($0.message)" })
     }
-    worker = try Worker(index: 0, seed: 1)
+    worker = try Worker(index: 0, seed: 1, failures: failures)
     var hosts: [String: HostSets] = [:]
     for entry in snapshot.clusters {
       let endpoints = entry.configuration.resolved([:], identities)

@@ -147,6 +147,7 @@ struct RequestFailure {
     if info.responseCode > 0 { line.add("code", number: info.responseCode) }
     line.add("flags", info.flags.text)
     line.add("details", details.text)
+    if let status = stream.responseHeaders?.value(GRPCStatus.name) { line.add("grpc_status", status, limit: 16) }
     line.add("listener", manager.configuration.logging.listenerName)
     line.add("stat_prefix", manager.configuration.statPrefix)
     line.add("cluster", info.cluster?.name ?? forward?.cluster ?? "")
