@@ -21,18 +21,19 @@ from pathlib import Path
 import peers
 from protocols import ProtocolScenarios
 from resilience import ResilienceScenario
+from telemetry import TelemetryScenarios
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CONNECTIONS = 64
 SCENARIOS = ("small", "large", "connect", "instructions", "routes", "syscalls", "memory", "idle", "slow",
-             "tls", "http2", "handshakes", "tcp", "resilience")
+             "tls", "http2", "handshakes", "tcp", "resilience", "tracing", "telemetry")
 ABOUT = {
     "small": "150-byte responses, 64 keep-alive connections",
     "large": "64 KiB responses, 64 keep-alive connections",
     "connect": "a new connection for every request (150-byte responses)",
 }
-PROGRAMS = ("backend", "relay", "load")
+PROGRAMS = ("backend", "relay", "load", "sink")
 
 
 def arguments():
@@ -49,7 +50,7 @@ def arguments():
     return options
 
 
-class Bench(ProtocolScenarios, ResilienceScenario):
+class Bench(ProtocolScenarios, ResilienceScenario, TelemetryScenarios):
     def __init__(self, options):
         self.options = options
         self.folder = Path(tempfile.mkdtemp(prefix="bench-"))

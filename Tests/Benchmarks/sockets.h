@@ -1,4 +1,4 @@
-// What the three small programs of the benchmark have in common. Each is one thread on one epoll.
+// What the small programs of the benchmark have in common. Each is one thread on one epoll.
 #ifndef SOCKETS_H
 #define SOCKETS_H
 

@@ -378,7 +378,7 @@ class Play:
         self.note("spans", str(len(found)))
         if "spans" in exchange.options and len(found) != wanted:
             self.problems.append((f"{self.number}.spans", f"{self.case.name}:{exchange.line}: {len(found)} spans, not {wanted}"))
-        for number, span in enumerate(sorted(found, key=lambda span: span.start), 1):
+        for number, span in enumerate(spans.ordered(found), 1):
             for name, value in span.fields.items():
                 self.note(f"span.{number}.{name}", value)
 

@@ -50,6 +50,17 @@ def unframed(body):
     return body[5:]
 
 
+def ordered(spans):
+    """Spans as they began, none before its parent: two may begin in the same microsecond."""
+    waiting, found = sorted(spans, key=lambda span: span.start), []
+    while waiting:
+        ids = {span.fields.get("id") for span in waiting}
+        ready = (span for span in waiting if span.fields.get("parent") not in ids - {span.fields.get("id")})
+        found.append(next(ready, waiting[0]))
+        waiting = [span for span in waiting if span is not found[-1]]
+    return found
+
+
 def times(start, duration):
     """Whether times are what they can be; which ones is chance."""
     if abs(start / 1e6 - time.time()) > PLAUSIBLE:
@@ -87,7 +98,7 @@ def otlp(span, scope, resource):
               "times": times(start, span.end_time_unix_nano / 1e3 - start)}
     if span.trace_state:
         fields["state"] = span.trace_state
-    if span.HasField("status"):
+    if span.status.code or span.status.message:
         fields["status"] = trace_pb2.Status.StatusCode.Name(span.status.code) + (
             f" {span.status.message}" if span.status.message else "")
     for attribute in span.attributes:
