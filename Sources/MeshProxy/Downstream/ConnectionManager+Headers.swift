@@ -68,7 +68,10 @@ extension ConnectionManager {
     case .passThrough: break
     }
     if !headers.has(.date) { headers.add(.date, worker.date) }
-    if let tracing { nameSpan(tracing, ofResponse: headers, stream) }
+    if let tracing {
+      tracing.stats.add(stream.info.traceOutcome)
+      nameSpan(tracing, ofResponse: headers, stream)
+    }
     if configuration.edge.appendsVia { appendVia(headers) }
     // A client that asks for a trace is told where to find it; only an internal one can ask.
     if configuration.edge.requestID.returnsAlways || stream.requestHeaders.has(.xEnvoyForceTrace),

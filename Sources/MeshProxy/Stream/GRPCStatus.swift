@@ -48,11 +48,17 @@ struct GRPCStatus: Equatable {
     return type.count == 16 || type[16] == UInt8(ascii: "+")
   }
 
-  /// Whether the service is to blame, as Envoy's tracing sees it: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL,
-  /// UNAVAILABLE, DATA_LOSS, and what is no status at all.
-  var isServerError: Bool { [-1, 2, 4, 12, 13, 14, 15].contains(code) || code > 16 }
+  /// Whether the service is to blame (OpenTelemetry's conventions for servers, and Envoy's tag `error`): UNKNOWN,
+  /// DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+  var isServerError: Bool { [2, 4, 8, 12, 13, 14, 15].contains(code) }
 
   init(code: Int) { self.code = code }
+
+  /// What a field says; nil if that is no number.
+  init?(text: Bytes) {
+    guard let number = DecimalNumber.parse(text).flatMap({ Int(exactly: $0) }) else { return nil }
+    code = number
+  }
 
   /// What a status of HTTP means for a call.
   init(http status: Int) {

@@ -82,6 +82,8 @@ public struct StreamInfo {
   public var trace = TraceContext()
   /// What `x-request-id` says of the trace; nil: there is none that decides. Known where requests are traced.
   var traceReason: TraceReason?
+  /// What was decided of the trace.
+  var traceOutcome = TracingStat.notTraceable
   /// `x-request-id` has a place for it.
   var keepsTraceReason = false
   /// The first 32 bits of `x-request-id`, which decide whether the request is traced.

@@ -44,7 +44,9 @@ extension ConnectionManager {
     if !stream.spanName.isEmpty { return stream.spanName.withUnsafeBufferPointer(body) }
     if let operation = rules.operation, withName(operation, stream, body) { return }
     if let decorator = stream.info.route?.decorator { return decorator.operation.withUnsafeBufferPointer(body) }
-    let host = stream.requestHeaders.value(.host) ?? Bytes("")
+    // As it came: the route may have changed it.
+    let headers = stream.requestHeaders
+    let host = headers.value(.xEnvoyOriginalHost) ?? headers.value(.host) ?? Bytes("")
     guard case .otlp = tracing.tracer.format else { return body(host) }
     guard tracing.configuration.isOutbound else { return body(Bytes("ingress")) }
     let scratch = tracing.scratch

@@ -27,10 +27,9 @@ extension ConnectionManager {
     let tracestate = head.trace.keepsTracestate ? headers.value(.tracestate) ?? Bytes("") : Bytes("")
     withSpanName(stream, tracing, rules) { writer.begin(head, name: $0, tracestate: tracestate) }
     writer.tags(rules.constants)
-    let isFailedCall = headers.has(.contentType) && GRPCStatus.isCall(headers) && writeCall(stream, &writer)
-    let outcome = outcome(of: stream, headers, isFailedCall: isFailedCall)
+    let call = writeCall(stream, headers, &writer)
+    let outcome = outcome(of: stream, headers, call)
     writer.tags(tracing.tags(of: outcome, stream.info.cluster))
-    if outcome.method == .other { writer.tag("http.method", headers.value(.method) ?? Bytes("-")) }
     if let caller = headers.value(.xEnvoyDownstreamServiceCluster) { writer.tag("downstream_cluster", caller) }
     if let identifier = headers.value(.xRequestID) { writer.tag("guid:x-request-id", identifier) }
     writer.tag("http.url", url(of: headers, tracing))
@@ -41,16 +40,18 @@ extension ConnectionManager {
     writer.tag("response_size", number: stream.info.bytesSent)
     if !rules.tags.isEmpty { writeTags(rules, stream, &writer) }
     if tracing.configuration.isVerbose { writeEvents(stream, &writer) }
-    writer.end(at: stream.info.wallClock(stream.info.endedAt ?? worker.loop.now), isError: outcome.isError)
+    writer.end(
+      at: stream.info.wallClock(stream.info.endedAt ?? worker.loop.now),
+      isError: head.kind.isFailure(outcome.status, call))
   }
 
   @inline(__always)
-  private func outcome(of stream: Stream, _ headers: HeaderMap, isFailedCall: Bool) -> SpanOutcome {
+  private func outcome(of stream: Stream, _ headers: HeaderMap, _ call: GRPCStatus?) -> SpanOutcome {
     let status = stream.info.responseCode
     return SpanOutcome(
       method: stream.start.method, version: stream.info.version,
       hasCaller: headers.has(.xEnvoyDownstreamServiceCluster), isPlain: stream.info.bytesReceived == 0,
-      isError: isFailedCall || status == 0 || status >= 500, status: status, flags: stream.info.flags,
+      isError: status == 0 || status >= 500 || call?.isServerError == true, status: status, flags: stream.info.flags,
       cluster: stream.info.cluster.map { ObjectIdentifier($0) })
   }
 
@@ -71,22 +72,33 @@ extension ConnectionManager {
     return scratch.bytes
   }
 
-  /// What is known of a call of gRPC. - Returns: whether the service failed.
+  /// What is known of a call of gRPC. - Returns: its status; nil if it is none, or has none.
+  @inline(__always)
+  private func writeCall<Writer: SpanWriter>(
+    _ stream: Stream, _ headers: HeaderMap, _ writer: inout Writer
+  ) -> GRPCStatus? {
+    let isCall = headers.has(.contentType) && GRPCStatus.isCall(headers)
+    guard isCall || stream.responseTrailers != nil else { return nil }
+    return writeCall(stream, headers, isCall: isCall, &writer)
+  }
+
   @inline(never)
-  private func writeCall<Writer: SpanWriter>(_ stream: Stream, _ writer: inout Writer) -> Bool {
-    let headers = stream.requestHeaders
-    if let path = headers.value(.path) { writer.tag("grpc.path", path) }
-    if let host = headers.value(.host) { writer.tag("grpc.authority", host) }
-    if let type = headers.value(.contentType) { writer.tag("grpc.content_type", type) }
-    if let timeout = headers.value(GRPCStatus.timeoutName) { writer.tag("grpc.timeout", timeout) }
-    guard let status = GRPCStatus.of(stream) else { return false }
-    writer.tag("grpc.status_code", number: UInt64(clamping: status.code))
-    if let message = stream.responseTrailers?.value(GRPCStatus.messageName)
-      ?? stream.responseHeaders?.value(GRPCStatus.messageName)
-    {
-      writer.tag("grpc.message", message)
+  private func writeCall<Writer: SpanWriter>(
+    _ stream: Stream, _ headers: HeaderMap, isCall: Bool, _ writer: inout Writer
+  ) -> GRPCStatus? {
+    if isCall {
+      if let path = headers.value(.path) { writer.tag("grpc.path", path) }
+      if let host = headers.value(.host) { writer.tag("grpc.authority", host) }
+      if let type = headers.value(.contentType) { writer.tag("grpc.content_type", type) }
+      if let timeout = headers.value(GRPCStatus.timeoutName) { writer.tag("grpc.timeout", timeout) }
     }
-    return status.isServerError
+    let source = [stream.responseTrailers, isCall ? stream.responseHeaders : nil].first {
+      $0?.value(GRPCStatus.name) != nil
+    }
+    guard let source = source ?? nil, let text = source.value(GRPCStatus.name) else { return nil }
+    writer.tag("grpc.status_code", text)
+    if let message = source.value(GRPCStatus.messageName) { writer.tag("grpc.message", message) }
+    return GRPCStatus(text: text)
   }
 
   /// Custom tags whose values the request decides.
@@ -120,6 +132,17 @@ extension ConnectionManager {
     writer.upstreamEvents(info, respondedAt: info.upstreamResponseStartedAt ?? .never)
     event("first_downstream_tx_byte_sent", info.responseStartedAt)
     if info.responseStartedAt != nil { event("last_downstream_tx_byte_sent", info.endedAt) }
+  }
+}
+
+extension SpanKind {
+  /// Whether a span has failed, by OpenTelemetry's conventions: what a client got wrong is its own failure, not the
+  /// server's. Where nothing was answered nobody can say.
+  @inline(__always)
+  func isFailure(_ status: Int, _ call: GRPCStatus?) -> Bool {
+    if status >= (self == .client ? 400 : 500) { return true }
+    guard let call else { return false }
+    return self == .client ? call.code != 0 : call.isServerError
   }
 }
 

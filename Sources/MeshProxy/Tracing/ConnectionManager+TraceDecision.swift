@@ -8,7 +8,7 @@ extension ConnectionManager {
   /// Keeps or makes `x-request-id`. Whether the request is traced is not known yet: see `beginTrace`.
   func identifyTracedRequest(_ headers: HeaderMap, _ stream: Stream, isEdge: Bool) {
     let rules = configuration.edge.requestID
-    if headers.has(.xRequestID), !isEdge || rules.keepsExternal || !rules.generates {
+    if headers.value(.xRequestID)?.isEmpty == false, !isEdge || rules.keepsExternal || !rules.generates {
       guard let value = headers.value(.xRequestID), let number = RequestID.number(of: value) else { return }
       stream.info.requestNumber = number
       let reason = RequestID.reason(of: value)
@@ -87,21 +87,16 @@ extension ConnectionManager {
   private func decide(_ tracing: TracingLane, _ headers: HeaderMap, _ stream: Stream) -> Bool {
     let rules = configuration.edge.requestID
     guard rules.decidesSampling else {
-      tracing.stats.add(.randomSampling)
+      stream.info.traceOutcome = .randomSampling
       return true
     }
     // Without an identifier that can carry it there is no decision.
-    guard let before = stream.info.traceReason else {
-      tracing.stats.add(.notTraceable)
-      return false
-    }
+    guard let before = stream.info.traceReason else { return false }
     let number = UInt64(stream.info.requestNumber)
     let configuration = tracing.configuration
     let own = configuration.hasRouteRules ? stream.route?.tracing : nil
     var reason = before
-    if configuration.isHealthCheck(headers) {
-      reason = .notTraced
-    } else if before == .notTraced {
+    if before == .notTraced {
       if headers.has(.xClientTraceID), configuration.client.includes(number, over: own?.client) {
         reason = .clientTraceID
       } else if headers.has(.xEnvoyForceTrace) {
@@ -114,11 +109,10 @@ extension ConnectionManager {
     if reason != before, stream.info.keepsTraceReason {
       headers.replaceByte(of: .xRequestID, at: RequestID.reasonOffset, with: reason.rawValue)
     }
-    switch reason {
-    case .notTraced: tracing.stats.add(.notTraceable)
-    case .sampled: tracing.stats.add(.randomSampling)
-    case .forced: tracing.stats.add(.serviceForced)
-    case .clientTraceID: tracing.stats.add(.clientEnabled)
+    stream.info.traceOutcome = TracingStat(reason)
+    if configuration.isHealthCheck(headers) {
+      stream.info.traceOutcome = .healthCheck
+      return false
     }
     return reason != .notTraced
   }

@@ -68,6 +68,15 @@ final class TracingConfiguration: Sendable {
 enum TracingStat: Int, StatSet {
   case randomSampling, serviceForced, clientEnabled, notTraceable, healthCheck
 
+  init(_ reason: TraceReason) {
+    switch reason {
+    case .notTraced: self = .notTraceable
+    case .sampled: self = .randomSampling
+    case .forced: self = .serviceForced
+    case .clientTraceID: self = .clientEnabled
+    }
+  }
+
   var definition: StatDefinition {
     switch self {
     case .randomSampling: .counter("random_sampling")

@@ -45,7 +45,7 @@ final class TracingLane {
   private func write(_ outcome: SpanOutcome, _ cluster: ActiveCluster?) -> [UInt8] {
     var tags: [(key: [UInt8], value: [UInt8])] = []
     func add(_ key: StaticString, _ value: some Sequence<UInt8>) { tags.append((Array(Bytes(key)), Array(value))) }
-    if outcome.method != .other { add("http.method", Bytes(outcome.method.name)) }
+    add("http.method", outcome.method == .other ? Bytes("_OTHER") : Bytes(outcome.method.name))
     add("http.protocol", Bytes(outcome.version.text))
     if !outcome.hasCaller { add("downstream_cluster", "-".utf8) }
     if outcome.isPlain { add("request_size", "0".utf8) }

@@ -303,6 +303,7 @@ extension RouterFilter {
     endpoint?.stats.add(.requestTimeout)
     endpoint?.stats.add(.requestError)
     endpoint?.note(.timedOut)
+    attemptSpan?.flags = .upstreamRequestTimeout
     giveUpAttempt(stream)
     if retries(retry, stream, after: .localReset, hasStarted: true, timedOut: true) { return }
     var reply: LocalReply = isIdle ? .tryIdleTimeout : .tryTimeout

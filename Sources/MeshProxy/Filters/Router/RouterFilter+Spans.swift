@@ -15,6 +15,10 @@ struct AttemptSpan {
   var respondedAt = MonotonicTime.never
   /// Why there is no response, or no more of it.
   var failure: StreamResetReason?
+  /// Which time was up.
+  var flags: ResponseFlags = []
+  /// `grpc-status`; empty: none.
+  var call: [UInt8] = []
   /// Somebody on this side gave it up.
   var isCanceled = false
 }
@@ -38,9 +42,16 @@ extension RouterFilter {
 
   /// A response to the attempt begins.
   @inline(never)
-  func noteAttemptResponse(_ status: Int, _ now: MonotonicTime) {
+  func noteAttemptResponse(_ status: Int, _ headers: HeaderMap, _ now: MonotonicTime) {
     attemptSpan?.status = status
     attemptSpan?.respondedAt = now
+    noteAttemptCall(headers)
+  }
+
+  /// Its headers or trailers may say how a call went.
+  @inline(never)
+  func noteAttemptCall(_ fields: HeaderMap) {
+    if let status = fields.value(GRPCStatus.name) { attemptSpan?.call = Array(status) }
   }
 
   /// The endpoint is given back, or given up: the attempt is over.
@@ -79,15 +90,22 @@ extension RouterFilter {
     }
     if let cluster = info.cluster { writer.tags(tracing.tags(of: cluster)) }
     writer.tag("http.status_code", number: UInt64(clamping: span.status))
-    TracingLane.text(of: span.failure?.upstreamFlags ?? []).withUnsafeBufferPointer {
+    TracingLane.text(of: span.failure?.upstreamFlags ?? span.flags).withUnsafeBufferPointer {
       writer.tag("response_flags", $0)
     }
-    let isError = span.status == 0 || span.status >= 500
+    var call: GRPCStatus?
+    if !span.call.isEmpty {
+      call = span.call.withUnsafeBufferPointer {
+        writer.tag("grpc.status_code", $0)
+        return GRPCStatus(text: $0)
+      }
+    }
+    let isError = span.status == 0 || span.status >= 500 || call?.isServerError == true
     if isError { writer.tag("error", "true") }
     if let failure = span.failure { writer.tag("error.reason", failure.text) }
     if !rules.tags.isEmpty { stream.manager?.writeTags(rules, stream, &writer) }
     if tracing.configuration.isVerbose { writer.upstreamEvents(info, respondedAt: span.respondedAt) }
-    writer.end(at: info.wallClock(stream.worker.loop.now), isError: isError)
+    writer.end(at: info.wallClock(stream.worker.loop.now), isError: head.kind.isFailure(span.status, call))
   }
 
   private func withSpanName(_ stream: Stream, _ tracing: TracingLane, _ rules: SpanRules, _ body: (Bytes) -> Void) {

@@ -374,7 +374,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   func receiveHeaders(status: Int, _ headers: HeaderMap, endStream: Bool) {
     guard let stream, let cluster, let endpoint else { return }
-    if tracesAttempts { noteAttemptResponse(status, stream.worker.loop.now) }
+    if tracesAttempts { noteAttemptResponse(status, headers, stream.worker.loop.now) }
     // A success whose request is complete and not kept leaves nothing to decide.
     if usesRetries, status >= 500 || looksAtSuccess || !requestEnded, let retry,
       takesAnotherAttempt(retry, stream, status, headers, endStream: endStream)
@@ -410,6 +410,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   func receiveTrailers(_ trailers: HeaderMap) {
     guard let stream else { return }
+    if tracesAttempts { noteAttemptCall(trailers) }
     exchangeEnded(stream, stream.worker.loop.now)
     stream.respondTrailers(trailers)
   }
@@ -509,6 +510,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard now >= responseDeadline else { return tryTimedOut(stream, now) }
     cluster?.stats.add(.requestTimeout)
     endpoint?.stats.add(.requestTimeout)
+    attemptSpan?.flags = .upstreamRequestTimeout
     if !responseBegan { endpoint?.note(.timedOut) }
     if let scopes { scopes.add(.requestTimeout, lane: stream.worker.index) }
     if responseBegan {
@@ -524,6 +526,7 @@ final class RouterFilter: ResponseReceiver, PoolClient {
 
   private func attemptTimedOut(_ stream: Stream) {
     cluster?.stats.add(.requestMaximumDurationReached)
+    attemptSpan?.flags = .upstreamMaximumStreamDurationReached
     if responseBegan {
       stream.info.flags.insert(.upstreamMaximumStreamDurationReached)
       stream.info.details = .init("upstream_max_stream_duration_reached")
