@@ -84,9 +84,9 @@ extension SnapshotBuilder {
   private mutating func customTags(_ tags: [CustomTag], _ path: String) -> [SpanRules.CompiledTag] {
     var compiled: [SpanRules.CompiledTag] = []
     for (index, tag) in tags.enumerated() {
-      // Of two tags with the same name the last one is taken.
-      compiled.removeAll { $0.name == Array(tag.tag.utf8) }
-      if let made = customTag(tag, "\(path).custom_tags[\(index)]") { compiled.append(made) }
+      guard let made = customTag(tag, "\(path).custom_tags[\(index)]") else { continue }
+      // Of two tags with the same name the first one is taken.
+      if !compiled.contains(where: { $0.name == made.name }) { compiled.append(made) }
     }
     return compiled
   }

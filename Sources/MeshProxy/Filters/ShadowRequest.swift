@@ -26,6 +26,8 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
   private var startedAt: MonotonicTime
   private var isRequestComplete = false
   private var hasAnswered = false
+  /// nil: the copy is not traced.
+  private var span: MirrorSpan?
   private var isOver = false
 
   /// Begins the copy of a request whose headers are as its own upstream gets them; nil if there is no room or no endpoint
@@ -47,12 +49,36 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     let copy = worker.headerMaps.take()
     copy.copy(from: headers)
     rename(copy, mirror)
-    if let sampled = mirror.sampled { copy.write(stream.info.trace.with(sampled: sampled)) }
+    let trace = Self.trace(mirror, stream, copy)
     if !mirror.requestHeaders.isEmpty { RequestRewrite.mutate(copy, of: stream, mirror.requestHeaders) }
     let shadow = ShadowRequest(
       worker, cluster, endpoint, copy, stream.start.method, limit: stream.requestPath.limit, timeout: timeout)
+    if let trace, trace.recorded { shadow.trace(as: trace, stream.manager?.tracing) }
     shadow.begin(endpoint, endStream: endStream)
     return shadow.isOver ? nil : shadow
+  }
+
+  /// The copy's place in the request's trace: where requests are traced, a span of its own.
+  private static func trace(_ mirror: RequestMirror, _ stream: Stream, _ headers: HeaderMap) -> TraceContext? {
+    var trace = stream.info.trace
+    let isTraced = stream.manager?.tracing != nil && trace.hasTrace
+    guard isTraced || mirror.sampled != nil else { return nil }
+    if isTraced {
+      let isRecorded = trace.recorded
+      trace = trace.child(&stream.worker.random, samplingIfUndecided: nil)
+      trace.recorded = mirror.sampled ?? isRecorded
+    }
+    if let sampled = mirror.sampled { trace = trace.with(sampled: sampled) }
+    headers.write(trace)
+    return trace
+  }
+
+  private func trace(as trace: TraceContext, _ tracing: TracingLane?) {
+    guard let tracing else { return }
+    var span = AttemptSpan()
+    span.trace = trace
+    span.startedAt = startedAt
+    self.span = MirrorSpan(span: span, tracing: tracing, startedAt: worker.loop.wallClock)
   }
 
   /// The cluster's response codes count what a request would have been answered in the mirror's place.
@@ -135,6 +161,8 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     guard !isOver else { return }
     isOver = true
     timer?.disarm()
+    if upstream != nil || ticket != nil { span?.span.isCanceled = true }
+    span?.write(worker, cluster, endpoint)
     ticket?.giveUp()
     ticket = nil
     let open = upstream
@@ -156,6 +184,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     cluster.stats.add(.requestTotal)
     endpoint?.stats.add(.requestTotal)
     endpoint?.note(.connected)
+    span?.span.version = connection.protocolVersion
     let endsWithData = isRequestComplete && pendingTrailers == nil
     let upstream = connection.send(
       headers, method: method, endStream: endsWithData && pending.isEmpty, receiver: self)
@@ -175,6 +204,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     ticket = nil
     endpoint?.stats.add(.requestError)
     endpoint?.note(.failed(reason))
+    span?.span.failure = reason
     failed(.upstreamReset(reason, detail))
   }
 
@@ -196,6 +226,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     cluster.responseCodes.add(status)
     cluster.stats.add(.requestCompleted)
     hasAnswered = true
+    span?.span.status = status
     endpoint?.stats.add(status >= 500 ? .requestError : .requestSuccess)
     endpoint?.note(.status(status))
     worker.headerMaps.recycle(headers)
@@ -220,6 +251,7 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     upstream = nil
     endpoint?.stats.add(.requestError)
     endpoint?.note(.failed(reason))
+    span?.span.failure = reason
     hasAnswered ? finish() : failed(.upstreamReset(reason, detail))
   }
 
@@ -232,5 +264,38 @@ final class ShadowRequest: PoolClient, ResponseReceiver, TimerTarget {
     endpoint?.stats.add(.requestTimeout)
     endpoint?.note(.timedOut)
     finish()
+  }
+}
+
+/// The span of a mirror's copy, which may outlive its request. Confined to the worker.
+private struct MirrorSpan: SpanWriting {
+  var span: AttemptSpan
+  let tracing: TracingLane
+  /// Nanoseconds since 1970.
+  let startedAt: UInt64
+  private var address: SocketAddress?
+  private var cluster: ActiveCluster?
+  private var endedAt: UInt64 = 0
+
+  init(span: AttemptSpan, tracing: TracingLane, startedAt: UInt64) {
+    self.span = span
+    self.tracing = tracing
+    self.startedAt = startedAt
+  }
+
+  func write(_ worker: Worker, _ cluster: ActiveCluster, _ endpoint: ActiveEndpoint?) {
+    var complete = self
+    complete.address = endpoint?.endpoint.address
+    complete.cluster = cluster
+    complete.endedAt = startedAt &+ worker.loop.now.since(span.startedAt).rawValue
+    tracing.write { complete }
+  }
+
+  func write<Writer: SpanWriter>(to writer: inout Writer) {
+    writer.begin(
+      SpanHead(trace: span.trace, kind: .client, startedAt: startedAt), name: Bytes("mirror"), tracestate: Bytes(""))
+    writer.tags(tracing.configuration.rules.upstreamConstants)
+    let isFailure = span.writeTags(&writer, address, cluster)
+    writer.end(at: endedAt, isError: isFailure)
   }
 }

@@ -53,9 +53,9 @@ public enum IstioStat: Int, StatSet {
 
   public var definition: StatDefinition {
     switch self {
-    case .series: .gauge("series")
-    case .overflow: .counter("series_overflow")
-    case .metadataRefused: .counter("peer_metadata_refused")
+    case .series: .gauge("series", "Series of Istio's metrics.")
+    case .overflow: .counter("series_overflow", "Combinations of labels that got no series of their own.")
+    case .metadataRefused: .counter("peer_metadata_refused", "Peers whose metadata could not be read.")
     }
   }
 }

@@ -6,7 +6,7 @@ import MeshRouting
 extension ConnectionManager {
   /// The stream is over: writes its span.
   func writeSpan(_ tracing: TracingLane, _ stream: Stream) {
-    switch tracing.configuration.tracer.format {
+    switch tracing.tracer.format {
     case .otlp:
       var writer = OTLPSpanWriter(tracing.buffer.output)
       write(stream, tracing, &writer)
@@ -18,9 +18,19 @@ extension ConnectionManager {
   }
 
   private func write<Writer: SpanWriter>(_ stream: Stream, _ tracing: TracingLane, _ writer: inout Writer) {
+    let rules = tracing.configuration.rules(for: stream.info.route)
+    guard !rules.replaced.isEmpty else { return write(stream, tracing, rules, &writer) }
+    var selective = SelectiveSpanWriter(writer, without: rules.replaced)
+    write(stream, tracing, rules, &selective)
+    writer = selective.writer
+  }
+
+  @inline(__always)
+  private func write<Writer: SpanWriter>(
+    _ stream: Stream, _ tracing: TracingLane, _ rules: SpanRules, _ writer: inout Writer
+  ) {
     // The stream's information is large: parts of it are read where it is.
     let headers = stream.requestHeaders
-    let rules = tracing.configuration.rules(for: stream.info.route)
     let head = SpanHead(
       trace: stream.info.trace, kind: tracing.configuration.kind, startedAt: stream.info.startedAtWallClock,
       isShared: stream.info.sharesSpan, isParentRemote: stream.info.trace.isParentRemote)
@@ -29,12 +39,13 @@ extension ConnectionManager {
     writer.tags(rules.constants)
     let call = writeCall(stream, headers, &writer)
     let outcome = outcome(of: stream, headers, call)
-    writer.tags(tracing.tags(of: outcome, stream.info.cluster))
+    writer.tags(of: outcome, stream.info.cluster, tracing)
+    if outcome.method == .other { writeMethod(headers, &writer) }
     if let caller = headers.value(.xEnvoyDownstreamServiceCluster) { writer.tag("downstream_cluster", caller) }
     if let identifier = headers.value(.xRequestID) { writer.tag("guid:x-request-id", identifier) }
     writer.tag("http.url", url(of: headers, tracing))
     writer.tag("user_agent", headers.value(.userAgent) ?? Bytes("-"))
-    if let connection = stream.info.connection { writer.tags(tracing.tag(ofClient: connection.directRemoteAddress)) }
+    if let connection = stream.info.connection { writer.tag(client: connection.directRemoteAddress, tracing) }
     if let identifier = headers.value(.xClientTraceID) { writer.tag("guid:x-client-trace-id", identifier) }
     if !outcome.isPlain { writer.tag("request_size", number: stream.info.bytesReceived) }
     writer.tag("response_size", number: stream.info.bytesSent)
@@ -99,6 +110,13 @@ extension ConnectionManager {
     writer.tag("grpc.status_code", text)
     if let message = source.value(GRPCStatus.messageName) { writer.tag("grpc.message", message) }
     return GRPCStatus(text: text)
+  }
+
+  /// A method that is not a common one: OpenTelemetry's conventions keep such names out.
+  @inline(never)
+  private func writeMethod<Writer: SpanWriter>(_ headers: HeaderMap, _ writer: inout Writer) {
+    if Writer.leavesOutUncommonMethods { return writer.tag("http.method", "_OTHER") }
+    writer.tag("http.method", headers.value(.method) ?? Bytes("-"))
   }
 
   /// Custom tags whose values the request decides.

@@ -71,9 +71,12 @@ extension ConnectionManager {
         trace.spanID = caller.spanID
         trace.parentSpanID = caller.parentSpanID
       }
-    } else if tracer.makes64BitIDs {
-      trace.traceIDHigh = 0
-      trace.is64Bit = true
+    } else if !tracer.asksBothSides {
+      // Zipkin's first span goes by the trace's name.
+      if tracer.makes64BitIDs {
+        trace.traceIDHigh = 0
+        trace.is64Bit = true
+      }
       trace.spanID = trace.traceIDLow
     }
     if !isCalled { trace.random = false }
@@ -111,7 +114,8 @@ extension ConnectionManager {
     }
     stream.info.traceOutcome = TracingStat(reason)
     if configuration.isHealthCheck(headers) {
-      stream.info.traceOutcome = .healthCheck
+      tracing.stats.add(.healthCheck)
+      stream.info.traceOutcome = .notTraceable
       return false
     }
     return reason != .notTraced

@@ -10,6 +10,8 @@ struct OTLPSpanWriter: SpanWriter {
 
   init(_ output: SpanOutput) { self.output = output }
 
+  static var leavesOutUncommonMethods: Bool { true }
+
   // Tags of fields (number << 3 | wire type).
   private static let spans: UInt8 = 0x12  // ScopeSpans.spans
   private static let traceID: UInt8 = 0x0a

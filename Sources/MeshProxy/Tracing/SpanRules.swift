@@ -39,6 +39,16 @@ struct SpanRules: Sendable {
   /// The same for the span of an attempt.
   let upstreamConstants: [UInt8]
   let tags: [Tag]
+  /// The names of the span's own tags that these take the place of; most often none.
+  let replaced: Set<[UInt8]>
+
+  private static let ownTags = Set(
+    [
+      "guid:x-request-id", "guid:x-client-trace-id", "http.url", "http.method", "http.protocol", "http.status_code",
+      "downstream_cluster", "user_agent", "peer.address", "request_size", "response_size", "response_flags",
+      "upstream_cluster", "upstream_cluster.name", "error", "grpc.path", "grpc.authority", "grpc.content_type",
+      "grpc.timeout", "grpc.status_code", "grpc.message",
+    ].map { Array($0.utf8) })
 
   /// - Parameter node: what a request's span says of this proxy.
   init(
@@ -56,7 +66,10 @@ struct SpanRules: Sendable {
       }
     }
     self.tags = dynamic
-    constants = format.encoded(node + shared)
+    replaced = Set(tags.map(\.name)).intersection(Self.ownTags)
+    let names = Set(tags.map(\.name))
+    shared = shared.enumerated().filter { $0.offset > 0 || !names.contains($0.element.key) }.map(\.element)
+    constants = format.encoded(node.filter { !names.contains($0.key) } + shared)
     upstreamConstants = format.encoded(shared)
   }
 }

@@ -38,11 +38,27 @@ protocol SpanWriter {
   mutating func event(_ name: StaticString, at time: UInt64)
   mutating func end(at time: UInt64, isError: Bool)
 
+  /// What a span says of how its request went; see `TracingLane`.
+  mutating func tags(of outcome: SpanOutcome, _ cluster: ActiveCluster?, _ tracing: TracingLane)
+  /// `peer.address`.
+  mutating func tag(client: SocketAddress, _ tracing: TracingLane)
+
+  /// Methods that are not in the standards are `_OTHER` (OpenTelemetry's conventions).
+  static var leavesOutUncommonMethods: Bool { get }
+
   /// Tags that are the same in every span, written once.
   static func encoded(_ tags: [(key: [UInt8], value: [UInt8])]) -> [UInt8]
 }
 
 extension SpanWriter {
+  @inline(__always)
+  mutating func tags(of outcome: SpanOutcome, _ cluster: ActiveCluster?, _ tracing: TracingLane) {
+    tags(tracing.tags(of: outcome, cluster))
+  }
+
+  @inline(__always)
+  mutating func tag(client: SocketAddress, _ tracing: TracingLane) { tags(tracing.tag(ofClient: client)) }
+
   @inline(__always)
   mutating func tag(_ key: StaticString, _ value: StaticString) { tag(key, plain: Bytes(value)) }
 

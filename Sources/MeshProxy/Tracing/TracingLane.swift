@@ -23,16 +23,6 @@ final class TracingLane {
     outcomes = Array(repeating: (SpanOutcome(), []), count: 8)
   }
 
-  /// What an attempt's span says of its cluster.
-  func tags(of cluster: ActiveCluster) -> [UInt8] { tracer.format.encoded(Self.tags(of: cluster)) }
-
-  private static func tags(of cluster: ActiveCluster) -> [(key: [UInt8], value: [UInt8])] {
-    [
-      (Array("upstream_cluster".utf8), Array(cluster.configuration.name.utf8)),
-      (Array("upstream_cluster.name".utf8), Array(cluster.configuration.statName.utf8)),
-    ]
-  }
-
   /// What a request's span says of how it went.
   @inline(__always)
   func tags(of outcome: SpanOutcome, _ cluster: ActiveCluster?) -> [UInt8] {
@@ -43,24 +33,26 @@ final class TracingLane {
 
   @inline(never)
   private func write(_ outcome: SpanOutcome, _ cluster: ActiveCluster?) -> [UInt8] {
+    tracer.format.encoded(Self.tags(of: outcome, cluster))
+  }
+
+  /// The same, one by one.
+  static func tags(of outcome: SpanOutcome, _ cluster: ActiveCluster?) -> [(key: [UInt8], value: [UInt8])] {
     var tags: [(key: [UInt8], value: [UInt8])] = []
     func add(_ key: StaticString, _ value: some Sequence<UInt8>) { tags.append((Array(Bytes(key)), Array(value))) }
-    add("http.method", outcome.method == .other ? Bytes("_OTHER") : Bytes(outcome.method.name))
+    // Another method is written by whoever knows it.
+    if outcome.method != .other { add("http.method", Bytes(outcome.method.name)) }
     add("http.protocol", Bytes(outcome.version.text))
     if !outcome.hasCaller { add("downstream_cluster", "-".utf8) }
     if outcome.isPlain { add("request_size", "0".utf8) }
     add("http.status_code", "\(outcome.status)".utf8)
-    add("response_flags", Self.text(of: outcome.flags))
+    add("response_flags", outcome.flags.shortNames)
     if outcome.isError { add("error", "true".utf8) }
-    if let cluster { tags += Self.tags(of: cluster) }
-    return tracer.format.encoded(tags)
-  }
-
-  /// The short names with commas between them.
-  static func text(of flags: ResponseFlags) -> [UInt8] {
-    if flags.isEmpty { return Array("-".utf8) }
-    let names = ResponseFlags.names.filter { flags.contains($0.flag) }.map(\.short.description)
-    return Array(names.joined(separator: ",").utf8)
+    if let cluster {
+      add("upstream_cluster", cluster.configuration.name.utf8)
+      add("upstream_cluster.name", cluster.configuration.statName.utf8)
+    }
+    return tags
   }
 
   /// `peer.address`.

@@ -47,6 +47,8 @@ struct ZipkinSpanWriter: SpanWriter {
     self.format = format
   }
 
+  static var leavesOutUncommonMethods: Bool { false }
+
   /// Microseconds of nanoseconds.
   @inline(__always)
   private static func microseconds(_ time: UInt64) -> UInt64 { time / 1_000 }

@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 PLAUSIBLE = 120  # seconds that the start of a span may be away from now
-FORMATS = ("zipkin", "otlp-http", "otlp-grpc")
+SLACK = 100_000  # microseconds between the clocks that a span's times are from
 
 
 class Undecodable(ValueError):
@@ -29,7 +29,7 @@ def decode(form, arrival):
     try:
         return list(decoded(form, arrival))
     except (DecodeError, ValueError) as error:
-        return [Span(0, {"undecodable": str(error)})]
+        return [Span(0, {"times": "unknown", "undecodable": str(error)})]
 
 
 def decoded(form, arrival):
@@ -79,7 +79,7 @@ def zipkin(span):
     if annotations:
         fields["annotations"] = " ".join(annotation["value"] for annotation in annotations)
         fields["annotated"] = "plausible" if all(
-            start <= annotation["timestamp"] <= start + duration + 1000 for annotation in annotations) else text(annotations)
+            start - SLACK <= annotation["timestamp"] <= start + duration + SLACK for annotation in annotations) else text(annotations)
     for name, value in known.pop("tags", {}).items():
         fields[f"tag.{name}"] = text(value)
     fields.update((name, text(value)) for name, value in known.items())

@@ -510,7 +510,6 @@ final class RouterFilter: ResponseReceiver, PoolClient {
     guard now >= responseDeadline else { return tryTimedOut(stream, now) }
     cluster?.stats.add(.requestTimeout)
     endpoint?.stats.add(.requestTimeout)
-    attemptSpan?.flags = .upstreamRequestTimeout
     if !responseBegan { endpoint?.note(.timedOut) }
     if let scopes { scopes.add(.requestTimeout, lane: stream.worker.index) }
     if responseBegan {
