@@ -58,7 +58,11 @@ def message(first, body=b"", headers=None, trailers=None):
 
 
 async def serve(port, answer):
+    """A server, and who is connected."""
+    writers = set()
+
     async def connected(reader, writer):
+        writers.add(writer)
         try:
             while request := await read_message(reader):
                 method, path, _ = request[0].split(" ")
@@ -67,9 +71,10 @@ async def serve(port, answer):
         except OSError:
             pass
         finally:
+            writers.discard(writer)
             writer.close()
 
-    return await asyncio.start_server(connected, "127.0.0.1", port, backlog=512)
+    return await asyncio.start_server(connected, "127.0.0.1", port, backlog=512), writers
 
 
 def text(status, value, **headers):
@@ -168,8 +173,10 @@ async def attend():
         if trouble[name] and name not in servers:
             servers[name] = await serve(port, answer)
         elif not trouble[name] and name in servers:
-            server = servers.pop(name)
+            server, writers = servers.pop(name)
             server.close()
+            for writer in writers:
+                writer.transport.abort()
 
 
 async def main():

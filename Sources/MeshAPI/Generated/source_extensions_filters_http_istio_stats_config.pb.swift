@@ -94,7 +94,7 @@ public nonisolated struct Stats_MetricConfig: Sendable {
 }
 
 /// The filter that reports Istio's standard metrics: of requests as an HTTP filter, of connections as a
-/// network filter in front of the TCP proxy. See metrics.md.
+/// network filter in front of the TCP proxy. See istio-metrics.md.
 public nonisolated struct Stats_PluginConfig: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

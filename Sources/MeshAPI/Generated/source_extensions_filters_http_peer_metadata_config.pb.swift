@@ -23,7 +23,7 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
 }
 
 /// The HTTP filter by which sidecars tell each other which workload they stand beside, for
-/// `stats.PluginConfig`. See metrics.md.
+/// `stats.PluginConfig`. See istio-metrics.md.
 public nonisolated struct Io_Istio_Http_PeerMetadata_Config: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

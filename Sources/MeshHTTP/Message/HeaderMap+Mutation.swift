@@ -217,9 +217,9 @@ extension HeaderMap {
 
   // MARK: Lines
 
-  /// Adds a field of which a parser has already checked the value.
+  /// Adds a field whose value a parser has checked already, or the caller has made: it holds no control character.
   @inline(__always)
-  func addChecked(_ id: HeaderID, _ value: Bytes) { append(id, Bytes(id.name), value, isChecked: true) }
+  public func addChecked(_ id: HeaderID, _ value: Bytes) { append(id, Bytes(id.name), value, isChecked: true) }
 
   /// As `addChecked`, where sixteen bytes behind the value are readable, and the name is known to the compiler.
   @inline(__always)

@@ -63,6 +63,7 @@ final class ConnectionManager {
   /// Who is told of every request. The flag is what is looked at for each.
   let observers: [PlacedObserver]
   let hasObservers: Bool
+  let observersDependOnRoute: Bool
   /// nil: nothing is traced.
   let tracing: TracingLane?
   /// `stream_idle_timeout`, as it is now.
@@ -83,6 +84,7 @@ final class ConnectionManager {
     accessLogs = configuration.logging.accessLogs.map { AccessLogLane($0, worker) }
     observers = configuration.makeObservers(worker)
     hasObservers = !observers.isEmpty
+    observersDependOnRoute = configuration.routeFilters.isConditional
     tracing = configuration.tracing.map { TracingLane($0, worker) }
   }
 

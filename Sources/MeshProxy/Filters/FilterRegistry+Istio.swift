@@ -67,7 +67,7 @@ extension PeerMetadataRules {
         message:
           "node.metadata makes a header of \(metadata.count) bytes, and peers take \(WorkloadIdentity.maximumHeader)")
     }
-    return Told(
-      identifier: Array(node.id.utf8), metadata: metadata, skipsExternal: headers.skipExternalClusters)
+    let identifier = node.id.utf8.map { $0 < 0x20 || $0 == 0x7f ? 0x20 : $0 }
+    return Told(identifier: identifier, metadata: metadata, skipsExternal: headers.skipExternalClusters)
   }
 }

@@ -60,9 +60,10 @@ extension ConnectionManager {
 
   @inline(__always)
   private func forEachObserver(of stream: Stream, _ body: (any StreamObserver) -> Void) {
-    let routes = configuration.routeFilters
     for placed in observers {
-      if routes.isConditional, !routes.isEnabled(placed.place, for: stream.info.route) { continue }
+      if observersDependOnRoute, !configuration.routeFilters.isEnabled(placed.place, for: stream.info.route) {
+        continue
+      }
       body(placed.observer)
     }
   }

@@ -65,6 +65,7 @@ final class IstioMetrics: Sendable {
   /// By `IstioMetric.rawValue`.
   private let families: [LabelledFamily]
   let stats: StatBlock<IstioStat>
+  private let store: StatsStore
   /// Series of one metric; more labels than that are counted together.
   private let maximum: RuntimeValue
   private let log = RateLimitedLog(Log.filter, perSecond: 1)
@@ -75,7 +76,11 @@ final class IstioMetrics: Sendable {
   /// What the series that stands in for others is known by, as in OpenTelemetry.
   static let overflowLabel: StaticString = "otel_metric_overflow"
 
+  /// Whoever reads statistics has asked for requests that show what they were made of.
+  var keepsExemplars: Bool { store.keepsExemplars }
+
   init(_ store: StatsStore, _ runtime: Runtime) {
+    self.store = store
     families = IstioMetric.allCases.map { metric in
       guard let scale = metric.scale else { return store.labelled.counter("istio", metric.name, help: metric.help) }
       return store.labelled.histogram("istio", metric.name, help: metric.help, scale: scale)

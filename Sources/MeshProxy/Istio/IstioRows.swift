@@ -5,6 +5,7 @@ final class RequestRow {
   // The series keep what the lanes point to.
   private let series: [LabelledFamily.Series]
   private let requests: StatLane<SoleStat>?
+  private let durations: LatencyHistogram?
   private let duration: HistogramLane?
   private let received: HistogramLane?
   private let sent: HistogramLane?
@@ -16,10 +17,14 @@ final class RequestRow {
     let sent = series(.responseBytes)
     self.series = [requests, duration, received, sent].compactMap { $0 }
     self.requests = requests?.counter?.lane(lane)
-    self.duration = duration?.histogram?.lane(lane)
+    durations = duration?.histogram
+    self.duration = durations?.lane(lane)
     self.received = received?.histogram?.lane(lane)
     self.sent = sent?.histogram?.lane(lane)
   }
+
+  /// A request that shows what the times were made of.
+  func note(_ exemplar: Exemplar, lane: Int) { durations?.note(exemplar, lane: lane) }
 
   /// - Parameter microseconds: nil: the request did not end.
   @inline(__always)

@@ -27,7 +27,7 @@ final class PeerMetadataCache {
       return nil
     }
     if slots.isEmpty { slots = [Slot](repeating: Slot(), count: Self.sets * 2) }
-    let hash = XXHash64.hash(id ?? header) &+ UInt64(truncatingIfNeeded: header.count)
+    let hash = Self.hash(header, id)
     let first = Int(truncatingIfNeeded: hash % UInt64(Self.sets)) * 2
     if holds(first, hash, header) { return slots[first].workload }
     if holds(first + 1, hash, header) {
@@ -39,6 +39,26 @@ final class PeerMetadataCache {
     if workload == nil { refused() }
     slots[first] = Slot(hash: hash, header: Array(header), workload: workload)
     return workload
+  }
+
+  /// Of a few words, in which proxies differ: every hit is compared as a whole anyway.
+  @inline(__always)
+  private static func hash(_ header: Bytes, _ id: Bytes?) -> UInt64 {
+    var hash = UInt64(truncatingIfNeeded: header.count) &* 0x9e37_79b1_85eb_ca87
+    func mix(_ bytes: Bytes, from offset: Int) {
+      guard bytes.count >= offset &+ 8 else { return }
+      hash ^= UnsafeRawBufferPointer(bytes).loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+      hash = (hash ^ hash &>> 29) &* 0xc2b2_ae3d_27d4_eb4f
+    }
+    // The name of a workload is the last thing in the header, an address near the beginning of a number.
+    mix(header, from: max(header.count &- 8, 0))
+    mix(header, from: max(header.count &- 20, 0))
+    if let id {
+      mix(id, from: 8)
+      mix(id, from: 16)
+      mix(id, from: 24)
+    }
+    return hash ^ hash &>> 32
   }
 
   @inline(__always)

@@ -50,7 +50,7 @@ final class PeerMetadataFilter: StreamFilter {
 final class PeerMetadataRules: RequestGate {
   /// What is told.
   struct Told: Sendable {
-    /// `x-envoy-peer-metadata-id`: the node's.
+    /// `x-envoy-peer-metadata-id`: the node's. Neither has a control character.
     var identifier: [UInt8]
     /// `x-envoy-peer-metadata`.
     var metadata: [UInt8]
@@ -125,7 +125,9 @@ final class PeerMetadataRules: RequestGate {
       headers.remove(.xEnvoyPeerMetadataID)
       return
     }
-    if id { told.identifier.withUnsafeBufferPointer { headers.set(.xEnvoyPeerMetadataID, $0) } }
-    if metadata { told.metadata.withUnsafeBufferPointer { headers.set(.xEnvoyPeerMetadata, $0) } }
+    headers.remove(.xEnvoyPeerMetadata)
+    headers.remove(.xEnvoyPeerMetadataID)
+    if id { told.identifier.withUnsafeBufferPointer { headers.addChecked(.xEnvoyPeerMetadataID, $0) } }
+    if metadata { told.metadata.withUnsafeBufferPointer { headers.addChecked(.xEnvoyPeerMetadata, $0) } }
   }
 }

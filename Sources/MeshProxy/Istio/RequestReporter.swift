@@ -40,6 +40,18 @@ final class RequestReporter: StreamObserver, TimerTarget {
     row.count(
       microseconds: stream.info.endedAt.map { $0.since(stream.info.startedAt).rawValue / 1000 },
       received: wire.received, sent: wire.sent)
+    if stream.info.trace.sampled == true { noteExemplar(stream, row) }
+  }
+
+  /// Keeps the request for whoever looks at the times of requests, if there is somebody.
+  @inline(never)
+  private func noteExemplar(_ stream: Stream, _ row: RequestRow) {
+    let info = stream.info
+    guard configuration.metrics.keepsExemplars, info.trace.hasTrace, let ended = info.endedAt else { return }
+    row.note(
+      Exemplar(
+        traceIDHigh: info.trace.traceIDHigh, traceIDLow: info.trace.traceIDLow, spanID: info.trace.spanID,
+        value: ended.since(info.startedAt).rawValue / 1000, time: worker.loop.wallClock), lane: worker.index)
   }
 
   func didCountMessages(of stream: Stream) {

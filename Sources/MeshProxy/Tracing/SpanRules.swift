@@ -14,7 +14,7 @@ struct SpanRules: Sendable {
     let name: [UInt8]
     let value: Value
     /// Where there is no value; empty: there is no tag then.
-    let fallback: [UInt8]
+    var fallback: [UInt8]
   }
 
   /// A custom tag, compiled.
@@ -62,7 +62,10 @@ struct SpanRules: Sendable {
     for tag in tags {
       switch tag {
       case .constant(let name, let value): shared.append((name, value))
-      case .dynamic(let tag): dynamic.append(tag)
+      case .dynamic(var tag):
+        // Where there is no value the span's own stays.
+        if tag.fallback.isEmpty, let own = (node + shared).first(where: { $0.key == tag.name }) { tag.fallback = own.value }
+        dynamic.append(tag)
       }
     }
     self.tags = dynamic

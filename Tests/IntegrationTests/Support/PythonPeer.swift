@@ -38,8 +38,16 @@ enum PythonPeer {
 
   /// Runs a client to its end, which has to be a good one.
   static func run(_ script: String, _ arguments: [String], within span: Duration = .seconds(100)) async throws {
+    _ = try await output(script, arguments, within: span)
+  }
+
+  /// The same; returns what the client has printed.
+  static func output(
+    _ script: String, _ arguments: [String], within span: Duration = .seconds(100)
+  ) async throws -> String {
     let program = try await start(script, arguments)
     let ending = try await program.waitForEnd(within: Deadline(span))
     guard ending == .exited(0) else { throw TestFailure("\(script) \(arguments): \(ending)\n\(program.logs)") }
+    return program.output
   }
 }

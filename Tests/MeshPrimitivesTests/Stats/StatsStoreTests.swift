@@ -182,7 +182,7 @@ enum OtherStat: Int, StatSet {
     #expect(Self.text { store.renderText(into: &$0) } == "cluster.a.upstream_rq_time: No recorded values\n")
   }
 
-  @Test(arguments: [StatsReport.Format.text, .json, .prometheus])
+  @Test(arguments: [StatsReport.Format.text, .json])
   func portionsGiveTheSameText(format: StatsReport.Format) {
     let store = StatsStore(lanes: 2)
     for number in 0..<50 {

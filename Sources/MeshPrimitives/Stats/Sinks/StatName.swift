@@ -7,7 +7,8 @@ extension StatEntry {
   var extractedPrefix: [UInt8] {
     if isLabelled || labels.isEmpty { return dottedPrefix }
     var rest = dottedPrefix
-    for (_, value) in LabelText(labels) {
+    // The longest first: a number may be a part of an address, too.
+    for value in LabelText(labels).map(\.value).sorted(by: { $0.count > $1.count }) {
       let part = value + [0x2e]
       if let place = rest.place(of: part, after: 0x2e) ?? rest.place(of: part, after: 0x5f) {
         rest.removeSubrange(place..<place + part.count)

@@ -26,8 +26,13 @@ struct RequestFailure {
     return info.flags.contains(.downstreamProtocolError) ? FailureWords.brokenRule : FailureWords.unknown
   }
 
-  /// A request that did not arrive in time is its client's.
-  private var level: LogLevel { info.responseCode == 408 ? min(words.level, .info) : words.level }
+  private var level: LogLevel {
+    // A request that did not arrive in time is its client's.
+    if info.responseCode == 408 { return min(words.level, .info) }
+    // Behind an outbound listener there is another proxy, which tells of it; but not of retries here.
+    if Bytes(details.word).equals("via_upstream"), manager.configuration.isOutbound, retryRefusal == nil { return .debug }
+    return words.level
+  }
 
   /// Writes the line, or counts it.
   func write(to log: FailureLog) {
@@ -115,7 +120,8 @@ struct RequestFailure {
     case "retry_limit":
       guard let limits else { return "a limit" }
       guard let budget = limits.retryBudget else { return "max_retries of \(limits.retries)\(priority.words)" }
-      return "the retry budget of \(budget.percent) % of the requests, at least \(budget.least)\(priority.words),"
+      let percent = Int(exactly: budget.percent).map { "\($0)" } ?? "\(budget.percent)"
+      return "the retry budget of \(percent) % of the requests, at least \(budget.least)\(priority.words),"
     case "num_retries": return retry.map { "\($0.maximum)" }
     case "retry_buffer": return retry.map { "\($0.bodyLimit) bytes" }
     case "request_buffer": return "\(stream.requestPath.limit) bytes"
