@@ -59,6 +59,7 @@ final class ConnectionManager {
   /// The same, of this listener alone.
   private let listenerResponseCodes: ResponseCodeLane
   private let requestTime: HistogramLane
+  private let store: StatsStore
   private let accessLogs: [AccessLogLane]
   /// Who is told of every request. The flag is what is looked at for each.
   let observers: [PlacedObserver]
@@ -81,6 +82,7 @@ final class ConnectionManager {
     responseCodes = identity.manager.responseCodes.lane(worker.index)
     listenerResponseCodes = identity.responseCodes.lane(worker.index)
     requestTime = identity.manager.requestTime.lane(worker.index)
+    store = identity.manager.store
     accessLogs = configuration.logging.accessLogs.map { AccessLogLane($0, worker) }
     observers = configuration.makeObservers(worker)
     hasObservers = !observers.isEmpty
@@ -164,7 +166,7 @@ final class ConnectionManager {
     }
     if code > 0, !stream.isRequestComplete { stats.add(.responseBeforeRequestComplete) }
     if !accessLogs.isEmpty { log(stream, .downstreamEnd) }
-    if stream.info.trace.sampled == true { noteExemplars(stream) }
+    if store.keepsExemplars, stream.info.trace.sampled == true { noteExemplars(stream) }
     if stream.info.trace.recorded, let tracing { writeSpan(tracing, stream) }
     if code >= 500 || stream.info.mayHaveFailed { noteFailure(stream) }
     if hasObservers { tellOfEnd(stream) }

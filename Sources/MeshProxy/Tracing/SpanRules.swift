@@ -64,7 +64,9 @@ struct SpanRules: Sendable {
       case .constant(let name, let value): shared.append((name, value))
       case .dynamic(var tag):
         // Where there is no value the span's own stays.
-        if tag.fallback.isEmpty, let own = (node + shared).first(where: { $0.key == tag.name }) { tag.fallback = own.value }
+        if tag.fallback.isEmpty, let own = (node + shared).first(where: { $0.key == tag.name }) {
+          tag.fallback = own.value
+        }
         dynamic.append(tag)
       }
     }
