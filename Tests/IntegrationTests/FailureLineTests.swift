@@ -352,7 +352,7 @@ struct FailureLineTests {
   private static let known: Set<String> = [
     "code", "flags", "details", "listener", "stat_prefix", "cluster", "method", "authority", "path", "protocol",
     "client",
-    "virtual_host", "route", "endpoint", "attempt", "duration_ms", "request_id", "trace_id", "span_id",
+    "virtual_host", "route", "endpoint", "attempt", "duration_ms", "request_id", "trace_id", "span_id", "sampled",
   ]
 
   /// Reads a line's fields as logfmt.
@@ -385,6 +385,28 @@ struct FailureLineTests {
     #expect(try await proxy.get("/second").status == 503)
     let lines = try await proxy.failureLines(1)
     #expect(lines.count == 1 && lines[0].contains("path=/second"), "\(lines)")
+  }
+
+  @Test("behind an outbound listener the proxy at the other end tells of its own failures, but not of retries here")
+  func outbound() async throws {
+    let upstream = try upstream()
+    var configuration = ProxyConfiguration(backend: upstream.port)
+    configuration.listeners[0].fields = ["traffic_direction: OUTBOUND"]
+    configuration.listeners[0].routes = [
+      "{match: {path: /fails}, route: {cluster: backend}}",
+      "{match: {path: /again}, route: {cluster: backend, retry_policy: {retry_on: reset}}}",
+      "{match: {path: /closes}, route: {cluster: backend}}",
+    ]
+    let proxy = try await RunningProxy.start(configuration)
+    #expect(try await proxy.get("/fails").status == 500)
+    #expect(try await proxy.get("/again").status == 503)
+    #expect(try await proxy.get("/closes").status == 503)
+    let lines = try await proxy.failureLines(2)
+    #expect(lines.count == 2, "\(lines)")
+    #expect(
+      lines[0].contains(
+        "[info][traffic] the upstream answered so itself; not sent again: retry_on does not name this |"))
+    #expect(lines[1].contains("[warning][traffic] the upstream closed the connection"))
   }
 
   // MARK: Connections

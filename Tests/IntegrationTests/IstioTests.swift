@@ -89,7 +89,7 @@ struct IstioTests {
     let answer = try await sidecars.service.get("/x", listener: "inbound", headers: lies)
     _ = try await sidecars.service.waitForSeries(
       "istio_requests_total", ["source_workload": "unknown", "source_canonical_revision": "latest"])
-    #expect(try await sidecars.service.stat("istio_stats.peer_metadata_refused") == 1)
+    #expect(try await sidecars.service.stat("istio_stats.peer_metadata_refused_total") == 1)
     // Whoever says something is told something, as in Istio; the service has heard nothing.
     #expect(answer.value("x-envoy-peer-metadata") != nil)
     #expect(seen.read { $0 }.allSatisfy { $0.headers.allSatisfy { !$0.name.hasPrefix("x-envoy-peer") } })
@@ -108,7 +108,7 @@ struct IstioTests {
     #expect(told.value("x-envoy-peer-metadata") == nil)
     #expect(told.value("x-envoy-peer-metadata-id") == nil)
     _ = try await service.waitForSeries("istio_requests_total", ["source_workload": "unknown"])
-    #expect(try await service.stat("istio_stats.peer_metadata_refused") == 0)
+    #expect(try await service.stat("istio_stats.peer_metadata_refused_total") == 0)
   }
 
   @Test("What fails is told apart by its flags; who would have answered is known as far as it was chosen")
@@ -290,7 +290,7 @@ struct IstioTests {
     let all = try await service.istio().filter { $0.name == "istio_requests_total" }
     #expect(all.count == 6)
     #expect(all.reduce(0) { $0 + $1.value } == 40)
-    #expect(try await service.stat("istio_stats.series_overflow") > 0)
+    #expect(try await service.stat("istio_stats.series_overflow_total") > 0)
     try await service.waitForLog("has 5 series")
   }
 

@@ -28,8 +28,8 @@ struct LabelledFamilyTests {
 
   @Test("A series is the same for the same labels, and shown with them")
   func series() throws {
-    let family = store.labelled.counter("mesh", "calls_total", help: "")
-    #expect(store.labelled.counter("mesh", "calls_total", help: "") === family)
+    let family = store.labelled.counter(namespace: "mesh", "calls_total", help: "")
+    #expect(store.labelled.counter(namespace: "mesh", "calls_total", help: "") === family)
     let a = family.series(labels([("from", "a"), ("to", "b")]), overflow: overflow(), maximum: 10)
     #expect(a.isNew && !a.isOverflow)
     let again = family.series(labels([("from", "a"), ("to", "b")]), overflow: overflow(), maximum: 10)
@@ -54,7 +54,7 @@ struct LabelledFamilyTests {
     var rules = StatsRules()
     rules.bounds = { $0.equals("meshcustom.mesh_size") ? [10, 100] : nil }
     let store = StatsStore(lanes: 1, rules: rules)
-    let family = store.labelled.histogram("mesh", "size", help: "", scale: 1)
+    let family = store.labelled.histogram(namespace: "mesh", "size", help: "", scale: 1)
     let series = family.series(labels([("a", "1")]), overflow: overflow(), maximum: 10)
     for size in [5, 50, 500] { try #require(series.histogram).lane(0).record(UInt64(size)) }
     var out: [UInt8] = []
@@ -69,12 +69,12 @@ struct LabelledFamilyTests {
         mesh_size_count{a="1"} 3
 
         """)
-    #expect(self.store.labelled.histogram("mesh", "size", help: "", scale: 1).shownBounds.count == 19)
+    #expect(self.store.labelled.histogram(namespace: "mesh", "size", help: "", scale: 1).shownBounds.count == 19)
   }
 
   @Test("There are no more series than may be: the rest is counted in one")
   func bound() throws {
-    let family = store.labelled.counter("mesh", "calls_total", help: "")
+    let family = store.labelled.counter(namespace: "mesh", "calls_total", help: "")
     for number in 0..<100 {
       let series = family.series(labels([("n", "\(number)")]), overflow: overflow(), maximum: 7)
       #expect(series.isOverflow == (number >= 7))
@@ -93,7 +93,7 @@ struct LabelledFamilyTests {
     set.append("a", Array("x\"y\\z\nw,b=\"".utf8))
     set.append("b-c", [0x61, 0xff, 0x62])
     set.append("d", [UInt8](repeating: 0x78, count: 1000))
-    let family = store.labelled.counter("mesh", "calls_total", help: "")
+    let family = store.labelled.counter(namespace: "mesh", "calls_total", help: "")
     let series = family.series(set, overflow: overflow(), maximum: 1)
     try #require(series.counter).lane(0).add(.count)
     let long = String(repeating: "x", count: LabelSet.maximumValue)
@@ -115,7 +115,7 @@ struct LabelledFamilyTests {
   func order() throws {
     let scope: StatBlock<SoleStat> = store.counter("a", "b", help: "", prometheus: PrometheusScope("envoy"))
     _ = store.counter("z", "y", help: "", prometheus: PrometheusScope("envoy"))
-    let family = store.labelled.counter("mesh", "calls_total", help: "")
+    let family = store.labelled.counter(namespace: "mesh", "calls_total", help: "")
     let series = family.series(labels([("n", "1")]), overflow: overflow(), maximum: 7)
     try #require(series.counter).lane(0).add(.count)
     scope.lane(0).add(.count)

@@ -14,6 +14,7 @@ import sys
 import threading
 
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 Request = trace_service_pb2.ExportTraceServiceRequest
 Response = trace_service_pb2.ExportTraceServiceResponse
@@ -40,7 +41,7 @@ def otlp_spans(request):
                     "id": span.span_id.hex(),
                     "parentId": span.parent_span_id.hex(),
                     "name": span.name,
-                    "kind": span.Kind.Name(span.kind),
+                    "kind": Span.SpanKind.Name(span.kind),
                     "start": span.start_time_unix_nano,
                     "end": span.end_time_unix_nano,
                     "tags": attributes(span.attributes),

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Upstreams that fail in every way, clients that leave, and configurations that change, under retries, breakers, outlier detection,
-health checks, a local limit, faults and mirrors: what arrives must be right all the same, and in the end nothing may be left over.
+health checks, a local limit, faults, mirrors, tracing and metrics: what arrives must be right all the same, and in the end nothing
+may be left over.
 
     chaos.py --proxy FILE [--seconds S] [--seed N]
 
@@ -47,7 +48,23 @@ def address(port):
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def configuration(listener, admin, upstreams):
+def tracing(number):
+    """One of several ways to trace; spans go to upstreams that do not know what they are."""
+    kinds = {
+        "zipkin": ("ZipkinConfig", {"collector_cluster": "few", "collector_endpoint": "/few", "collector_endpoint_version": "HTTP_JSON",
+                                    "trace_context_option": "USE_B3_WITH_W3C_PROPAGATION"}),
+        "opentelemetry": ("OpenTelemetryConfig", {"service_name": "chaos", "http_service": {"http_uri": {
+            "uri": "http://few/few", "cluster": "few", "timeout": "0.3s"}}})}
+    kind = list(kinds)[number % 2]
+    message, fields = kinds[kind]
+    return {
+        "random_sampling": {"value": [100, 10, 0][number // 2 % 3]}, "spawn_upstream_span": number % 3 != 1, "verbose": number % 5 == 0,
+        "custom_tags": [{"tag": "agent", "request_header": {"name": "user-agent"}}, {"tag": "all", "value": "%REQ(tracestate)% %UPSTREAM_HOST%"}],
+        "provider": {"name": f"envoy.tracers.{kind}", "typed_config": {
+            "@type": f"type.googleapis.com/envoy.config.trace.v3.{message}", **fields}}}
+
+
+def configuration(listener, admin, upstreams, istio):
     always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
     retries = {
         "retry_on": "5xx,reset", "num_retries": 4, "per_try_timeout": "0.4s", "retry_back_off": {"base_interval": "0.005s"},
@@ -77,9 +94,10 @@ def configuration(listener, admin, upstreams):
                   delay={"fixed_delay": "0.05s", "percentage": {"numerator": 10}},
                   abort={"http_status": 418, "percentage": {"numerator": 2}},
                   response_rate_limit={"fixed_limit": {"limit_kbps": 4000}, "percentage": {"numerator": 10}})
+    stats = {"name": "istio.stats", "typed_config": {"@type": "type.googleapis.com/stats.PluginConfig"}}
     manager = typed(
         "envoy.filters.network.http_connection_manager", "filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix="chaos", http_filters=[limit, fault, typed("envoy.filters.http.router", "filters.http.router.v3.Router")],
+        stat_prefix="chaos", tracing=tracing(0), http_filters=[*([stats] if istio else []), limit, fault, typed("envoy.filters.http.router", "filters.http.router.v3.Router")],
         route_config={"virtual_hosts": [{"name": "any", "domains": ["*"], "routes": [
             route("many", "5s"), route("budget", "1s", request_mirror_policies=[{"cluster": "few"}]), route("few", "5s")]}]})
     return {
@@ -95,6 +113,11 @@ def configuration(listener, admin, upstreams):
 def changed(whole, number):
     """Another configuration for the same traffic."""
     changed = copy.deepcopy(whole)
+    manager = changed["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    if number % 4:
+        manager["tracing"] = tracing(number)
+    else:
+        del manager["tracing"]
     for cluster in changed["static_resources"]["clusters"]:
         if number % 3 == 0:
             del cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][number % 4]
@@ -103,6 +126,38 @@ def changed(whole, number):
         if number % 7 == 2:
             cluster["connect_timeout"] = "2s"
     return changed
+
+
+def trace_headers(source):
+    """What clients may say of a trace: contexts that are right, and others."""
+    def hexadecimal(digits):
+        text = f"{source.getrandbits(digits * 4):0{digits}x}"
+        return text if source.random() < 0.9 else source.choice([text[:-1], text + "0", text.upper(), "0" * digits, "\xe4" * 4, ""])
+
+    found = []
+    if source.random() < 0.3:
+        found.append(("traceparent", f"{source.choice(['00', '01', 'ff', ''])}-{hexadecimal(32)}-{hexadecimal(16)}-{hexadecimal(2)}"))
+        if source.random() < 0.3:
+            found += [("tracestate", source.choice(["a=1", "a=1,b=2", "", "\xff\xfe", "x" * 3000]))] * source.choice([1, 1, 2, 20])
+    if source.random() < 0.2:
+        found.append(("b3", source.choice([f"{hexadecimal(32)}-{hexadecimal(16)}-1-{hexadecimal(16)}", f"{hexadecimal(16)}-{hexadecimal(16)}",
+                                           "0", "1", "d", "-", "", hexadecimal(16)])))
+    if source.random() < 0.2:
+        found += [("x-b3-traceid", hexadecimal(source.choice([16, 32]))), ("x-b3-spanid", hexadecimal(16)),
+                  ("x-b3-parentspanid", hexadecimal(16)), ("x-b3-sampled", source.choice(["0", "1", "true", "what"]))]
+        del found[len(found) - source.choice([0, 0, 0, 1, 2, 3]):]
+    if source.random() < 0.3:
+        identifier = f"{source.getrandbits(128):032x}"
+        identifier = "-".join([identifier[:8], identifier[8:12], identifier[12:16], identifier[16:20], identifier[20:]])
+        found.append(("x-request-id", source.choice([identifier, identifier.upper(), identifier[:-1], "mine", "", "\xe4" * 36])))
+    if source.random() < 0.1:
+        found.append(("x-client-trace-id", source.choice(["ticket", "", "\xe4", "y" * 2000])))
+    if source.random() < 0.3:
+        found.append(("user-agent", source.choice(["curl/8", "\xe4\xf6", '"\\\t', "z" * 5000])))
+    if source.random() < 0.1:
+        found.append(("x-envoy-peer-metadata", source.choice(["", "!", "AAAA", "Cg" * 2000, "ChIKDkFQUF9DT05UQUlORVJTEgAaAA=="])))
+        found.append(("x-envoy-peer-metadata-id", source.choice(["", "router~1", "\xe4"])))
+    return found
 
 
 async def read_head(reader):
@@ -226,7 +281,8 @@ class Client:
             size = 1_200_000  # more than is kept for another attempt
         body, chunked, patience = self.random.randbytes(size), self.random.random() < 0.4, self.random.random()
         framing = "transfer-encoding: chunked" if chunked else f"content-length: {size}"
-        writer.write(f"POST /{self.random.choice(['many', 'budget', 'few'])} HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n".encode())
+        context = "".join(f"{name}: {value}\r\n" for name, value in trace_headers(self.random))
+        writer.write(f"POST /{self.random.choice(['many', 'budget', 'few'])} HTTP/1.1\r\nhost: x\r\n{framing}\r\n{context}\r\n".encode("latin-1"))
         for start in range(0, size, 9000):
             piece = body[start:start + 9000]
             writer.write(b"%x\r\n" % len(piece) + piece + b"\r\n" if chunked else piece)
@@ -282,7 +338,8 @@ class Chaos:
         servers = [await asyncio.start_server(upstream.connected, "127.0.0.1", 0, limit=1 << 22) for _ in range(4)]
         ports = [server.sockets[0].getsockname()[1] for server in servers] + [free_port()]  # nobody listens at the last
         listener, self.admin = free_port(), free_port()
-        whole = configuration(listener, self.admin, ports)
+        version = subprocess.run([self.options.proxy, "--version"], capture_output=True, text=True, check=False).stdout
+        whole = configuration(listener, self.admin, ports, istio="martlet" in version)
         self.write(whole)
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(

@@ -47,8 +47,13 @@ public nonisolated struct Envoy_Config_Core_V3_TypedExtensionConfig: Sendable {
   /// `envoy.extensions.load_balancing_policies.maglev.v3.Maglev`,
   /// `envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality`,
   /// `envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided`, in `event_logger`
-  /// `envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink`, in the
-  /// `resource_detectors`, `sampler` and `wrapped_sampler` of tracing the types named there.
+  /// `envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink`, in `resource_detectors`
+  /// one of `envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig`,
+  /// `envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig`, in
+  /// `sampler` and `wrapped_sampler` one of
+  /// `envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig`,
+  /// `envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig`,
+  /// `envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig`.
   /// Default: required.
   public var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
     get {_typedConfig ?? SwiftProtobuf.Google_Protobuf_Any()}

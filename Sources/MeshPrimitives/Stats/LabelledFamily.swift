@@ -113,14 +113,14 @@ public final class LabelledFamilies: Sendable {
   }
 
   /// A counter, made at the first call: `namespace_name`. It stays for good.
-  public func counter(_ namespace: String, _ name: StaticString, help: StaticString) -> LabelledFamily {
+  public func counter(namespace: String, _ name: StaticString, help: StaticString) -> LabelledFamily {
     family(namespace, name, help, scale: nil)
   }
 
   /// A histogram, made at the first call.
   /// - Parameter scale: what recorded values are divided by when they are shown.
   public func histogram(
-    _ namespace: String, _ name: StaticString, help: StaticString, scale: UInt64
+    namespace: String, _ name: StaticString, help: StaticString, scale: UInt64
   ) -> LabelledFamily { family(namespace, name, help, scale: max(scale, 1)) }
 
   private func family(

@@ -53,9 +53,10 @@ public enum IstioStat: Int, StatSet {
 
   public var definition: StatDefinition {
     switch self {
-    case .series: .gauge("series", "Series of Istio's metrics.")
-    case .overflow: .counter("series_overflow", "Combinations of labels that got no series of their own.")
-    case .metadataRefused: .counter("peer_metadata_refused", "Peers whose metadata could not be read.")
+    case .series: .gauge("series", "Series of all of Istio's metrics.")
+    case .overflow: .counter("series_overflow_total", "Combinations of labels that found no room.")
+    case .metadataRefused:
+      .counter("peer_metadata_refused_total", "Peers whose metadata was too long or could not be decoded.")
     }
   }
 }
@@ -82,8 +83,10 @@ final class IstioMetrics: Sendable {
   init(_ store: StatsStore, _ runtime: Runtime) {
     self.store = store
     families = IstioMetric.allCases.map { metric in
-      guard let scale = metric.scale else { return store.labelled.counter("istio", metric.name, help: metric.help) }
-      return store.labelled.histogram("istio", metric.name, help: metric.help, scale: scale)
+      guard let scale = metric.scale else {
+        return store.labelled.counter(namespace: "istio", metric.name, help: metric.help)
+      }
+      return store.labelled.histogram(namespace: "istio", metric.name, help: metric.help, scale: scale)
     }
     stats = store.scope("istio_stats", prometheus: PrometheusScope("envoy_istio_stats"))
     maximum = runtime.value(Self.maximumKey)

@@ -4,20 +4,25 @@ import MeshPrimitives
 // explains nothing.
 
 extension ConnectionManager {
-  /// Keeps a request that is over for whoever looks at the times of requests, if there is somebody.
+  /// A request that is over, and how long it took, if there is somebody who looks at the times of requests.
   @inline(never)
-  func noteExemplars(_ stream: Stream) {
-    // The stream's information is large: parts of it are read where it is.
+  func exemplar(of stream: Stream) -> Exemplar? {
     let trace = stream.info.trace
-    guard trace.hasTrace, let ended = stream.info.endedAt else { return }
-    var exemplar = Exemplar(
+    guard identity.manager.store.keepsExemplars, trace.hasTrace, let ended = stream.info.endedAt else { return nil }
+    return Exemplar(
       traceIDHigh: trace.traceIDHigh, traceIDLow: trace.traceIDLow, spanID: trace.spanID,
       value: ended.since(stream.info.startedAt).rawValue / 1000, time: worker.loop.wallClock)
+  }
+
+  /// Keeps a request that is over beside the times that it was counted in.
+  @inline(never)
+  func noteExemplars(_ stream: Stream) {
+    guard var exemplar = exemplar(of: stream) else { return }
     identity.manager.requestTime.note(exemplar, lane: worker.index)
     // As the router has counted it.
-    let completeAt = stream.info.upstreamTiming.responseCompleteAt
-    guard completeAt != .never, let cluster = stream.info.cluster else { return }
-    exemplar.value = completeAt.since(stream.router.attemptStartedAt).rawValue / 1000
+    let complete = stream.info.upstreamTiming.responseCompleteAt
+    guard let cluster = stream.info.cluster, complete != .never else { return }
+    exemplar.value = complete.since(stream.router.attemptStartedAt).rawValue / 1000
     cluster.identity.requestTime.note(exemplar, lane: worker.index)
   }
 }

@@ -79,11 +79,11 @@ enum TracingStat: Int, StatSet {
 
   var definition: StatDefinition {
     switch self {
-    case .randomSampling: .counter("random_sampling")
-    case .serviceForced: .counter("service_forced")
-    case .clientEnabled: .counter("client_enabled")
-    case .notTraceable: .counter("not_traceable")
-    case .healthCheck: .counter("health_check")
+    case .randomSampling: .counter("random_sampling", "Requests that are traced by the random share.")
+    case .serviceForced: .counter("service_forced", "Requests that are traced because x-envoy-force-trace asks for it.")
+    case .clientEnabled: .counter("client_enabled", "Requests that are traced because x-client-trace-id asks for it.")
+    case .notTraceable: .counter("not_traceable", "Requests that are not traced.")
+    case .healthCheck: .counter("health_check", "Requests that are not traced because they are health checks.")
     }
   }
 }

@@ -140,11 +140,14 @@ enum OtherStat: Int, StatSet {
         # TYPE envoy_cluster_outlier_detection_ejections counter
         envoy_cluster_outlier_detection_ejections{envoy_cluster_name="a"} 0
         envoy_cluster_outlier_detection_ejections{envoy_cluster_name="q\"b\\n\nend"} 0
+        # HELP envoy_cluster_upstream_rq_xx Responses by class of status.
         # TYPE envoy_cluster_upstream_rq_xx counter
         envoy_cluster_upstream_rq_xx{envoy_response_code_class="5",envoy_cluster_name="a"} 2
+        # HELP envoy_cluster_upstream_rq Responses by status.
         # TYPE envoy_cluster_upstream_rq counter
         envoy_cluster_upstream_rq{envoy_response_code="500",envoy_cluster_name="a"} 1
         envoy_cluster_upstream_rq{envoy_response_code="503",envoy_cluster_name="a"} 1
+        # HELP envoy_http_downstream_rq_xx Responses by class of status.
         # TYPE envoy_http_downstream_rq_xx counter
         envoy_http_downstream_rq_xx{envoy_response_code_class="1",envoy_http_conn_manager_prefix="edge"} 0
         envoy_http_downstream_rq_xx{envoy_response_code_class="2",envoy_http_conn_manager_prefix="edge"} 0

@@ -65,6 +65,24 @@ private enum ThingsStat: Int, StatSet {
       ])
   }
 
+  @Test func namesWithSeveralTags() {
+    let store = StatsStore(lanes: 1)
+    let labels = [("envoy_worker_id", "0"), ("envoy_listener_address", "127.0.0.1_80")]
+    store.scope(
+      "listener.127.0.0.1_80.worker_0", prometheus: PrometheusScope("envoy_listener_worker", labels: labels),
+      ThingsStat.self
+    ).lane(0).add(.active)
+    // One whose name for Prometheus is not its own.
+    store.scope("odd.name", prometheus: PrometheusScope("envoy_x", labels: [("envoy_y", "z")]), ThingsStat.self)
+      .lane(0).add(.active)
+    var encoder = StatsdEncoder(prefix: "", hasTags: true)
+    #expect(
+      Self.flush(&encoder, store).sorted() == [
+        "envoy.listener.worker_upstream_rq_active:1|g|#envoy.worker_id:0,envoy.listener_address:127.0.0.1_80",
+        "envoy.x.upstream_rq_active:1|g|#envoy.y:z",
+      ])
+  }
+
   @Test func whatMeansSomethingInALineIsTakenOut() {
     let store = StatsStore(lanes: 1)
     let name = "a|b:c#d@e,f\ng"

@@ -55,12 +55,15 @@ struct AdminStatsTests {
         admin.get("/stats?filter=%5Ecluster%5C.b%5C.upstream_cx_(total|active)$").text
           == "cluster.b.upstream_cx_active: 0\ncluster.b.upstream_cx_total: 0\n")
       try #expect(admin.get("/stats?filter=b%5C.upstream_cx_total$").text == "cluster.b.upstream_cx_total: 0\n")
+      let others = try admin.get("/stats?filter=%5Ecluster%5C.[ab]%5C.upstream_cx_active&invert_filter").text
+      #expect(others.contains("upstream_cx_total") && !others.contains("upstream_cx_active"))
       let used = try admin.get("/stats?usedonly").text
       #expect(used.hasPrefix("cluster.a.upstream_cx_active: 2\ncluster.a.upstream_cx_total: 3\n"))
       #expect(used.contains("cluster.a.upstream_rq_time: P0("))
       #expect(!used.contains("cluster.b"))
       try #expect(
         admin.get("/stats/prometheus?usedonly&filter=cx_total").text == """
+          # HELP envoy_cluster_upstream_cx_total Connections begun.
           # TYPE envoy_cluster_upstream_cx_total counter
           envoy_cluster_upstream_cx_total{envoy_cluster_name="a"} 3
 
@@ -91,9 +94,10 @@ struct AdminStatsTests {
     arguments: [
       ("/stats?filter=(", "Invalid re2 regex: missing ): ("),
       ("/stats/prometheus?filter=*", "Invalid re2 regex: no argument for repetition operator: *"),
-      ("/stats?format=active-html", "usage: /stats?format=(html|json|prometheus|text)\n"),
+      ("/stats?format=active-html", "usage: /stats?format=(html|json|prometheus|openmetrics|text)\n"),
       ("/stats?type=foo", "invalid &type= param"),
-      ("/stats?invert_filter", "invert_filter is not supported"),
+      ("/stats/prometheus?format=json", "usage: /stats/prometheus?format=(text|openmetrics|protobuf)"),
+      ("/stats/prometheus?histogram_buckets=prometheusnative", "unsupported prometheusnative histogram type"),
       ("/stats?histogram_buckets=x", "usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|none|summary)"),
       ("/stats/prometheus?histogram_buckets=disjoint", "unsupported prometheus histogram bucket mode"),
       ("/clusters?filter=(", "Invalid re2 regex: "), ("/clusters?format=xml", "usage: /clusters?format=(json|text)"),

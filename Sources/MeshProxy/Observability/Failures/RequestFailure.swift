@@ -30,7 +30,9 @@ struct RequestFailure {
     // A request that did not arrive in time is its client's.
     if info.responseCode == 408 { return min(words.level, .info) }
     // Behind an outbound listener there is another proxy, which tells of it; but not of retries here.
-    if Bytes(details.word).equals("via_upstream"), manager.configuration.isOutbound, retryRefusal == nil { return .debug }
+    if Bytes(details.word).equals("via_upstream"), manager.configuration.isOutbound, retryRefusal == nil {
+      return .debug
+    }
     return words.level
   }
 
@@ -169,6 +171,7 @@ struct RequestFailure {
     line.add("path", path.slice(0, path.firstIndex(of: UInt8(ascii: "?")) ?? path.count))
     line.add("protocol", stream.start.version.text)
     if let connection = info.connection { line.add(connection) }
+    if let workload = stream.peers.downstream { line.add("source_workload", workload) }
     if let route = info.route {
       line.add("virtual_host", route.virtualHostName, limit: 128)
       line.add("route", route.name.isEmpty ? "routes[\(route.routeIndex)]" : route.name, limit: 128)
@@ -186,6 +189,7 @@ struct RequestFailure {
   private func addAttempts(to line: inout FailureLine) {
     guard info.attempts > 0 else { return }
     line.add("endpoint", info.endpoint?.address.description ?? "")
+    if let workload = stream.peers.upstream ?? info.endpoint?.workload { line.add("destination_workload", workload) }
     let most = max(info.attempts, 1 &+ min(retry?.maximum ?? 0, .max - 1))
     line.add("attempt", "\(info.attempts)/\(most)")
     if let earlier = info.earlierAttempts {
@@ -208,11 +212,18 @@ extension FailureLine {
     add(connection.tls?.isPeerValidated == true ? "peer" : "unverified_peer", name)
   }
 
+  /// Which workload is at an end, as it says of itself: `name.namespace`.
+  mutating func add(_ name: StaticString, _ workload: WorkloadIdentity) {
+    let names = workload.names
+    (names.workload + [UInt8(ascii: ".")] + names.namespace).withUnsafeBufferPointer { add(name, $0, limit: 128) }
+  }
+
   mutating func add(_ trace: TraceContext) {
     guard trace.hasTrace else { return }
     let low = Self.hexadecimal(trace.traceIDLow)
     add("trace_id", trace.is64Bit ? low : Self.hexadecimal(trace.traceIDHigh) + low)
     if trace.spanID != 0 { add("span_id", Self.hexadecimal(trace.spanID)) }
+    add("sampled", trace.recorded || trace.sampled == true ? "true" : "false")
   }
 
   private static func hexadecimal(_ number: UInt64) -> String {

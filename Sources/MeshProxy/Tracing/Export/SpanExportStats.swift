@@ -8,15 +8,19 @@ enum SpanExportStat: Int, StatSet {
 
   var definition: StatDefinition {
     switch self {
-    case .spansSent: .counter("spans_sent")
-    case .spansDropped: .counter("spans_dropped")
-    case .spansWaiting: .gauge("spans_waiting")
-    case .timerFlushed: .counter("timer_flushed")
-    case .reportsSent: .counter("reports_sent")
-    case .reportsDropped: .counter("reports_dropped")
-    case .reportsFailed: .counter("reports_failed")
-    case .reportsRetried: .counter("reports_retried")
-    case .reportsSkippedNoCluster: .counter("reports_skipped_no_cluster")
+    case .spansSent: .counter("spans_sent", "Spans that were sent to a collector.")
+    case .spansDropped:
+      .counter("spans_dropped", "Spans that were lost: too many were waiting, or a collector did not take them.")
+    case .spansWaiting: .gauge("spans_waiting", "Spans that wait to be sent.")
+    case .timerFlushed:
+      .counter("timer_flushed", "Times that spans were handed over because their time had come, and not their number.")
+    case .reportsSent: .counter("reports_sent", "Reports that a collector has taken.")
+    case .reportsDropped: .counter("reports_dropped", "Reports that a collector has not taken.")
+    case .reportsFailed: .counter("reports_failed", "Reports that got no answer.")
+    case .reportsRetried: .counter("reports_retried", "Reports that were sent once more.")
+    case .reportsSkippedNoCluster:
+      .counter(
+        "reports_skipped_no_cluster", "Reports that were not sent because there is no cluster of the collector's name.")
     }
   }
 }
@@ -25,7 +29,9 @@ enum SpanExportStat: Int, StatSet {
 enum OTLPExportStat: Int, StatSet {
   case spansRejected
 
-  var definition: StatDefinition { .counter("spans_rejected") }
+  var definition: StatDefinition {
+    .counter("spans_rejected", "Spans of which a collector said that it does not want them.")
+  }
 }
 
 /// The statistics of all providers of one kind.
