@@ -66,15 +66,15 @@ import Testing
         ].map { "\($0): Envoy has this field, but it is not supported yet" })
   }
 
-  @Test func tracingAndEarlyMutations() {
+  @Test func proxyStatusAndEarlyMutations() {
     let manager = """
       codec_type: AUTO
-      tracing: {provider: {name: envoy.tracers.zipkin}}
+      proxy_status_config: {}
       early_header_mutation_extensions: [{name: x}]
       """
     #expect(
       missing(frontProxy.replacing(line: "codec_type: AUTO", with: manager)) == [
-        "x.yaml:13:11: \(managerPath).tracing: Envoy has this field, but it is not supported yet",
+        "x.yaml:13:11: \(managerPath).proxy_status_config: Envoy has this field, but it is not supported yet",
         "x.yaml:14:11: \(managerPath).early_header_mutation_extensions: Envoy has this field, but it is not supported yet",
       ])
   }

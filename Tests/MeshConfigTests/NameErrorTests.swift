@@ -44,8 +44,8 @@ import Testing
       ])
     // Too many fields to list.
     #expect(
-      problems(HttpConnectionManager.self, "tracing: {}\n").first
-        == "x.yaml:1:1: tracing: Envoy has this field, but it is not supported yet")
+      problems(HttpConnectionManager.self, "proxyStatusConfig: {}\n").first
+        == "x.yaml:1:1: proxy_status_config: Envoy has this field, but it is not supported yet")
     #expect(
       problems(Cluster.self, "name: a\nlbSubsetConfig: {}\n") == [
         "x.yaml:2:1: lb_subset_config: Envoy has this field, but it is not supported yet"

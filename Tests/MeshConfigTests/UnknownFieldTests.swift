@@ -38,7 +38,7 @@ import Testing
     let manager: [UInt8] = try HttpConnectionManager.with { $0.statPrefix = "a" }.serializedBytes()
     let any = TypedConfig.with {
       $0.typeURL = "type.googleapis.com/" + HttpConnectionManager.protoMessageName
-      $0.value = .init(manager + field(7, []))
+      $0.value = .init(manager + field(49, []))
     }
     let filter = NetworkFilter.with {
       $0.name = "f"
@@ -46,7 +46,7 @@ import Testing
     }
     #expect(
       found(try filter.serializedBytes(), NetworkFilter.protoMessageName) == [
-        "typed_config.tracing: Envoy has this field, but it is not supported yet"
+        "typed_config.proxy_status_config: Envoy has this field, but it is not supported yet"
       ])
     let buffer = TypedConfig.with {
       $0.typeURL = "type.googleapis.com/" + BufferPerRoute.protoMessageName
