@@ -36,6 +36,8 @@ public final class ConfigurationSnapshot: Sendable {
   let admin: AdminConfiguration
   /// Where statistics are sent; nil: nowhere. The main thread's.
   let statSinks: StatsSinkConfiguration?
+  /// How long series stay that nobody counts in; nil: for good.
+  let seriesEviction: Nanoseconds?
   /// The clusters that the main thread calls itself: collectors of spans and metrics.
   let mainClusters: Set<String>
 
@@ -43,7 +45,8 @@ public final class ConfigurationSnapshot: Sendable {
     listeners: [ListenerEntry], clusters: [ClusterEntry], maximumConnections: UInt64? = nil,
     overload: OverloadConfiguration? = nil, runtimeLayers: [RuntimeLayerConfiguration] = [],
     outlierEventLog: AccessLogFile? = nil,
-    admin: AdminConfiguration = .init(), statSinks: StatsSinkConfiguration? = nil, mainClusters: Set<String> = []
+    admin: AdminConfiguration = .init(), statSinks: StatsSinkConfiguration? = nil,
+    seriesEviction: Nanoseconds? = nil, mainClusters: Set<String> = []
   ) {
     self.listeners = listeners
     self.clusters = clusters
@@ -53,13 +56,16 @@ public final class ConfigurationSnapshot: Sendable {
     self.outlierEventLog = outlierEventLog
     self.admin = admin
     self.statSinks = statSinks
+    self.seriesEviction = seriesEviction
     self.mainClusters = mainClusters
   }
 
   /// What the main thread needs to know: the clusters that it calls, with those that they are made of.
-  var ofMainThread: ConfigurationSnapshot {
-    var wanted = mainClusters
-    for entry in clusters where mainClusters.contains(entry.configuration.name) {
+  /// - Parameter earlier: those that it has called so far: what it has for them still goes there, if they still exist.
+  func ofMainThread(beside earlier: Set<String>) -> ConfigurationSnapshot {
+    let called = mainClusters.union(earlier)
+    var wanted = called
+    for entry in clusters where called.contains(entry.configuration.name) {
       wanted.formUnion(entry.configuration.members)
     }
     return ConfigurationSnapshot(listeners: [], clusters: clusters.filter { wanted.contains($0.configuration.name) })

@@ -55,6 +55,10 @@ public final class Proxy {
   /// Where statistics are sent.
   private(set) lazy var statSinks = StatisticsSinks(
     loop: loop, lane: concurrency, statistics: { [unowned self] in stats }, worker: { [unowned self] in mainWorker })
+  /// Takes series away that nobody counts in any more.
+  private(set) lazy var seriesEviction = SeriesEviction(loop: loop, store: identities.store, lane: concurrency) {
+    [unowned self] done in atAllWorkers({ $0.forgetSeries() }, done)
+  }
   let discovery: EndpointDiscovery
   let health: HealthMonitor
   private(set) lazy var spanExporters = SpanExporters(
@@ -365,6 +369,7 @@ public final class Proxy {
     }
     updateMainWorker(snapshot, hosts: hosts)
     statSinks.configure(snapshot.statSinks)
+    seriesEviction.configure(snapshot.seriesEviction)
     atAllWorkers({ $0.apply(updates[$0.index]) }, done)
   }
 
@@ -376,7 +381,9 @@ public final class Proxy {
         log.error("the main thread cannot call anyone: \(error)")
       }
     }
-    mainWorker?.apply(WorkerUpdate(snapshot: snapshot.ofMainThread, sockets: [:], hosts: hosts))
+    guard let mainWorker else { return }
+    let called = snapshot.ofMainThread(beside: Set(mainWorker.clusters.keys))
+    mainWorker.apply(WorkerUpdate(snapshot: called, sockets: [:], hosts: hosts))
   }
 
   /// Runs `body` on every worker's thread, then `done` here.

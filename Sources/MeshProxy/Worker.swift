@@ -46,6 +46,9 @@ public final class Worker {
   var connectionLimiters = ConnectionLimiters()
   /// Places that connections hold under limits.
   var connectionPlaces = ConnectionPlaces()
+  /// Changes when series that were looked up have to be looked up again: those that nobody asks for are taken away.
+  private(set) var seriesGeneration: UInt64 = 0
+  func forgetSeries() { seriesGeneration &+= 1 }
   /// The workloads that peers have named.
   let peerMetadata = PeerMetadataCache()
   private var connectionCounter: UInt64 = 0
@@ -130,10 +133,10 @@ public final class Worker {
   /// Hands over all spans that are written.
   func flushSpans() { for buffer in spanBuffers.values { buffer.flush() } }
 
+  /// Hands over all spans, so that those of a provider that goes do not wait, and lets go of buffers that nobody writes to.
   private func forgetUnusedSpanBuffers() {
-    for key in Array(spanBuffers.keys) where isKnownUniquelyReferenced(&spanBuffers[key]) {
-      spanBuffers.removeValue(forKey: key)?.flush()
-    }
+    flushSpans()
+    for key in Array(spanBuffers.keys) where isKnownUniquelyReferenced(&spanBuffers[key]) { spanBuffers[key] = nil }
   }
 
   /// Lets go of files that no connection manager writes to any more; the last one to hold a buffer hands over its lines.

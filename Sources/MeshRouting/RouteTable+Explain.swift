@@ -55,6 +55,13 @@ public struct RouteExplanation: Sendable {
 }
 
 extension RouteTable {
+  /// The virtual host that serves a host, and how many routes it has; nil if none does. As fast as `match`.
+  public func virtualHost(serving host: Bytes) -> (name: String, routes: Int)? {
+    let number = virtualHost(host)
+    guard number >= 0 else { return nil }
+    return (hostNames[number], hosts[number].rows.count)
+  }
+
   /// Finds a request's route as `match` does, the slow way, and says why.
   /// - Parameter random: as for `match`.
   public func explain<R: RouteRequest & ~Copyable>(_ request: borrowing R, random: UInt64) -> RouteExplanation {

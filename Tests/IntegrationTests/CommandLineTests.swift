@@ -26,7 +26,8 @@ struct CommandLineTests {
     #expect(help.status == .exited(0))
     for flag in [
       "-c, --config-path", "--config-yaml", "--mode", "--concurrency", "--service-cluster", "--service-node",
-      "-l, --log-level", "--drain-time-s", "--disable-hot-restart", "--base-id", "--version", "-h, --help",
+      "-l, --log-level", "--component-log-level", "--drain-time-s", "--disable-hot-restart", "--base-id", "--version",
+      "-h, --help",
     ] { #expect(help.output.contains("  \(flag)"), "\(flag)") }
   }
 
@@ -41,6 +42,20 @@ struct CommandLineTests {
     #expect(result.errors.contains("-l: unknown level \"loud\""))
     #expect(result.errors.contains("--drain-time-s: \"-1\""))
     #expect(result.errors.contains("--base-id: needs a value"))
+  }
+
+  @Test func levelsOfComponentsAreChecked() async throws {
+    let result = try await run([
+      "--component-log-level", "trafic:debug", "--component-log-level=traffic:loud", "--component-log-level", "traffic",
+      "--component-log-level", "traffic:debug,", "--component-log-level", "dns:trace,io:off",
+    ])
+    #expect(result.status == .exited(2))
+    let lines = result.errors.split(separator: "\n")
+    #expect(lines.count == 4, "\(lines)")
+    #expect(lines[0].contains("--component-log-level: unknown component \"trafic\" (admin, config, ") == true)
+    #expect(lines[1].contains("unknown level \"loud\""))
+    #expect(lines[2].contains("\"traffic\" is no component:level"))
+    #expect(lines[3].contains("\"\" is no component:level"))
   }
 
   @Test(arguments: ["serve", "validate"])

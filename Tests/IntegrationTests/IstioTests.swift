@@ -294,6 +294,46 @@ struct IstioTests {
     try await service.waitForLog("has 5 series")
   }
 
+  @Test("Series of those who have gone make room, and connections that last keep theirs")
+  func eviction() async throws {
+    let server = try Self.service(Monitor([]))
+    let echo = try ScriptedServer { connection, _ in
+      while true {
+        let bytes = try connection.receiveSome(within: Deadline(.seconds(60)))
+        if bytes.isEmpty { break }
+        try connection.send(bytes)
+      }
+    }
+    let caller = try await Sidecars.start("caller", [15006: server.port, 15007: echo.port]) { _, text in
+      "stats_flush_interval: 0.1s\nstats_eviction_interval: 0.2s\n"
+        + text.replacing("tcp_reporting_duration: 5s", "tcp_reporting_duration: 0.05s")
+    }
+    let port = try caller.port("outbound-tcp")
+    let connection = try await blocking {
+      let connection = try RawConnection(port: port)
+      try connection.send("12345")
+      _ = try connection.receive(count: 5)
+      return connection
+    }
+    #expect(try await caller.get("/x", listener: "outbound").status == 200)
+    try await eventually("series go") { try await caller.stat("istio_stats.series_evicted_total") >= 4 }
+    try await eventually("requests are gone") {
+      try await !caller.istio().contains { $0.name == "istio_requests_total" }
+    }
+    let labels = ["reporter": "source", "request_protocol": "tcp"]
+    #expect(try await caller.waitForSeries("istio_tcp_sent_bytes_total", labels, 5).value == 5)
+    try await blocking {
+      try connection.send("678")
+      _ = try connection.receive(count: 3)
+    }
+    #expect(try await caller.waitForSeries("istio_tcp_sent_bytes_total", labels, 8).value == 8)
+    // It may go again before anybody has looked.
+    try await eventually("they come back") {
+      _ = try await caller.get("/x", listener: "outbound")
+      return try await caller.istio().contains { $0.name == "istio_requests_total" && $0.value > 0 }
+    }
+  }
+
   @Test("Metrics can be dropped, labels removed, replaced and added")
   func overrides() async throws {
     let server = try Self.service(Monitor([]))

@@ -53,8 +53,9 @@ struct MetricsTests {
     }
   }
 
-  @Test("a real Prometheus scrapes, keeps exemplars and answers")
-  func prometheus() async throws {
+  /// By OpenMetrics, and by protocol buffers, which Prometheus asks for if it is to know its own kind of histograms.
+  @Test("a real Prometheus scrapes, keeps exemplars and answers", arguments: [false, true])
+  func prometheus(native: Bool) async throws {
     let backend = try EchoBackend("echo")
     let proxy = try await RunningProxy.start(ProxyConfiguration(backend: backend.port))
     let directory = try TemporaryDirectory()
@@ -66,6 +67,12 @@ struct MetricsTests {
       - job_name: martlet
         metrics_path: /stats/prometheus
         static_configs: [{targets: ["127.0.0.1:\(try proxy.adminPort())"]}]
+      \(native ? """
+      - job_name: native
+        metrics_path: /stats/prometheus
+        params: {histogram_buckets: [prometheusnative]}
+        static_configs: [{targets: ["127.0.0.1:\(try proxy.adminPort())"]}]
+      """ : "")
 
       """)
     let port = try ListenSocket.freePort()
@@ -73,7 +80,8 @@ struct MetricsTests {
       "prometheus",
       [
         "--config.file=\(directory.file("prometheus.yml"))", "--storage.tsdb.path=\(directory.file("data"))",
-        "--web.listen-address=127.0.0.1:\(port)", "--enable-feature=exemplar-storage",
+        "--web.listen-address=127.0.0.1:\(port)",
+        "--enable-feature=exemplar-storage\(native ? ",native-histograms" : "")",
       ])
     func ask(_ target: String) async throws -> String {
       try await blocking {
@@ -82,18 +90,25 @@ struct MetricsTests {
         return String(decoding: try connection.receiveToEnd(), as: UTF8.self)
       }
     }
-    try await eventually("it scrapes", within: Deadline(.seconds(60)), every: .milliseconds(50)) {
-      try await ask("/api/v1/query?query=up").contains("\"1\"")
+    func wait(_ what: String, _ query: String, for answer: String) async throws {
+      try await eventually(what, within: Deadline(.seconds(60)), every: .milliseconds(50)) {
+        try await ask(query).contains(answer)
+      }
     }
+    try await wait("it scrapes", "/api/v1/query?query=up%7Bjob=%22martlet%22%7D", for: "\"1\"")
     for _ in 0..<3 { #expect(try await proxy.get(headers: Self.traced).status == 200) }
-    try await eventually("it knows of the requests", within: Deadline(.seconds(60)), every: .milliseconds(50)) {
-      try await ask("/api/v1/query?query=envoy_http_downstream_rq_total%7Benvoy_http_conn_manager_prefix=%22main%22%7D")
-        .contains("\"3\"")
-    }
-    try await eventually("it knows a trace", within: Deadline(.seconds(60)), every: .milliseconds(50)) {
-      let answer = try await ask(
-        "/api/v1/query_exemplars?query=envoy_cluster_upstream_rq_time_bucket&start=0&end=9999999999")
-      return answer.contains("0af7651916cd43dd8448eb211c80319c")
+    let manager = "envoy_http_conn_manager_prefix=%22main%22"
+    try await wait(
+      "it knows of the requests",
+      "/api/v1/query?query=envoy_http_downstream_rq_total%7B\(manager),job=%22martlet%22%7D", for: "\"3\"")
+    try await wait(
+      "it knows a trace", "/api/v1/query_exemplars?query=envoy_cluster_upstream_rq_time_bucket&start=0&end=9999999999",
+      for: "0af7651916cd43dd8448eb211c80319c")
+    if native {
+      let histogram = "envoy_http_downstream_rq_time%7B\(manager),job=%22native%22%7D"
+      try await wait("it knows a native histogram", "/api/v1/query?query=histogram_count(\(histogram))", for: "\"3\"")
+      let quantile = try await ask("/api/v1/query?query=histogram_quantile(1,\(histogram))")
+      #expect(quantile.contains("\"success\"") && !quantile.contains("NaN"), "\(quantile)")
     }
     let metadata = try await ask("/api/v1/metadata?metric=envoy_http_downstream_rq_time")
     #expect(metadata.contains("From the request's head to the end of the stream, in milliseconds."), "\(metadata)")

@@ -76,7 +76,8 @@ struct SpanExportTests {
   // MARK: Good collectors
 
   /// Header values that are no JSON as they are, and no UTF-8.
-  private static let hostile: [UInt8] = Array("user-agent: a\"b\\c\td</script>".utf8) + [0xff, 0xc3, 0x28] + Array("é\r\n".utf8)
+  private static let hostile: [UInt8] =
+    Array("user-agent: a\"b\\c\td</script>".utf8) + [0xff, 0xc3, 0x28] + Array("é\r\n".utf8)
 
   @Test("each collector gets what was recorded, in its own form", arguments: [Kind.zipkin, .http, .grpc])
   func delivery(_ kind: Kind) async throws {
@@ -86,7 +87,8 @@ struct SpanExportTests {
     let port = try proxy.port()
     try await blocking {
       let connection = try RawConnection(port: port)
-      try connection.send(Array("GET /hostile?q=%22 HTTP/1.1\r\nhost: test\r\n".utf8) + Self.hostile + Array("\r\n".utf8))
+      try connection.send(
+        Array("GET /hostile?q=%22 HTTP/1.1\r\nhost: test\r\n".utf8) + Self.hostile + Array("\r\n".utf8))
       let response = try connection.receiveResponse()
       guard response.status == 200 else { throw TestFailure("\(response.status)") }
     }
@@ -109,7 +111,9 @@ struct SpanExportTests {
       #expect(spans.allSatisfy { $0.contains(#""serviceName": "shop""#) })
     case .http, .environment:
       #expect(export.contains(#""content-type": "application/x-protobuf""#) && export.contains(#""host": "spans""#))
-      #expect(spans.allSatisfy { $0.contains(#""service.name": "shop""#) && $0.contains(#""telemetry.sdk.name": "martlet""#) })
+      #expect(
+        spans.allSatisfy { $0.contains(#""service.name": "shop""#) && $0.contains(#""telemetry.sdk.name": "martlet""#) }
+      )
     case .grpc: #expect(export.contains(#""user-agent": "OTel-OTLP-Exporter-Martlet/"#))
     }
   }
@@ -226,7 +230,9 @@ struct SpanExportTests {
     #expect(try await proxy.stat("tracing.opentelemetry.spans_dropped") == 0)
   }
 
-  @Test("one that resets connections, trickles, or talks without end", arguments: ["reset", "close", "drip", "huge", "junk"])
+  @Test(
+    "one that resets connections, trickles, or talks without end",
+    arguments: ["reset", "close", "drip", "huge", "junk"])
   func rude(_ manner: String) async throws {
     let collector = try ScriptedCollector { connection, _, _ in
       switch manner {

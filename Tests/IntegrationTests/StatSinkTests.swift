@@ -99,13 +99,15 @@ struct StatSinkTests {
     #expect(!service.program.output.contains(#""value": 2.0, "start""#))
   }
 
-  @Test("services that refuse, break off, finish, or are none", arguments: ["refuse", "reset", "finish"])
+  @Test("services that refuse, break off, finish, or are none", arguments: ["refuse", "reset", "finish", "large"])
   func badServices(_ behaviour: String) async throws {
     let backend = try EchoBackend("echo")
     let service = try await PythonPeer.serve("metrics_server.py", ["0", behaviour])
     let proxy = try await RunningProxy.start(
       Self.configuration(backend: backend.port, metrics: service.port, [Self.service()]))
-    let status = ["refuse": "14 (not now)", "reset": "13 (broken)", "finish": "0"][behaviour] ?? ""
+    let status =
+      ["refuse": "14 (not now)", "reset": "13 (broken)", "finish": "0", "large": "8 (a message is too large)"][
+        behaviour] ?? ""
     try await proxy.waitForLog("the stream ended with grpc-status \(status)", times: 2)
     #expect(try await proxy.get().status == 200)
     try await eventually("no call is left") { try await proxy.stat("cluster.metrics.upstream_rq_active") <= 1 }

@@ -39,6 +39,17 @@ import Testing
     #expect(try Self.table(RouteConfiguration()).match(TestRequest(), random: 0) == nil)
   }
 
+  @Test func theVirtualHostOfARequestWithoutARoute() throws {
+    let table = try Self.table(
+      configuration([virtualHost("v", ["a.com"], [route("r") { $0.prefix = "/r" }, route("s") { $0.prefix = "/s" }])]))
+    func found(_ host: String) -> (name: String, routes: Int)? {
+      Array(host.utf8).withUnsafeBufferPointer { table.virtualHost(serving: $0) }
+    }
+    #expect(try #require(found("A.com")) == ("v", 2))
+    #expect(found("b.com") == nil)
+    #expect(table.virtualHost(serving: Bytes(start: nil, count: 0)) == nil)
+  }
+
   /// The virtual host is chosen by domain alone: one without a matching route is not passed over.
   @Test func theChosenVirtualHostIsFinal() throws {
     let table = try Self.table(

@@ -8,7 +8,7 @@
     {"event": "end", "half_closed": true | false}
 
 BEHAVIOUR: `hang` reads nothing after the first message, `refuse` answers UNAVAILABLE at once, `reset` breaks off after the first
-message, `finish` answers OK after the first message, `answer` reads on and then answers; without it everything is read.
+message, `finish` answers OK after the first message, `large` answers with 2 MiB; without it everything is read.
 """
 
 import concurrent.futures
@@ -156,8 +156,8 @@ def stream_metrics(requests, context):
                     time.sleep(0.01)
             elif behaviour == "reset":
                 context.abort(grpc.StatusCode.INTERNAL, "broken")
-            elif behaviour == "finish":
-                return Response()
+            elif behaviour in ("finish", "large"):
+                return Response() if behaviour == "finish" else b"\x0a\x80\x80\x80\x01" + b"x" * (2 << 20)
         say("end", half_closed=True)
     except grpc.RpcError:
         say("end", half_closed=False)
@@ -168,7 +168,8 @@ def main():
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", 64 << 20)])
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("envoy.service.metrics.v3.MetricsService", {
         "StreamMetrics": grpc.stream_unary_rpc_method_handler(
-            stream_metrics, Message.FromString, Response.SerializeToString),
+            stream_metrics, Message.FromString,
+            lambda answer: answer if isinstance(answer, bytes) else answer.SerializeToString()),
     }),))
     port = server.add_insecure_port(f"127.0.0.1:{(sys.argv + ['0'])[1]}")
     server.start()

@@ -207,7 +207,8 @@ def proxy(name, admin, listeners, clusters):
     return {
         "node": {"id": f"{name}-1", "cluster": service, "metadata": {
             "NAMESPACE": "default", "WORKLOAD_NAME": f"{service}-v1", "CLUSTER_ID": "Kubernetes", "MESH_ID": "cluster.local",
-            "LABELS": {"app": service, "version": "v1"}}},
+            "LABELS": {"app": service, "version": "v1", "service.istio.io/canonical-name": service,
+                       "service.istio.io/canonical-revision": "v1"}}},
         "admin": {"address": address(admin)},
         "static_resources": {"listeners": listeners, "clusters": clusters}}
 
@@ -512,15 +513,15 @@ class Accounts:
             logged, counted, series = Counter(), Counter(), 0
             for lines in logs[listener_name].values():
                 for line in lines:
-                    logged[labels_of(line)] += 1
+                    logged[labels_of(line, name, reporter)] += 1
             for metric, labels, value in metrics[name]:
                 if metric == "istio_requests_total" and labels["reporter"] == reporter:
                     series += 1
-                    counted[(labels["response_code"], labels["response_flags"], labels.get("grpc_response_status", ""),
-                             labels["request_protocol"])] += int(value)
+                    counted[told_by(labels, reporter)] += int(value)
             for labels in logged.keys() | counted.keys():
-                self.check(logged[labels] == counted[labels], f"{name}, reporter {reporter}, code, flags, gRPC, protocol {labels}: "
-                           f"{logged[labels]} lines in the log, {counted[labels]} counted")
+                self.check(logged[labels] == counted[labels],
+                           f"{name}, reporter {reporter}, {dict(zip(LABELS, labels))}: {logged[labels]} lines in the log, "
+                           f"{counted[labels]} counted")
             total = sum(logged.values())
             durations = sum(int(value) for metric, labels, value in metrics[name]
                             if metric == "istio_request_duration_milliseconds_count" and labels["reporter"] == reporter)
@@ -535,11 +536,32 @@ def told(line):
     return str(line["code"])
 
 
-def labels_of(line):
-    """What Istio's metric says of a request with this line."""
+LABELS = ("code", "flags", "gRPC", "protocol", "service", "source", "destination")
+UNKNOWN_YET = "*"  # the other end has said who it is, or not: it depends on how far the request came
+
+
+def labels_of(line, name, reporter):
+    """What Istio's metric says of a request with this line in a proxy's log."""
     grpc = str(line["type"] or "").startswith("application/grpc")
-    return (str(line["code"] or 0), str(line["flags"] or "-"), str(line["grpc"]) if grpc and line["grpc"] is not None else "",
-            "grpc" if grpc else "http")
+    flags, own = str(line["flags"] or "-"), f"{name.removesuffix('-sidecar')}-v1"
+    if reporter == "destination":
+        service, source, destination = own.removesuffix("-v1"), "front-proxy-v1" if own == "service1-v1" else "service1-v1", own
+    else:
+        # A request that goes nowhere is counted for the host that was asked for.
+        service = (line["cluster"] or "front").partition("-")[0]
+        source, destination = own, f"{service}-v1" if service in SERVICES else "unknown"
+        if service in SERVICES and flags != "-":
+            destination = UNKNOWN_YET
+    return (str(line["code"] or 0), flags, str(line["grpc"]) if grpc and line["grpc"] is not None else "",
+            "grpc" if grpc else "http", service, source, destination)
+
+
+def told_by(labels, reporter):
+    """The same of a series."""
+    unknown = reporter == "source" and labels["destination_service_name"] in SERVICES and labels["response_flags"] != "-"
+    return (labels["response_code"], labels["response_flags"], labels.get("grpc_response_status", ""), labels["request_protocol"],
+            labels["destination_service_name"], labels["source_workload"],
+            UNKNOWN_YET if unknown else labels["destination_workload"])
 
 
 SAMPLE = re.compile(r'^(\w+)\{(.*)\} (\S+)$')

@@ -110,6 +110,22 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: @unchecked Sendab
     set {_uniqueStorage()._statsFlush = .statsFlushOnAdmin(newValue)}
   }
 
+  public var statsEviction: OneOf_StatsEviction? {
+    get {return _storage._statsEviction}
+    set {_uniqueStorage()._statsEviction = newValue}
+  }
+
+  /// How long series that come with the labels of peers (Istio's metrics) stay when nothing is counted in them: between
+  /// one and two times as long. A multiple of `stats_flush_interval`.
+  /// Default: they stay for good.
+  public var statsEvictionInterval: SwiftProtobuf.Google_Protobuf_Duration {
+    get {
+      if case .statsEvictionInterval(let v)? = _storage._statsEviction {return v}
+      return SwiftProtobuf.Google_Protobuf_Duration()
+    }
+    set {_uniqueStorage()._statsEviction = .statsEvictionInterval(newValue)}
+  }
+
   /// The admin interface.
   /// Default: no admin interface.
   public var admin: Envoy_Config_Bootstrap_V3_Admin {
@@ -172,6 +188,14 @@ public nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: @unchecked Sendab
     /// `/stats/prometheus`), and not at intervals.
     /// Default: false; only `true` may be given.
     case statsFlushOnAdmin(Bool)
+
+  }
+
+  public nonisolated enum OneOf_StatsEviction: Equatable, Sendable {
+    /// How long series that come with the labels of peers (Istio's metrics) stay when nothing is counted in them: between
+    /// one and two times as long. A multiple of `stats_flush_interval`.
+    /// Default: they stay for good.
+    case statsEvictionInterval(SwiftProtobuf.Google_Protobuf_Duration)
 
   }
 
@@ -412,7 +436,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.bootstrap.v3"
 
 nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Bootstrap"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{4}\u{2}cluster_manager\0\u{4}\u{2}stats_sinks\0\u{3}stats_flush_interval\0\u{2}\u{2}tracing\0\u{2}\u{3}admin\0\u{3}stats_config\0\u{4}\u{2}overload_manager\0\u{4}\u{2}layered_runtime\0\u{4}\u{c}stats_flush_on_admin\0\u{4}\u{2}typed_dns_resolver_config\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{4}\u{2}cluster_manager\0\u{4}\u{2}stats_sinks\0\u{3}stats_flush_interval\0\u{2}\u{2}tracing\0\u{2}\u{3}admin\0\u{3}stats_config\0\u{4}\u{2}overload_manager\0\u{4}\u{2}layered_runtime\0\u{4}\u{c}stats_flush_on_admin\0\u{4}\u{2}typed_dns_resolver_config\0\u{4}\u{b}stats_eviction_interval\0")
 
   fileprivate class _StorageClass {
     var _node: Envoy_Config_Core_V3_Node? = nil
@@ -422,6 +446,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
     var _statsSinks: [Envoy_Config_Metrics_V3_StatsSink] = []
     var _statsFlushInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _statsFlush: Envoy_Config_Bootstrap_V3_Bootstrap.OneOf_StatsFlush?
+    var _statsEviction: Envoy_Config_Bootstrap_V3_Bootstrap.OneOf_StatsEviction?
     var _admin: Envoy_Config_Bootstrap_V3_Admin? = nil
     var _overloadManager: Envoy_Config_Overload_V3_OverloadManager? = nil
     var _statsConfig: Envoy_Config_Metrics_V3_StatsConfig? = nil
@@ -444,6 +469,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
       _statsSinks = source._statsSinks
       _statsFlushInterval = source._statsFlushInterval
       _statsFlush = source._statsFlush
+      _statsEviction = source._statsEviction
       _admin = source._admin
       _overloadManager = source._overloadManager
       _statsConfig = source._statsConfig
@@ -486,6 +512,19 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
           }
         }()
         case 31: try { try decoder.decodeSingularMessageField(value: &_storage._typedDnsResolverConfig) }()
+        case 42: try {
+          var v: SwiftProtobuf.Google_Protobuf_Duration?
+          var hadOneofValue = false
+          if let current = _storage._statsEviction {
+            hadOneofValue = true
+            if case .statsEvictionInterval(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._statsEviction = .statsEvictionInterval(v)
+          }
+        }()
         default: break
         }
       }
@@ -534,6 +573,9 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
       try { if let v = _storage._typedDnsResolverConfig {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 31)
       } }()
+      try { if case .statsEvictionInterval(let v)? = _storage._statsEviction {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 42)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -550,6 +592,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
         if _storage._statsSinks != rhs_storage._statsSinks {return false}
         if _storage._statsFlushInterval != rhs_storage._statsFlushInterval {return false}
         if _storage._statsFlush != rhs_storage._statsFlush {return false}
+        if _storage._statsEviction != rhs_storage._statsEviction {return false}
         if _storage._admin != rhs_storage._admin {return false}
         if _storage._overloadManager != rhs_storage._overloadManager {return false}
         if _storage._statsConfig != rhs_storage._statsConfig {return false}

@@ -63,6 +63,7 @@ message envoy.config.bootstrap.v3.Admin
 others 1:access_log_path 2:profile_path 4:socket_options
 message envoy.config.bootstrap.v3.Bootstrap
 oneof stats_flush
+oneof stats_eviction
 1 node message:envoy.config.core.v3.Node
 2 static_resources message:envoy.config.bootstrap.v3.Bootstrap.StaticResources
 4 cluster_manager message:envoy.config.bootstrap.v3.ClusterManager
@@ -70,12 +71,13 @@ oneof stats_flush
 6 stats_sinks repeated:message:envoy.config.metrics.v3.StatsSink
 7 stats_flush_interval message:google.protobuf.Duration lt=300000000000 gte=1000000
 29 stats_flush_on_admin bool oneof=stats_flush const=true
+42 stats_eviction_interval message:google.protobuf.Duration oneof=stats_eviction gte=1000000
 12 admin message:envoy.config.bootstrap.v3.Admin
 15 overload_manager message:envoy.config.overload.v3.OverloadManager
 13 stats_config message:envoy.config.metrics.v3.StatsConfig
 17 layered_runtime message:envoy.config.bootstrap.v3.LayeredRuntime
 31 typed_dns_resolver_config message:envoy.config.core.v3.TypedExtensionConfig
-others 26:node_context_params 3:dynamic_resources 14:hds_config 5:flags_path 39:deferred_stat_options 42:stats_eviction_interval 8:watchdog 27:watchdogs 16:enable_dispatcher_stats 18:header_prefix 19:stats_server_version_override 20:use_tcp_for_dns_lookups 30:dns_resolution_config 21:bootstrap_extensions 28:fatal_actions 22:config_sources 23:default_config_source 24:default_socket_interface 25:certificate_provider_instances 32:inline_headers 33:perf_tracing_file_path 34:default_regex_engine 35:xds_delegate_extension 36:xds_config_tracker_extension 37:listener_manager 38:application_log_config 40:grpc_async_client_manager_config 41:memory_allocator_manager
+others 26:node_context_params 3:dynamic_resources 14:hds_config 5:flags_path 39:deferred_stat_options 8:watchdog 27:watchdogs 16:enable_dispatcher_stats 18:header_prefix 19:stats_server_version_override 20:use_tcp_for_dns_lookups 30:dns_resolution_config 21:bootstrap_extensions 28:fatal_actions 22:config_sources 23:default_config_source 24:default_socket_interface 25:certificate_provider_instances 32:inline_headers 33:perf_tracing_file_path 34:default_regex_engine 35:xds_delegate_extension 36:xds_config_tracker_extension 37:listener_manager 38:application_log_config 40:grpc_async_client_manager_config 41:memory_allocator_manager
 message envoy.config.bootstrap.v3.Bootstrap.StaticResources
 1 listeners repeated:message:envoy.config.listener.v3.Listener
 2 clusters repeated:message:envoy.config.cluster.v3.Cluster

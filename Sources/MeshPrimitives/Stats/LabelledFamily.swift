@@ -25,10 +25,16 @@ public final class LabelledFamily: Sendable {
     }
   }
 
+  private struct Held {
+    let entry: StatEntry
+    /// Nobody has asked for it since `markIdle`.
+    var isIdle = false
+  }
+
   private struct State {
-    var series: [LabelSet: StatEntry] = [:]
+    var series: [LabelSet: Held] = [:]
     /// Those that stand in for the others; not counted in the bound, since the caller has few of them.
-    var overflow: [LabelSet: StatEntry] = [:]
+    var overflow: [LabelSet: Held] = [:]
     /// All in the order of their labels; nil after a change.
     var sorted: [StatEntry]?
   }
@@ -65,16 +71,43 @@ public final class LabelledFamily: Sendable {
   ///   - overflow: the labels of the series that stands in if there are `maximum` series already.
   public func series(_ labels: LabelSet, overflow: @autoclosure () -> LabelSet, maximum: Int) -> Series {
     state.withLock { state in
-      if let known = state.series[labels] { return Series(entry: known, isOverflow: false, isNew: false) }
+      if let known = state.series[labels] {
+        if known.isIdle { state.series[labels]?.isIdle = false }
+        return Series(entry: known.entry, isOverflow: false, isNew: false)
+      }
       let isOverflow = state.series.count >= maximum
       let labels = isOverflow ? overflow() : labels
       if isOverflow, let known = state.overflow[labels] {
-        return Series(entry: known, isOverflow: true, isNew: false)
+        state.overflow[labels]?.isIdle = false
+        return Series(entry: known.entry, isOverflow: true, isNew: false)
       }
       let made = StatEntry(labels, of: self, makeSource())
-      if isOverflow { state.overflow[labels] = made } else { state.series[labels] = made }
+      if isOverflow { state.overflow[labels] = Held(entry: made) } else { state.series[labels] = Held(entry: made) }
       state.sorted = nil
       return Series(entry: made, isOverflow: isOverflow, isNew: true)
+    }
+  }
+
+  // MARK: Going
+
+  /// Marks every series as one that nobody asks for. Whoever counts has to ask again from now on.
+  func markIdle() {
+    state.withLock { state in
+      for labels in state.series.keys { state.series[labels]?.isIdle = true }
+      for labels in state.overflow.keys { state.overflow[labels]?.isIdle = true }
+    }
+  }
+
+  /// Removes the series that nobody has asked for since `markIdle`. What a lane still counts in one of them is lost.
+  /// - Returns: how many these were.
+  func removeIdle() -> Int {
+    state.withLock { state in
+      let before = state.series.count + state.overflow.count
+      state.series = state.series.filter { !$0.value.isIdle }
+      state.overflow = state.overflow.filter { !$0.value.isIdle }
+      let removed = before - state.series.count - state.overflow.count
+      if removed > 0 { state.sorted = nil }
+      return removed
     }
   }
 
@@ -93,7 +126,7 @@ public final class LabelledFamily: Sendable {
   func entries() -> [StatEntry] {
     state.withLock { state in
       if let sorted = state.sorted { return sorted }
-      let all = Array(state.series.values) + Array(state.overflow.values)
+      let all = state.series.values.map(\.entry) + state.overflow.values.map(\.entry)
       let sorted = all.sorted { $0.labels.lexicographicallyPrecedes($1.labels) }
       state.sorted = sorted
       return sorted
@@ -135,6 +168,16 @@ public final class LabelledFamilies: Sendable {
       return made
     }
   }
+
+  /// There are no families.
+  public var isEmpty: Bool { known.withLock { $0.isEmpty } }
+
+  /// Marks every series as one that nobody asks for; whoever counts has to ask again from now on.
+  public func markIdle() { for family in known.withLock({ $0 }) { family.markIdle() } }
+
+  /// Removes the series that nobody has asked for since `markIdle`; whoever still counts in one counts for nobody.
+  /// - Returns: how many these were.
+  public func removeIdle() -> Int { known.withLock { $0 }.reduce(0) { $0 + $1.removeIdle() } }
 
   /// Every family's series, in the order of the families' names.
   func entries() -> [[StatEntry]] {

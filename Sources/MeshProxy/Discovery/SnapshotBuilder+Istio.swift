@@ -1,8 +1,20 @@
 import MeshAPI
 import MeshPrimitives
 
-/// What reports Istio's metrics of connections.
+/// What reports Istio's metrics of connections, and how long series stay.
 extension SnapshotBuilder {
+  /// How long series stay that nobody counts in (`stats_eviction_interval`); nil: for good.
+  mutating func seriesEviction(_ bootstrap: Bootstrap) -> Nanoseconds? {
+    guard case .statsEvictionInterval(let duration)? = bootstrap.statsEviction else { return nil }
+    let interval = Nanoseconds(duration)
+    let flush = bootstrap.hasStatsFlushInterval ? Nanoseconds(bootstrap.statsFlushInterval) : .seconds(5)
+    guard flush != .zero, interval != .zero, interval.rawValue % flush.rawValue == 0 else {
+      report("stats_eviction_interval", "must be a multiple of stats_flush_interval")
+      return nil
+    }
+    return interval
+  }
+
   /// The telemetry filter in front of a TCP proxy; nil if there is none.
   /// - Parameter path: of the chain's filters.
   mutating func connectionTelemetry(

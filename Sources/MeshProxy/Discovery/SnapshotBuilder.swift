@@ -85,12 +85,13 @@ struct SnapshotBuilder {
     checkStatsConfig(bootstrap)
     let outlierEventLog = self.outlierEventLog(bootstrap)
     let statSinks = self.statSinks(bootstrap)
+    let seriesEviction = self.seriesEviction(bootstrap)
     let admin = self.admin(bootstrap.admin)
     guard problems.isEmpty else { return nil }
     return ConfigurationSnapshot(
       listeners: listeners, clusters: clusters, maximumConnections: maximumConnections, overload: overload,
       runtimeLayers: runtimeLayers, outlierEventLog: outlierEventLog, admin: admin,
-      statSinks: statSinks, mainClusters: mainClusters)
+      statSinks: statSinks, seriesEviction: seriesEviction, mainClusters: mainClusters)
   }
 
   // MARK: Connection managers

@@ -7,6 +7,7 @@ import MeshPrimitives
 final class ConnectionReporter: TimerTarget {
   /// What has been reported of a connection.
   struct Report {
+    fileprivate let key: SeriesKey
     fileprivate var row: ConnectionRow
     fileprivate var sent: UInt64 = 0
     fileprivate var received: UInt64 = 0
@@ -51,13 +52,16 @@ final class ConnectionReporter: TimerTarget {
   }
 
   private func begin(_ session: TCPSession) {
-    let row = rows.row(key(session)) { makeRow(session) }
-    session.report = Report(row: row)
+    let key = key(session)
+    let row = rows.row(key, worker.seriesGeneration) { makeRow(session) }
+    session.report = Report(key: key, row: row)
     row.opened?.add(.count)
   }
 
   private func report(_ session: TCPSession) {
     guard var report = session.report else { return }
+    // The row may have been looked up long ago, and nobody else have asked for it since.
+    report.row = rows.row(report.key, worker.seriesGeneration) { [row = report.row] in makeRow(row.labels, row.values) }
     // Sent is what the client got, and received what came from it: as in Istio, whichever side reports.
     let (sent, received) = (session.response.bytes, session.request.bytes)
     report.row.sent?.add(.count, Int64(clamping: sent &- report.sent))
@@ -98,7 +102,12 @@ final class ConnectionReporter: TimerTarget {
       principals, service)
     labels.addConnection()
     labels.addEnd(session.info.flags, configuration.reporter, isMutualTLS: principals.areMutual)
-    let values = configuration.values(session)
-    return ConnectionRow({ configuration.series($0, labels, values, lane: worker.index) }, lane: worker.index)
+    return makeRow(labels, configuration.values(session))
+  }
+
+  private func makeRow(_ labels: IstioLabels, _ values: [[UInt8]]) -> ConnectionRow {
+    ConnectionRow(labels, values, lane: worker.index) {
+      configuration.series($0, labels, values, lane: worker.index)
+    }
   }
 }

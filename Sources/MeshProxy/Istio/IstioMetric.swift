@@ -49,12 +49,13 @@ enum IstioMetric: Int, CaseIterable, Sendable {
 
 /// `istio_stats.…`: what reporting itself is like.
 public enum IstioStat: Int, StatSet {
-  case series, overflow, metadataRefused
+  case series, overflow, evicted, metadataRefused
 
   public var definition: StatDefinition {
     switch self {
     case .series: .gauge("series", "Series of all of Istio's metrics.")
     case .overflow: .counter("series_overflow_total", "Combinations of labels that found no room.")
+    case .evicted: .counter("series_evicted_total", "Series that were removed because nothing was counted in them.")
     case .metadataRefused:
       .counter("peer_metadata_refused_total", "Peers whose metadata was too long or could not be decoded.")
     }
@@ -77,6 +78,10 @@ final class IstioMetrics: Sendable {
   /// What the series that stands in for others is known by, as in OpenTelemetry.
   static let overflowLabel: StaticString = "otel_metric_overflow"
 
+  static func stats(_ store: StatsStore) -> StatBlock<IstioStat> {
+    store.scope("istio_stats", prometheus: PrometheusScope("envoy_istio_stats"))
+  }
+
   /// Whoever reads statistics has asked for requests that show what they were made of.
   var keepsExemplars: Bool { store.keepsExemplars }
 
@@ -88,7 +93,7 @@ final class IstioMetrics: Sendable {
       }
       return store.labelled.histogram(namespace: "istio", metric.name, help: metric.help, scale: scale)
     }
-    stats = store.scope("istio_stats", prometheus: PrometheusScope("envoy_istio_stats"))
+    stats = Self.stats(store)
     maximum = runtime.value(Self.maximumKey)
   }
 

@@ -61,13 +61,18 @@ final class MessageRow {
 
 /// The series that one kind of connection is counted in. Confined to the worker.
 final class ConnectionRow {
+  /// What it was made of, to be made again.
+  let labels: IstioLabels
+  let values: [[UInt8]]
   private let series: [LabelledFamily.Series]
   let sent: StatLane<SoleStat>?
   let received: StatLane<SoleStat>?
   let opened: StatLane<SoleStat>?
   let closed: StatLane<SoleStat>?
 
-  init(_ series: (IstioMetric) -> LabelledFamily.Series?, lane: Int) {
+  init(_ labels: IstioLabels, _ values: [[UInt8]], lane: Int, series: (IstioMetric) -> LabelledFamily.Series?) {
+    self.labels = labels
+    self.values = values
     let all = [IstioMetric.sentBytes, .receivedBytes, .connectionsOpened, .connectionsClosed].map(series)
     self.series = all.compactMap { $0 }
     sent = all[0]?.counter?.lane(lane)

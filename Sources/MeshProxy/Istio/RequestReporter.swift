@@ -35,7 +35,7 @@ final class RequestReporter: StreamObserver, TimerTarget {
     }
     let status = isGRPC ? GRPCStatus.of(stream)?.code : nil
     key.note(isGRPC ? .grpc : .http, code: stream.info.responseCode, grpcStatus: status, flags: stream.info.flags)
-    let row = requests.row(key) { makeRow(stream, isGRPC, status) }
+    let row = requests.row(key, worker.seriesGeneration) { makeRow(stream, isGRPC, status) }
     let wire = stream.downstreamWire
     row.count(
       microseconds: stream.info.endedAt.map { $0.since(stream.info.startedAt).rawValue / 1000 },
@@ -61,6 +61,8 @@ final class RequestReporter: StreamObserver, TimerTarget {
   }
 
   func timerFired(_ tag: UInt8) {
+    // A call that has ended without its end being told of (its route has been taken back) is none any more.
+    calls = calls.filter { $0.value.peers.messages != nil }
     for stream in calls.values where isPeerKnown(stream) { report(stream, key(stream)) }
     if let interval = configuration.interval, !calls.isEmpty { timer.arm(after: interval) }
   }
@@ -71,7 +73,7 @@ final class RequestReporter: StreamObserver, TimerTarget {
   private func report(_ stream: Stream, _ key: SeriesKey) {
     var key = key
     key.note(.messages)
-    let row = messages.row(key) { makeMessageRow(stream) }
+    let row = messages.row(key, worker.seriesGeneration) { makeMessageRow(stream) }
     if var counts = stream.peers.messages {
       row.count(&counts)
       stream.peers.messages = counts

@@ -51,13 +51,24 @@ struct SeriesCache<Row: AnyObject> {
   private static var maximum: Int { 4096 }
   private var slots: [Slot] = []
   private var all: [SeriesKey: Row] = [:]
+  private var generation: UInt64 = 0
 
-  /// - Parameter make: is called where the row is not known.
+  /// - Parameters:
+  ///   - generation: where it has changed nothing is known any more (`Worker.seriesGeneration`).
+  ///   - make: is called where the row is not known.
   @inline(__always)
-  mutating func row(_ key: SeriesKey, make: () -> Row) -> Row {
+  mutating func row(_ key: SeriesKey, _ generation: UInt64, make: () -> Row) -> Row {
+    if generation != self.generation { forget(generation) }
     let place = Int(truncatingIfNeeded: key.place & 63)
     if !slots.isEmpty, let row = slots[place].row, slots[place].key == key { return row }
     return find(key, place, make)
+  }
+
+  @inline(never)
+  private mutating func forget(_ generation: UInt64) {
+    self.generation = generation
+    slots = []
+    all = [:]
   }
 
   @inline(never)

@@ -13,8 +13,9 @@ ISO_TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 PROXIED = re.compile(r"(v[12] (?:TCP4 )?127\.\S+ \S+) \d+ ")
 CLIENT = re.compile(r"\b(127\.\d+\.\d+\.\d+):\d{4,5}\b")
 # What a cookie that the proxy makes for a client is hashed from is random.
-HELP = re.compile(r"^# HELP .*\n", re.MULTILINE)
 COOKIE = re.compile(r'="[0-9a-f]{16}"')
+# What a family of metrics is.
+HELP = re.compile(r"^# HELP .*\n", re.MULTILINE)
 EPHEMERAL = re.compile(r" (?:3[2-9]|[4-6][0-9])[0-9]{3} ([0-9]+)$")
 # The value of a cookie that is made of addresses and ports.
 COOKIE = re.compile(r'="[0-9a-f]{16}"')

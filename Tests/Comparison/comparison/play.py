@@ -298,7 +298,7 @@ class Play:
         self.note("upstreams", " ".join(f"{name}*{count}" if count > 1 else name
                                         for name, count in sorted(counts.items())) or "none")
         seen, tried = Counter(), set()
-        for arrival in arrivals:
+        for arrival in sorted(arrivals, key=lambda arrival: arrival.upstream):
             seen[arrival.upstream] += 1
             number = seen[arrival.upstream]
             prefix = f"upstream.{arrival.upstream}." + (f"{number}." if number > 1 else "")

@@ -127,7 +127,7 @@ final class RecordedLog: Sendable {
 
   @Test func theStandardLogKnowsItsComponents() {
     let known = [
-      Log.main, .admin, .config, .connection, .dns, .filter, .http, .io, .router, .traffic, .upstream,
+      Log.main, .admin, .config, .connection, .dns, .filter, .http, .io, .router, .tracing, .traffic, .upstream,
     ].map(\.component)
     #expect(ProcessLog.standard.levels().map(\.component) == known.sorted())
     #expect(Log.http.component == "http")

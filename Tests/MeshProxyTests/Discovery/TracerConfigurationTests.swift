@@ -18,7 +18,8 @@ struct TracerConfigurationTests {
     "provider: {name: o, typed_config: {\"@type\": \(types).config.trace.v3.OpenTelemetryConfig\(fields)}}"
   }
 
-  private static let plain = "collector_cluster: c, collector_endpoint: /api/v2/spans, collector_endpoint_version: HTTP_JSON"
+  private static let plain =
+    "collector_cluster: c, collector_endpoint: /api/v2/spans, collector_endpoint_version: HTTP_JSON"
   private static let http = ", http_service: {http_uri: {uri: \"http://h/v1/traces\", cluster: c, timeout: 1s}}"
 
   private final class Compiled {
@@ -103,7 +104,8 @@ struct TracerConfigurationTests {
     #expect(collector.host == "z:9" && collector.path == "/a?b=c" && collector.timeout.current == .milliseconds(250))
     // A path only: the cluster is the host.
     let path = compile(
-      Self.zipkin("collector_endpoint_version: HTTP_JSON, collector_service: {http_uri: {uri: /x, cluster: c, timeout: 0s}}"))
+      Self.zipkin(
+        "collector_endpoint_version: HTTP_JSON, collector_service: {http_uri: {uri: /x, cluster: c, timeout: 0s}}"))
     #expect(path.outlet?.collector.host == "c" && path.outlet?.collector.path == "/x")
     #expect(path.outlet?.collector.timeout.current == .seconds(60), "never without bound")
   }
@@ -121,7 +123,7 @@ struct TracerConfigurationTests {
         "collector_cluster: d, collector_endpoint: /x, collector_endpoint_version: HTTP_JSON",
         "collector_cluster: unknown cluster \"d\""
       ),
-            (
+      (
         "collector_cluster: c, collector_endpoint: /x, collector_endpoint_version: GRPC",
         "collector_endpoint_version: must be HTTP_JSON"
       ),
@@ -205,18 +207,23 @@ struct TracerConfigurationTests {
         ", http_service: {http_uri: {uri: \"http://h/x\", cluster: c, timeout: 1s}, request_headers_to_add: [{header: {key: "
           + "host, value: x}}]}", ".http_service.request_headers_to_add[0]."
       ),
-      (", grpc_service: {envoy_grpc: {cluster_name: d}}", ".grpc_service.envoy_grpc.cluster_name: unknown cluster \"d\""),
+      (
+        ", grpc_service: {envoy_grpc: {cluster_name: d}}",
+        ".grpc_service.envoy_grpc.cluster_name: unknown cluster \"d\""
+      ),
       (
         ", grpc_service: {envoy_grpc: {cluster_name: c}}",
         ".grpc_service.envoy_grpc.cluster_name: cluster \"c\" does not speak HTTP/2"
       ),
       (http + ", max_cache_size: 0", ".max_cache_size: must be at least 1"),
       (
-        http + ", sampler: {name: s, typed_config: {\"@type\": \(types).extensions.load_balancing_policies.random.v3.Random}}",
+        http
+          + ", sampler: {name: s, typed_config: {\"@type\": \(types).extensions.load_balancing_policies.random.v3.Random}}",
         ".sampler.typed_config: envoy.extensions.load_balancing_policies.random.v3.Random is no sampler"
       ),
       (
-        http + ", resource_detectors: [{name: s, typed_config: {\"@type\": \(types).extensions.load_balancing_policies.random.v3.Random}}]",
+        http
+          + ", resource_detectors: [{name: s, typed_config: {\"@type\": \(types).extensions.load_balancing_policies.random.v3.Random}}]",
         ".resource_detectors[0].typed_config: envoy.extensions.load_balancing_policies.random.v3.Random is no resource"
       ),
     ])
@@ -248,6 +255,7 @@ struct TracerConfigurationTests {
     let own = compile(Self.otel(Self.http), bootstrap: http)
     #expect(own.outlet?.collector.isOTLP == true)
     let wrong = compile("", bootstrap: http.replacing("collector_cluster: c", with: "collector_cluster: d"))
-    #expect(wrong.problems == ["tracing.http.typed_config.collector_cluster: unknown cluster \"d\" (did you mean \"c\"?)"])
+    #expect(
+      wrong.problems == ["tracing.http.typed_config.collector_cluster: unknown cluster \"d\" (did you mean \"c\"?)"])
   }
 }

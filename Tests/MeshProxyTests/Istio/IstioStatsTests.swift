@@ -1,5 +1,6 @@
 import MeshHTTP
 import MeshPrimitives
+import MeshTesting
 import Testing
 
 @testable import MeshProxy
@@ -133,11 +134,12 @@ struct IstioStatsTests {
     }
     var cache = SeriesCache<Row>()
     var made = 0
+    var generation: UInt64 = 0
     func row(_ peer: UInt64, code: Int, status: Int? = nil) -> Row {
       var key = SeriesKey()
       key.peer = peer
       key.note(.http, code: code, grpcStatus: status)
-      return cache.row(key) {
+      return cache.row(key, generation) {
         made += 1
         return Row(made)
       }
@@ -155,6 +157,47 @@ struct IstioStatsTests {
     #expect(row(1, code: 200) === first)
     for peer in UInt64(10)..<500 { _ = row(peer, code: 200) }
     #expect(made == 495)
+    generation = 1
+    #expect(row(1, code: 200) !== first, "what was looked up before has to be looked up again")
+    #expect(made == 496)
+  }
+
+  @Test("Series that nobody asks for any more make room; nothing that is counted is lost", .timeLimit(.minutes(1)))
+  func eviction() throws {
+    let fixture = try fixture()
+    let store = fixture.store
+    let eviction = SeriesEviction(loop: fixture.worker.loop, store: store, lane: 1) { done in
+      fixture.worker.forgetSeries()
+      done()
+    }
+    func hosts() -> [String: Int] {
+      series(fixture).reduce(into: [:]) { found, line in
+        let mark = Array("destination_service=\"".utf8)
+        guard let start = MeshTesting.firstRange(of: mark, in: Array(line.utf8)) else { return }
+        let host = String(decoding: Array(line.utf8)[(start + mark.count)...].prefix { $0 != 0x22 }, as: UTF8.self)
+        found[host] = Int(line.split(separator: " ").last ?? "")
+      }
+    }
+    fixture.open("GET", "/", [("host", "stays")])
+    fixture.open("GET", "/", [("host", "goes")])
+    eviction.configure(.seconds(3600))
+    // What the timer does, without waiting for it.
+    eviction.timerFired(0)
+    #expect(hosts() == ["stays": 1, "goes": 1])
+    fixture.open("GET", "/", [("host", "stays")])
+    eviction.timerFired(0)
+    #expect(hosts() == ["stays": 2])
+    let stats: StatBlock<IstioStat> = IstioMetrics.stats(store)
+    #expect(stats.total(.evicted) == 4)
+    #expect(stats.total(.series) == 4)
+    fixture.open("GET", "/", [("host", "stays")])
+    fixture.open("GET", "/", [("host", "goes")])
+    #expect(hosts() == ["stays": 3, "goes": 1], "one that comes back begins anew")
+    // A worker that has not heard of it yet may go on counting: nothing is removed.
+    let deaf = SeriesEviction(loop: fixture.worker.loop, store: store, lane: 1) { _ in }
+    deaf.configure(.seconds(3600))
+    for _ in 0..<5 { deaf.timerFired(0) }
+    #expect(hosts() == ["stays": 3, "goes": 1])
   }
 
   @Test("The namespace in a principal")

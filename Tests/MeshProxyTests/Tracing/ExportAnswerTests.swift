@@ -78,7 +78,8 @@ struct ExportAnswerTests {
     let negative: [UInt8] = [0x0a, 11, 0x08] + Array(repeating: 0xff, count: 9) + [1]
     #expect(ExportAnswer.partialSuccess(negative) == .taken())
     for body: [UInt8] in [
-      [0x0a, 12, 0x08] + Array(repeating: 0xff, count: 11), [0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f], [0xff], [0x0a, 3, 0x12, 1, 0xff],
+      [0x0a, 12, 0x08] + Array(repeating: 0xff, count: 11), [0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f], [0xff],
+      [0x0a, 3, 0x12, 1, 0xff],
       Array("<html>".utf8),
     ] { #expect(ExportAnswer.partialSuccess(body).isTaken) }
   }
@@ -110,5 +111,54 @@ struct ExportAnswerTests {
     #expect(ExportAnswer.ofCall(.failure("HTTP 503")) == .later("HTTP 503", after: nil))
     #expect(ExportAnswer.ofCall(.failure("HTTP 404")) == .refused("HTTP 404"))
     #expect(!ExportAnswer.ofCall(answer(200, [("content-type", "text/html")], Array("hello".utf8))).isTaken)
+  }
+
+  /// google.rpc.Status{code: 8, message: "m", details: [Any{DebugInfo}, Any{RetryInfo{retry_delay: 2.5 s}}]}
+  private static func details(seconds: [UInt8] = [0x08, 2], nanos: [UInt8] = [0x10, 0x80, 0xca, 0xb5, 0xee, 0x01])
+    -> [UInt8]
+  {
+    func field(_ number: UInt8, _ content: [UInt8]) -> [UInt8] { [number << 3 | 2, UInt8(content.count)] + content }
+    let info = field(1, seconds + nanos)
+    let types = ["type.googleapis.com/google.rpc.DebugInfo", "type.googleapis.com/google.rpc.RetryInfo"]
+    return [0x08, 8] + field(2, [0x6d]) + field(3, field(1, Array(types[0].utf8)) + field(2, [0x0a, 0]))
+      + field(3, field(1, Array(types[1].utf8)) + field(2, info))
+  }
+
+  private static func base64(_ bytes: [UInt8], padded: Bool = true) -> String {
+    var encoder = Base64Stream.Encoder()
+    var text: [UInt8] = []
+    bytes.withUnsafeBufferPointer { encoder.encode($0, into: &text) }
+    encoder.finish(into: &text)
+    return String(decoding: padded ? text : text.filter { $0 != UInt8(ascii: "=") }, as: UTF8.self)
+  }
+
+  @Test("gRPC's word for when to come again, with and without padding")
+  func retryInfo() {
+    func delay(_ text: String) -> Nanoseconds? { ExportAnswer.retryDelay(in: [("grpc-status-details-bin", text)]) }
+    for isPadded in [true, false] {
+      #expect(delay(Self.base64(Self.details(), padded: isPadded)) == .milliseconds(2_500))
+    }
+    #expect(delay(Self.base64(Self.details(seconds: [], nanos: []))) == .zero)
+    // -1 s, as ten bytes.
+    let negative: [UInt8] = [0x08] + Array(repeating: 0xff, count: 9) + [1]
+    #expect(delay(Self.base64(Self.details(seconds: negative, nanos: []))) == .seconds(86_399))
+    #expect(ExportAnswer.retryDelay(in: []) == nil)
+    for text in ["", "!", "CAg", "CAg="] { #expect(delay(text) == nil) }
+    // Cut off anywhere it says nothing, or what it has said so far; never more.
+    let all = Self.details()
+    for count in 0..<all.count {
+      #expect((delay(Self.base64(Array(all.prefix(count)))) ?? .zero) <= .milliseconds(2_500))
+    }
+    func exhausted(_ trailers: Fields) -> ExportAnswer {
+      ExportAnswer.ofCall(
+        .response(
+          SideCall.Response(
+            status: 200, headers: [("content-type", "application/grpc")], body: [],
+            trailers: [("grpc-status", "8")] + trailers)))
+    }
+    #expect(exhausted([]) == .refused("grpc-status 8"))
+    #expect(
+      exhausted([("grpc-status-details-bin", Self.base64(all))])
+        == .later("grpc-status 8", after: .milliseconds(2_500)))
   }
 }

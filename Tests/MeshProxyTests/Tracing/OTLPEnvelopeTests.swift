@@ -34,7 +34,9 @@ struct OTLPEnvelopeTests {
         == [0x0a, UInt8(resource.count + scopeSpans.count)] + resource + scopeSpans)
   }
 
-  @Test("lengths hold at the edges of their varints", arguments: [0, 1, 100, 127, 128, 129, 16_383, 16_384, 2_097_151, 2_097_152])
+  @Test(
+    "lengths hold at the edges of their varints",
+    arguments: [0, 1, 100, 127, 128, 129, 16_383, 16_384, 2_097_151, 2_097_152])
   func lengths(_ size: Int) throws {
     let value = String(repeating: "v", count: min(size, 20_000))
     let envelope = OTLPEnvelope(attributes: [("name", value), ("b", "")], scope: "martlet", version: "1.2.3")

@@ -124,10 +124,12 @@ struct OpenTelemetryEnvironmentTests {
   @Test(
     "samplers by their names",
     arguments: [
-      ("always_on", nil, .alwaysOn), ("always_off", nil, .alwaysOff), ("parentbased_always_on", nil, .parentBased(root: .alwaysOn)),
+      ("always_on", nil, .alwaysOn), ("always_off", nil, .alwaysOff),
+      ("parentbased_always_on", nil, .parentBased(root: .alwaysOn)),
       ("parentbased_always_off", "0.5", .parentBased(root: .alwaysOff)), ("traceidratio", nil, .alwaysOn),
       ("traceidratio", "0.25", .ratio(Fraction(250_000, of: .million))),
-      ("traceidratio", "1", .ratio(Fraction(1_000_000, of: .million))), ("traceidratio", "0", .ratio(Fraction(0, of: .million))),
+      ("traceidratio", "1", .ratio(Fraction(1_000_000, of: .million))),
+      ("traceidratio", "0", .ratio(Fraction(0, of: .million))),
       ("parentbased_traceidratio", "1e-6", .parentBased(root: .ratio(Fraction(1, of: .million)))),
     ] as [(String, String?, TraceSampler)])
   func samplers(_ name: String, _ argument: String?, _ expected: TraceSampler) {

@@ -25,15 +25,19 @@ struct ZipkinSpanWriterTests {
     return String(decoding: output.bytes, as: UTF8.self)
   }
 
-  @Test("a root without anything")
+  /// What stands before the tags.
+  private func beginning(_ kind: String) -> String {
+    #"{"traceId":"463ac35c9f6413ad","id":"a2fb4a1d1a96d312","kind":"\#(kind)","timestamp":1700000000123456,\#(place),"#
+  }
+
+  @Test("a root without anything has the annotation of its end")
   func smallest() {
-    #expect(
-      written { writer in
-        writer.begin(head(), name: Bytes(""), tracestate: Bytes("ignored=1"))
-        writer.end(at: 1_700_000_000_123_999_999, isError: false)
-      }
-        == #"{"traceId":"463ac35c9f6413ad","id":"a2fb4a1d1a96d312","kind":"CLIENT","timestamp":1700000000123456,\#(place),"#
-        + #""tags":{},"duration":543}"#)
+    let text = written { writer in
+      writer.begin(head(), name: Bytes(""), tracestate: Bytes("ignored=1"))
+      writer.end(at: 1_700_000_000_123_999_999, isError: false)
+    }
+    let annotation = #"{"timestamp":1700000000123999,"value":"cr"}"#
+    #expect(text == beginning("CLIENT") + #""tags":{},"annotations":[\#(annotation)],"duration":543}"#)
   }
 
   @Test("a shared span of a server with everything, and a second one behind it")
@@ -47,26 +51,25 @@ struct ZipkinSpanWriterTests {
       }
       writer.begin(server, name: Bytes("get /"), tracestate: Bytes(""))
       writer.tag("http.method", Bytes("GET"))
+      writer.tag("empty", Bytes(""))
       writer.tag("size", number: 0)
       writer.tags(ZipkinSpanWriter.encoded([(Array("zone".utf8), Array("\"z\"".utf8)), (Array("b".utf8), [])]))
       writer.tags([])
-      writer.tag(Bytes("own\n"), Bytes(""))
+      writer.tag(Bytes("own\n"), Bytes("\u{1}"))
       writer.tag("most", number: .max)
-      writer.event("ss", at: 1_700_000_000_124_000_000)
       writer.event("ws", at: 1_700_000_000_125_000_999)
       writer.end(at: 1_700_000_001_123_456_000, isError: true)
       writer.begin(head(), name: Bytes(""), tracestate: Bytes(""))
       // A clock that went backwards, and one that did not move: Zipkin has no duration of 0.
-      writer.end(at: 1, isError: false)
+      writer.end(at: 1_000, isError: false)
     }
-    #expect(
-      text
-        == #"{"traceId":"0000000000000001463ac35c9f6413ad","parentId":"0fffffffffffffff","id":"a2fb4a1d1a96d312","kind":"#
-        + #""SERVER","name":"get /","shared":true,"timestamp":1700000000123456,\#(place),"tags":{"http.method":"GET","#
-        + #""size":"0","zone":"\"z\"","b":"","own\n":"","most":"18446744073709551615"},"annotations":["#
-        + #"{"timestamp":1700000000124000,"value":"ss"},{"timestamp":1700000000125000,"value":"ws"}],"duration":1000000},"#
-        + #"{"traceId":"463ac35c9f6413ad","id":"a2fb4a1d1a96d312","kind":"CLIENT","timestamp":1700000000123456,\#(place),"#
-        + #""tags":{},"duration":1}"#)
+    let first =
+      #"{"traceId":"0000000000000001463ac35c9f6413ad","parentId":"0fffffffffffffff","id":"a2fb4a1d1a96d312","kind":"#
+      + #""SERVER","name":"get /","shared":true,"timestamp":1700000000123456,\#(place),"tags":{"http.method":"GET","#
+      + #""size":"0","zone":"\"z\"","own\n":"\u0001","most":"18446744073709551615"},"annotations":["#
+      + #"{"timestamp":1700000000125000,"value":"ws"},{"timestamp":1700000001123456,"value":"ss"}],"duration":1000000}"#
+    let second = beginning("CLIENT") + #""tags":{},"annotations":[{"timestamp":1,"value":"cr"}],"duration":1}"#
+    #expect(text == first + "," + second)
   }
 
   @Test("the endpoint says what is known")

@@ -142,9 +142,11 @@ struct RequestFailure {
 
   /// Where the search for a route ended.
   private var missingRoute: String {
-    let found = manager.routes.table.explain(RoutingView(stream.requestHeaders), random: 0)
-    guard let host = found.host else { return "no virtual host has a domain for its authority" }
-    return "of the \(found.attempts.count) routes of virtual host \(FailureLine.plain(host.name)) none matches"
+    let authority = stream.requestHeaders.value(.host) ?? Bytes(start: nil, count: 0)
+    guard let host = manager.routes.table.virtualHost(serving: authority) else {
+      return "no virtual host has a domain for its authority"
+    }
+    return "of the \(host.routes) routes of virtual host \(FailureLine.plain(host.name)) none matches"
   }
 
   // MARK: Fields

@@ -108,9 +108,17 @@ enum ExportAnswer: Equatable {
     case .success(let body): return partialSuccess(body)
     case .failure(let failure):
       let text = "grpc-status \(failure.status.code)" + (failure.message.isEmpty ? "" : " (\(failure.message))")
+      let delay: Nanoseconds? =
+        if case .response(let response) = outcome {
+          retryDelay(in: response.trailers.isEmpty ? response.headers : response.trailers)
+        } else {
+          nil
+        }
       switch failure.status.code {
       // CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS
-      case 1, 4, 10, 11, 14, 15: return .later(text, after: nil)
+      case 1, 4, 10, 11, 14, 15: return .later(text, after: delay)
+      // RESOURCE_EXHAUSTED: only if it says when.
+      case 8 where delay != nil: return .later(text, after: delay)
       default: return .refused(text)
       }
     }
