@@ -479,7 +479,9 @@ public final class HTTP1ClientConnection: ClientConnection, RequestSender, IOHan
     wasBusy = phase == .busy && !isTunnelOver
     phase = .closed
     timer.disarm()
-    transport.close(loop)
+    // An upstream that is still at work for a request is told at once that nobody waits for it any more: a mere end of what is
+    // sent could also mean that the request is complete.
+    transport.close(loop, reset: wasBusy && reason == .local && tunnel == .none)
     input.clear(loop.bufferPool)
     owner.connectionClosed(self, reason)
   }
