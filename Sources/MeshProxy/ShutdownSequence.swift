@@ -3,7 +3,7 @@ import MeshPrimitives
 
 /// The end of a process that serves: `/ready` fails → connections are still accepted, every response says
 /// `connection: close` (lame duck) → the accept queues are emptied and closed → requests in flight finish, or the
-/// deadline ends them → their spans are exported → exit. On the main thread.
+/// deadline ends them → their spans are exported → the last statistics are told → exit. On the main thread.
 final class ShutdownSequence: TimerTarget {
   enum Manner {
     /// With the lame-duck time: whoever sends us traffic gets to see that `/ready` fails.
@@ -83,11 +83,14 @@ final class ShutdownSequence: TimerTarget {
     let main = proxy.mailbox
     proxy.atAllWorkers({ $0.flushSpans() }) {
       // Behind the last batches.
-      exporters.post { $0.flush(patience: patience) { main.post { $0.loop.stop() } } }
+      exporters.post { $0.flush(patience: patience) { main.post { $0.tellLastStatistics() } } }
     }
   }
 }
 
 extension Proxy {
   func workerDrained() { shutdown?.workerDrained() }
+
+  /// Everything has been counted: whoever is told the statistics hears it, then the loop ends.
+  fileprivate func tellLastStatistics() { statSinks.finish { [unowned self] in loop.stop() } }
 }

@@ -10,7 +10,10 @@ struct IstioTests {
       while let request = try connection.receiveRequest(within: Deadline(.seconds(60))) {
         seen.change { $0.append(request) }
         let status = request.target.hasPrefix("/status/") ? Int(request.target.dropFirst(8)) ?? 500 : 200
-        try connection.sendResponse(status, body: Array("hello".utf8))
+        // An application that says who answers is not to be believed either.
+        try connection.sendResponse(
+          status, headers: [("x-envoy-peer-metadata", "bGllcw=="), ("x-envoy-peer-metadata-id", "liar")],
+          body: Array("hello".utf8))
       }
     }
   }
@@ -91,7 +94,13 @@ struct IstioTests {
       "istio_requests_total", ["source_workload": "unknown", "source_canonical_revision": "latest"])
     #expect(try await sidecars.service.stat("istio_stats.peer_metadata_refused_total") == 1)
     // Whoever says something is told something, as in Istio; the service has heard nothing.
-    #expect(answer.value("x-envoy-peer-metadata") != nil)
+    #expect(answer.value("x-envoy-peer-metadata")?.isEmpty == false)
+    #expect(answer.value("x-envoy-peer-metadata") != "bGllcw==")
+    #expect(
+      answer.value("x-envoy-peer-metadata-id") == "sidecar~127.0.0.1~payment-v1-5f6b.store~store.svc.cluster.local")
+    // Who says nothing is told nothing, not even by the service.
+    let silent = try await sidecars.service.get("/x", listener: "inbound")
+    #expect(silent.headers.allSatisfy { !$0.name.hasPrefix("x-envoy-peer") }, "\(silent.headers)")
     #expect(seen.read { $0 }.allSatisfy { $0.headers.allSatisfy { !$0.name.hasPrefix("x-envoy-peer") } })
   }
 

@@ -248,15 +248,34 @@ struct StatSinkTests {
   func lastWords() async throws {
     let backend = try EchoBackend("echo")
     let receiver = try await PythonPeer.serve("statsd_server.py")
-    let proxy = try await RunningProxy.start(
-      Self.configuration(
-        backend: backend.port, metrics: 9,
-        [Self.sink("StatsdSink", "address: {socket_address: {address: 127.0.0.1, port_value: \(receiver.port)}}")],
-        interval: "200s"))
-    #expect(try await proxy.get().status == 200)
+    let service = try await PythonPeer.serve("metrics_server.py")
+    var configuration = Self.configuration(
+      backend: backend.port, metrics: service.port,
+      [
+        Self.sink("StatsdSink", "address: {socket_address: {address: 127.0.0.1, port_value: \(receiver.port)}}"),
+        Self.sink("StatsdSink", "tcp_cluster_name: statsd"), Self.service(),
+      ], interval: "1s")
+    configuration.clusters.append(
+      ProxyConfiguration.Cluster(name: "statsd", endpoints: [("127.0.0.1", receiver.port)]))
+    let proxy = try await RunningProxy.start(configuration)
+    try await wait(service.program, for: "cluster.membership_total")
+    try await wait(receiver.program, for: #"{"line": "envoy.cluster.backend.membership_total:1|g"}"#)
+    for _ in 0..<7 { #expect(try await proxy.get().status == 200) }
     proxy.program.signal(SIGTERM)
     #expect(try await proxy.program.waitForEnd() == .exited(0))
-    try await wait(receiver.program, for: "envoy.cluster.backend.upstream_rq_total:1|c")
+    try await wait(service.program, for: #""event": "end", "half_closed": true"#)
+    try await wait(
+      service.program, for: #""name": "cluster.upstream_rq_total""#, #"{"envoy.cluster_name": "backend"}, "timestamp""#,
+      #""value": 7.0"#)
+    // All that was sent of it, in however many flushes.
+    for kind in ["datagram", "line"] {
+      let start = "{\"\(kind)\": \"envoy.cluster.backend.upstream_rq_total:"
+      func told() -> Int {
+        receiver.program.output.split(separator: "\n").filter { $0.hasPrefix(start) }
+          .compactMap { Int($0.dropFirst(start.utf8.count).prefix { $0 != "|" }) }.reduce(0, +)
+      }
+      try await eventually("all \(kind)s have come") { told() == 7 }
+    }
   }
 
   @Test("statsd over TCP, which may be away for a while")

@@ -10,10 +10,11 @@ enum IstioDimension: Sendable {
   /// What stands for a value that is not there.
   static let unknown: StaticString = "unknown"
 
+  /// No longer than a label can be: what is told apart is kept.
   private static let attributes: [String: String] = [
-    "request.method": "%REQ(:METHOD)%", "request.host": "%REQ(:AUTHORITY)%", "request.scheme": "%REQ(:SCHEME)%",
-    "request.path": "%REQ(:PATH)%", "request.url_path": "%PATH(NQ:PATH)%", "request.protocol": "%PROTOCOL%",
-    "request.useragent": "%REQ(USER-AGENT)%", "response.code": "%RESPONSE_CODE%",
+    "request.method": "%REQ(:METHOD)%", "request.host": "%REQ(:AUTHORITY):256%", "request.scheme": "%REQ(:SCHEME)%",
+    "request.path": "%REQ(:PATH):256%", "request.url_path": "%PATH(NQ:PATH):256%", "request.protocol": "%PROTOCOL%",
+    "request.useragent": "%REQ(USER-AGENT):256%", "response.code": "%RESPONSE_CODE%",
     "destination.port": "%DOWNSTREAM_LOCAL_PORT%", "source.port": "%DOWNSTREAM_REMOTE_PORT%",
   ]
 
@@ -36,7 +37,7 @@ enum IstioDimension: Sendable {
       $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: ":") || $0 &- 0x30 < 10
         || $0.asciiLowercased &- 0x61 < 26
     }
-    return isToken && !name.isEmpty ? compile(format: "%\(operation)(\(name))%") : nil
+    return isToken && !name.isEmpty ? compile(format: "%\(operation)(\(name)):\(LabelSet.maximumValue)%") : nil
   }
 
   private static func compile(format: String) -> IstioDimension? {

@@ -98,9 +98,9 @@ final class PeerMetadataRules: RequestGate {
   /// The same of a response, the other way round.
   fileprivate func exchange(_ stream: Stream, response headers: HeaderMap) {
     if readsResponses, let workload = take(headers, stream.worker) { stream.peers.upstream = workload }
-    if let told = toldDownstream, stream.peers.hasMetadata || stream.peers.hasIdentifier {
-      tell(told, headers, stream.info.cluster, metadata: stream.peers.hasMetadata, id: stream.peers.hasIdentifier)
-    }
+    guard let told = toldDownstream else { return }
+    // What the service says of itself is not for it to say; who has not asked is told nothing.
+    tell(told, headers, stream.info.cluster, metadata: stream.peers.hasMetadata, id: stream.peers.hasIdentifier)
   }
 
   /// What the headers say, which they do not go on saying.
@@ -119,14 +119,12 @@ final class PeerMetadataRules: RequestGate {
   private func tell(
     _ told: Told, _ headers: HeaderMap, _ cluster: ActiveCluster?, metadata: Bool = true, id: Bool = true
   ) {
-    if let service = cluster?.configuration.service, service.refusesMetadata || service.isExternal && told.skipsExternal
-    {
-      headers.remove(.xEnvoyPeerMetadata)
-      headers.remove(.xEnvoyPeerMetadataID)
-      return
-    }
     headers.remove(.xEnvoyPeerMetadata)
     headers.remove(.xEnvoyPeerMetadataID)
+    if let service = cluster?.configuration.service, service.refusesMetadata || service.isExternal && told.skipsExternal
+    {
+      return
+    }
     if id { told.identifier.withUnsafeBufferPointer { headers.addChecked(.xEnvoyPeerMetadataID, $0) } }
     if metadata { told.metadata.withUnsafeBufferPointer { headers.addChecked(.xEnvoyPeerMetadata, $0) } }
   }

@@ -25,6 +25,8 @@ final class MetricsServiceSink: StatisticsSink, GRPCStreamOwner, TimerTarget {
   /// Of the cluster, as it was when the stream began.
   private var fingerprint: [UInt8]?
   private var delay = ReconnectDelay()
+  /// The flush that goes on is the last one.
+  private var finished: (() -> Void)?
   private var timer: Timer?
 
   private enum Tag { static let turn: UInt8 = 0, reconnect: UInt8 = 1 }
@@ -54,7 +56,17 @@ final class MetricsServiceSink: StatisticsSink, GRPCStreamOwner, TimerTarget {
     begin()
   }
 
+  func finish(_ done: @escaping () -> Void) {
+    guard isOpen else {
+      close()
+      return done()
+    }
+    finished = done
+    if encoder.isFlushing { advance() } else { begin() }
+  }
+
   func close() {
+    finished = nil
     timer?.disarm()
     reconnect?.disarm()
     stream?.cancel()
@@ -99,6 +111,11 @@ final class MetricsServiceSink: StatisticsSink, GRPCStreamOwner, TimerTarget {
     isOpen = false
     encoder.forget()
     timer?.disarm()
+    // It has heard the last.
+    if let finished {
+      self.finished = nil
+      return finished()
+    }
     stats.add(.streamFailures)
     reconnect?.arm(after: delay.next(&worker.random))
     log.warning(
@@ -129,5 +146,7 @@ final class MetricsServiceSink: StatisticsSink, GRPCStreamOwner, TimerTarget {
       saidWho = true
       if stream.send(message), encoder.isFlushing { timer?.arm(after: .milliseconds(1)) }
     }
+    // It answers when it has all.
+    if finished != nil, !encoder.isFlushing { self.stream?.halfClose() }
   }
 }

@@ -7,12 +7,19 @@ protocol StatisticsSink: AnyObject {
   func flush()
   /// The clusters may be others than before.
   func clustersChanged()
+  /// Tells what there is for the last time. - Parameter done: called when the receiver has it, or will not have it.
+  func finish(_ done: @escaping () -> Void)
   /// Nothing more will be told; what can be said without waiting is said.
   func close()
 }
 
 extension StatisticsSink {
   func clustersChanged() {}
+
+  func finish(_ done: @escaping () -> Void) {
+    close()
+    done()
+  }
 }
 
 /// Tells the statistics to whoever the configuration names, at regular intervals or when they are asked for
@@ -25,6 +32,10 @@ final class StatisticsSinks: TimerTarget {
   private var configuration: StatsSinkConfiguration?
   private var sinks: [any StatisticsSink] = []
   private var timer: Timer?
+  /// What is done when the last has been told.
+  private var finished: (() -> Void)?
+  /// How long receivers are waited for at the end.
+  private static let patience = Nanoseconds.milliseconds(500)
 
   /// - Parameters:
   ///   - lane: the statistics' lane of the main thread.
@@ -70,6 +81,7 @@ final class StatisticsSinks: TimerTarget {
   }
 
   func timerFired(_ tag: UInt8) {
+    if let finished { return finished() }
     if let interval = configuration?.interval { timer?.arm(after: interval) }
     flush()
   }
@@ -80,6 +92,27 @@ final class StatisticsSinks: TimerTarget {
   private func flush() {
     _ = statistics()
     for sink in sinks { sink.flush() }
+  }
+
+  /// Tells everybody what there is for the last time, then calls `done`: when they have it, or have been waited for.
+  func finish(_ done: @escaping () -> Void) {
+    timer?.disarm()
+    guard !sinks.isEmpty, finished == nil else { return done() }
+    _ = statistics()
+    var waiting = sinks.count
+    finished = { [unowned self] in
+      finished = nil
+      timer?.disarm()
+      close()
+      done()
+    }
+    timer?.arm(after: Self.patience)
+    for sink in sinks {
+      sink.finish { [unowned self] in
+        waiting -= 1
+        if waiting == 0 { finished?() }
+      }
+    }
   }
 
   /// The process ends.

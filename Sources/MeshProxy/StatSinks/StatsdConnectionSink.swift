@@ -20,6 +20,8 @@ final class StatsdConnectionSink: StatisticsSink, PoolClient, ResponseReceiver, 
   private var ticket: ConnectionPool.Ticket?
   private var upstream: (any RequestSender)?
   private var isBlocked = false
+  /// The flush that goes on is the last one.
+  private var finished: (() -> Void)?
   /// Of the cluster, as it was when the connection was made.
   private var fingerprint: [UInt8]?
   private var delay = ReconnectDelay()
@@ -51,7 +53,17 @@ final class StatsdConnectionSink: StatisticsSink, PoolClient, ResponseReceiver, 
     advance()
   }
 
-  func close() { leave() }
+  func finish(_ done: @escaping () -> Void) {
+    guard upstream != nil else { return done() }
+    finished = done
+    if !encoder.isFlushing { encoder.begin(store) }
+    advance()
+  }
+
+  func close() {
+    finished = nil
+    leave()
+  }
 
   func clustersChanged() {
     if upstream != nil, worker.clusters[cluster]?.configuration.fingerprint != fingerprint { leave() }
@@ -70,6 +82,10 @@ final class StatsdConnectionSink: StatisticsSink, PoolClient, ResponseReceiver, 
   /// There is no connection, or no more of it.
   private func lost(_ reason: String) {
     leave()
+    if let finished {
+      self.finished = nil
+      return finished()
+    }
     stats.add(.writeFailures)
     let wait = delay.next(&worker.random)
     notBefore = worker.loop.now + wait
@@ -119,7 +135,9 @@ final class StatsdConnectionSink: StatisticsSink, PoolClient, ResponseReceiver, 
     }
     // One line after another until the receiver is slower, with turns for others between.
     if encoder.isFlushing { turn?.arm(after: .milliseconds(1)) }
-    if !lines.isEmpty { lines.withUnsafeBufferPointer { upstream?.sendData($0, endStream: false) } }
+    // At the end our direction does, and the receiver's when it has all.
+    let isLast = finished != nil && !encoder.isFlushing
+    if isLast || !lines.isEmpty { lines.withUnsafeBufferPointer { upstream?.sendData($0, endStream: isLast) } }
   }
 
   func timerFired(_ tag: UInt8) {

@@ -13,6 +13,7 @@ final class StatsdDatagramSink: StatisticsSink, TimerTarget {
   private let log = RateLimitedLog(Log.main, perSecond: 1)
   private var timer: Timer?
   private var socket: Int32?
+  private var isClosed = false
   private var datagram: [UInt8] = []
 
   /// - Parameter limit: bytes of a datagram; nil: each line has one of its own.
@@ -39,6 +40,8 @@ final class StatsdDatagramSink: StatisticsSink, TimerTarget {
 
   /// What is left is said at once: a datagram never waits.
   func close() {
+    guard !isClosed else { return }
+    isClosed = true
     timer?.disarm()
     if !encoder.isFlushing, open() { encoder.begin(store) }
     while encoder.isFlushing { writePortion() }

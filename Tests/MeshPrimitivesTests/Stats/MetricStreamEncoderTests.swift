@@ -183,6 +183,26 @@ extension [Field] {
         == ["cluster.upstream_rq{envoy.response_code=404,envoy.cluster_name=a} counter 1.0"])
   }
 
+  @Test func labelledSeries() {
+    var options = MetricStreamEncoder.Options()
+    options.hasLabels = true
+    options.hasSummaries = false
+    let store = StatsStore(lanes: 1, at: 77_000_000_000)
+    var labels = LabelSet()
+    labels.append("source", Array("a\"b\\c".utf8))
+    let requests = store.labelled.counter(namespace: "istio", "requests_total", help: "Requests.")
+    let times = store.labelled.histogram(
+      namespace: "istio", "request_duration_milliseconds", help: "Times.", scale: 1_000)
+    requests.series(labels, overflow: LabelSet(), maximum: 10).counter?.lane(0).add(.count, 2)
+    times.series(labels, overflow: LabelSet(), maximum: 10).histogram?.lane(0).record(5)
+    var encoder = MetricStreamEncoder(options)
+    #expect(
+      Self.flush(&encoder, store).joined().sorted() == [
+        "istiocustom.istio_request_duration_milliseconds{source=a\"b\\c} histogram 1 since 77",
+        "istiocustom.istio_requests_total{source=a\"b\\c} counter 2.0 since 77",
+      ])
+  }
+
   @Test func histogramsAsBoth() {
     let store = StatsStore(lanes: 1, at: 77_000_000_000)
     let histogram = store.histogram(
@@ -214,6 +234,29 @@ extension [Field] {
     lease = nil
     #expect(Self.flush(&encoder, store) == [["cluster.a.upstream_rq_active gauge snan(0x2)"]])
     #expect(Self.flush(&encoder, store).isEmpty)
+  }
+
+  /// One that comes later, or comes again, does not count since the beginning.
+  @Test func whatComesLaterBeginsLater() {
+    let store = StatsStore(lanes: 1, at: 77_000_000_000)
+    func add() -> StatsLease {
+      let lease = store.lease("cluster.a")
+      store.scope("cluster.a", prometheus: Self.cluster("a"), ThingsStat.self).lane(0).add(.requests)
+      return lease
+    }
+    var lease: StatsLease? = add()
+    var encoder = MetricStreamEncoder(.init())
+    #expect(Self.flush(&encoder, store, at: 80_000_000_000) == [["cluster.a.upstream_rq_total counter 1.0 since 77"]])
+    withExtendedLifetime(lease) {}
+    lease = nil
+    #expect(Self.flush(&encoder, store, at: 90_000_000_000) == [["cluster.a.upstream_rq_total counter snan(0x2)"]])
+    lease = add()
+    let again = [["cluster.a.upstream_rq_total counter 1.0 since 90"]]
+    #expect(Self.flush(&encoder, store, at: 95_000_000_000) == again)
+    // A new receiver hears the same.
+    encoder.forget()
+    #expect(Self.flush(&encoder, store, at: 99_000_000_000) == again)
+    withExtendedLifetime(lease) {}
   }
 
   @Test func messagesAreBounded() {

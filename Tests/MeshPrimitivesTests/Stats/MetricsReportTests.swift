@@ -105,6 +105,9 @@ private enum RequestStat: Int, StatSet {
     #expect(text.contains("le=\"+Inf\"} 1 # {trace_id=\"0123456789abcdef000000000000000c\""))
     #expect(text.contains("downstream_rq_total{envoy_http_conn_manager_prefix=\"in\"} 3 \(newest)1 1700000001.000\n"))
     #expect(!Self.text(store, .text).contains("trace_id"))
+    store.resetCounters(at: 1_700_000_000_500_000_000)
+    let later = Self.text(store, .openMetrics)
+    #expect(later.contains("000000000000000b") && !later.contains("000000000000000c"))
   }
 
   @Test func exemplarsAreReplacedByPowerOfTwo() {

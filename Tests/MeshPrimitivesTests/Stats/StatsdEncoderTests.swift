@@ -83,6 +83,23 @@ private enum ThingsStat: Int, StatSet {
       ])
   }
 
+  @Test func labelledSeries() {
+    let store = StatsStore(lanes: 1)
+    var labels = LabelSet()
+    labels.append("reporter", Array("source".utf8))
+    labels.append("response_flags", Array("a,b|c".utf8))
+    let family = store.labelled.counter(namespace: "istio", "requests_total", help: "Requests.")
+    family.series(labels, overflow: LabelSet(), maximum: 10).counter?.lane(0).add(.count, 2)
+    var tagged = StatsdEncoder(prefix: "", hasTags: true)
+    #expect(
+      Self.flush(&tagged, store)
+        == ["envoy.istiocustom.istio_requests_total:2|c|#reporter:source,response_flags:a_b_c"])
+    var plain = StatsdEncoder(prefix: "", hasTags: false)
+    #expect(
+      Self.flush(&plain, store)
+        == ["envoy.istiocustom.istio_requests_total.reporter.source.response_flags.a,b_c:2|c"])
+  }
+
   @Test func whatMeansSomethingInALineIsTakenOut() {
     let store = StatsStore(lanes: 1)
     let name = "a|b:c#d@e,f\ng"

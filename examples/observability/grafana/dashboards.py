@@ -91,6 +91,8 @@ class Board:
             "gridPos": self.place(*size),
             "targets": [{"refId": chr(65 + index), "datasource": SOURCE, "expr": expression, "legendFormat": legend or "__auto"}
                         | ({"instant": True, "range": False} if kind == "stat" else {"range": True})
+                        # Points that lead to traces.
+                        | ({"exemplar": True} if kind == "timeseries" and "_bucket" in expression else {})
                         for index, (expression, legend) in enumerate(targets)],
             "fieldConfig": {"defaults": {"unit": unit} | (defaults or {}), "overrides": []},
             "options": options or {}} | more)
@@ -314,7 +316,7 @@ def proxy():
         (f"envoy_tracing_zipkin_spans_waiting{{{own}}}", "{{instance}} waiting")], "short",
         "With OpenTelemetry envoy_tracing_opentelemetry_… in their place.")
     board.graph("Series of Istio's metrics", [(f"envoy_istio_stats_series{{{own}}}", "{{instance}}"),
-                                              (rate("envoy_istio_stats_series_overflow", own, "instance"), "{{instance}} counted together, a second")],
+                                              (rate("envoy_istio_stats_series_overflow_total", own, "instance"), "{{instance}} counted together, a second")],
                 "short")
     board.graph("Access log", [(rate("envoy_filesystem_write_completed", own, "instance"), "{{instance}} blocks written"),
                                (rate("envoy_filesystem_write_dropped", own, "instance"), "{{instance}} lines lost")], "ops")

@@ -29,6 +29,8 @@ public struct MetricsReport {
   private var isOver = false
   /// Of counters that have a histogram beside them.
   private let requests: RequestExemplars
+  /// Exemplars from before the last reset show nothing that is counted.
+  private let since: UInt64
   /// The family that is being written, where its length has to be known first.
   var message = MetricMessage()
 
@@ -42,7 +44,8 @@ public struct MetricsReport {
     options.rule = store.rules.shows
     self.options = options
     walk = MetricWalk(store)
-    requests = exposition == .text ? RequestExemplars() : RequestExemplars(walk.families)
+    since = store.countsSince
+    requests = exposition == .text ? RequestExemplars() : RequestExemplars(walk.families, since: since)
   }
 
   /// Adds the next portion to `output`: until `softLimit` bytes were added, or enough series were looked at and left out.
@@ -105,7 +108,7 @@ public struct MetricsReport {
     let snapshot = histogram.snapshot()
     guard shows(entry, Array(Bytes(definition.name)), isZero: snapshot.count == 0) else { return }
     beginFamily(family, into: &output)
-    let exemplars = exposition == .text ? [] : histogram.exemplars
+    let exemplars = exposition == .text ? [] : histogram.exemplars.filter { $0.time >= since }
     let shown = ShownHistogram(entry: entry, snapshot: snapshot, scale: definition.scale, exemplars: exemplars)
     switch (exposition, histograms) {
     case (.protobuf, .buckets): message.add(shown)
@@ -257,15 +260,16 @@ struct RequestExemplars {
 
   init() {}
 
-  init(_ families: [MetricFamily]) {
+  init(_ families: [MetricFamily], since: UInt64) {
     for family in families where family.kind == .histogram {
       guard let pair = Self.pairs.first(where: { family.name.hasEnd($0.histogram) }) else { continue }
       let counter = family.name.dropLast(pair.histogram.count) + pair.counter
       for entry in family.parts.lazy.flatMap(\.members) {
         guard case .histogram(let histogram, _) = entry.source else { continue }
-        if let exemplar = histogram.exemplars.max(by: { $0.time < $1.time }) {
-          newest[counter + entry.labels] = exemplar
+        guard let exemplar = histogram.exemplars.max(by: { $0.time < $1.time }), exemplar.time >= since else {
+          continue
         }
+        newest[counter + entry.labels] = exemplar
       }
     }
   }

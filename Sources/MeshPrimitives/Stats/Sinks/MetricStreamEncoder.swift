@@ -2,7 +2,7 @@
 /// changed since it was last told.
 ///
 /// - A series is told for the first time when it is not 0.
-/// - Its first telling has `start_timestamp`: since when it counts. So has every series after `POST /reset_counters`, when all
+/// - Its first telling has `start_timestamp`: since when it counts, or when it was not there yet. So has every series after `POST /reset_counters`, when all
 ///   are told again. With that and the values since the start a receiver tells a restart from a decrease, and can lose any
 ///   message but the last.
 /// - A series that is gone is told once more, with Prometheus' marker of staleness as its value.
@@ -89,7 +89,7 @@ public struct MetricStreamEncoder {
       if !options.countersAreDeltas { memory.forget() }
     }
     rule = store.rules.shows
-    memory.beginPass()
+    memory.beginPass(at: time)
     walk = MetricWalk(store)
   }
 
@@ -141,7 +141,7 @@ public struct MetricStreamEncoder {
       let last = told[item, sample.label]
       guard sample.value != (last ?? 0), shows(entry, sample.name) else { return }
       told[item, sample.label] = sample.value
-      openFamily(entry, sample, family.kind, isNew: last == nil)
+      openFamily(entry, sample, family.kind, newSince: last == nil ? told.notBefore : nil)
       var value = sample.value
       if options.countersAreDeltas, family.kind == .counter, let last, value >= last { value &-= last }
       current.add(entry, sample.label, family.kind, value: Double(value), labels: labelNames)
@@ -158,7 +158,8 @@ public struct MetricStreamEncoder {
     guard shows(told.entry, name) else { return }
     told.histogram = snapshot
     openFamily(
-      told.entry, MetricSample(entry: told.entry, name: name, label: .none, value: 0), .histogram, isNew: last == nil)
+      told.entry, MetricSample(entry: told.entry, name: name, label: .none, value: 0), .histogram,
+      newSince: last == nil ? told.notBefore : nil)
     let shown = ShownHistogram(entry: told.entry, snapshot: snapshot, scale: definition.scale, exemplars: [])
     if options.hasHistograms { current.add(shown, labels: labelNames) }
     if options.hasSummaries { summaries.addSummary(shown, labels: labelNames) }
@@ -178,7 +179,7 @@ public struct MetricStreamEncoder {
       told.forEach { item, label in
         told.entry.describe(item, label) { name, kind in
           let sample = MetricSample(entry: told.entry, name: name, label: label, value: 0)
-          openFamily(told.entry, sample, kind, isNew: false)
+          openFamily(told.entry, sample, kind, newSince: nil)
           current.add(told.entry, label, kind, value: Self.stale, labels: labelNames)
           closeFamilies()
         }
@@ -189,10 +190,14 @@ public struct MetricStreamEncoder {
   // MARK: Families
 
   /// Makes sure that what is added next is added to a family of its name.
-  private mutating func openFamily(_ entry: StatEntry, _ sample: MetricSample, _ kind: MetricFamily.Kind, isNew: Bool) {
+  /// - Parameter newSince: since when it counts at the earliest, if it is told for the first time.
+  private mutating func openFamily(
+    _ entry: StatEntry, _ sample: MetricSample, _ kind: MetricFamily.Kind, newSince: UInt64?
+  ) {
     seriesInMessage += 1
     seriesTold &+= 1
-    current.start = isNew && !options.countersAreDeltas && epoch > 0 ? epoch : nil
+    let start = newSince.map { max($0, epoch) } ?? 0
+    current.start = start > 0 && !options.countersAreDeltas ? start : nil
     summaries.start = current.start
     current.time = time
     summaries.time = time

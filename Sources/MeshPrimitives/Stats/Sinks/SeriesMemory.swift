@@ -10,10 +10,13 @@ struct SeriesMemory {
     fileprivate var codes: [Int: Int64] = [:]
     /// What a histogram held.
     var histogram: HistogramSnapshot?
+    /// When the entry was not there yet, in nanoseconds since 1970; 0: it has always been there.
+    let notBefore: UInt64
     fileprivate var pass: UInt64 = 0
 
-    fileprivate init(_ entry: StatEntry) {
+    fileprivate init(_ entry: StatEntry, notBefore: UInt64) {
       self.entry = entry
+      self.notBefore = notBefore
       if case .block(_, let table) = entry.source {
         rows = [Int64](repeating: SeriesMemory.untold, count: table.rows.count)
       } else {
@@ -34,6 +37,12 @@ struct SeriesMemory {
           codes[Self.slot(item, label)] = newValue
         }
       }
+    }
+
+    fileprivate func forget() {
+      for index in rows.indices { rows[index] = SeriesMemory.untold }
+      codes.removeAll()
+      histogram = nil
     }
 
     /// Calls `body` with every value that was told.
@@ -61,9 +70,15 @@ struct SeriesMemory {
 
   private var told: [ObjectIdentifier: Told] = [:]
   private var pass: UInt64 = 0
+  /// When this pass began, and the last one that was completed.
+  private var began: UInt64 = 0
+  private var completed: UInt64 = 0
 
-  /// Begins to look at all series.
-  mutating func beginPass() { pass &+= 1 }
+  /// Begins to look at all series. - Parameter time: now, in nanoseconds since 1970.
+  mutating func beginPass(at time: UInt64 = 0) {
+    pass &+= 1
+    began = time
+  }
 
   /// What was told of an entry, which is there in this pass.
   mutating func met(_ entry: StatEntry) -> Told {
@@ -72,7 +87,7 @@ struct SeriesMemory {
       known.pass = pass
       return known
     }
-    let made = Told(entry)
+    let made = Told(entry, notBefore: completed)
     made.pass = pass
     told[key] = made
     return made
@@ -80,11 +95,12 @@ struct SeriesMemory {
 
   /// Everything was looked at: what was not met is gone.
   mutating func endPass() -> [Told] {
+    completed = began
     let gone = told.filter { $0.value.pass != pass }
     for key in gone.keys { told[key] = nil }
     return Array(gone.values)
   }
 
   /// The receiver is another one, or has forgotten.
-  mutating func forget() { told.removeAll() }
+  mutating func forget() { for told in told.values { told.forget() } }
 }
