@@ -195,25 +195,4 @@ struct LimitTests {
     #expect(try await length == "20000000")
     #expect(try await proxy.stat("http.main.downstream_rq_body_too_slow") == 3)
   }
-
-  /// What a span would be called is told to whoever is on the other side.
-  @Test(arguments: ["INBOUND", "OUTBOUND"])
-  func theOtherSideHearsOfTheOperation(_ direction: String) async throws {
-    let server = try ScriptedServer { connection, _ in
-      while let request = try connection.receiveRequest(within: Deadline(.seconds(60))) {
-        let name = request.value("x-envoy-decorator-operation") ?? "none"
-        try connection.send(
-          "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-heard: \(name)\r\nx-envoy-decorator-operation: theirs\r\n\r\n")
-      }
-    }
-    var configuration = ProxyConfiguration(backend: server.port)
-    configuration.listeners[0].fields = ["traffic_direction: \(direction)"]
-    configuration.listeners[0].routes = [
-      "{match: {prefix: /}, decorator: {operation: checkout}, route: {cluster: backend}}"
-    ]
-    let proxy = try await RunningProxy.start(configuration)
-    let response = try await proxy.get()
-    #expect(response.value("x-heard") == (direction == "OUTBOUND" ? "checkout" : "none"))
-    #expect(response.value("x-envoy-decorator-operation") == (direction == "OUTBOUND" ? nil : "checkout"))
-  }
 }

@@ -156,6 +156,26 @@ struct SpanExportTests {
     #expect(try await proxy.stat("cluster.otel_exporter.upstream_rq_total") >= 1)
   }
 
+  @Test(
+    "the environment's collector over TLS, by its name and the authority that vouches for it", arguments: [true, false])
+  func environmentTLS(_ isTrusted: Bool) async throws {
+    let collector = try await SpanCollectorPeer.start("https")
+    let proxy = try await RunningProxy.start(
+      configuration(.environment, collector: 1),
+      environment: [
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://localhost:\(collector.port)",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": TestCertificates.path(isTrusted ? "ca" : "other-ca"),
+      ])
+    try await ask(proxy, 2)
+    guard isTrusted else {
+      try await waitFor(proxy, "tracing.opentelemetry.reports_failed") { $0 > 0 }
+      #expect(collector.lines("EXPORT") == [])
+      return
+    }
+    #expect(try await collector.spans(2).count == 2)
+    #expect(try #require(collector.lines("EXPORT").first).contains("\"host\": \"localhost:\(collector.port)\""))
+  }
+
   @Test("a sampler of the environment, where the configuration has none")
   func environmentSampler() async throws {
     let collector = try await SpanCollectorPeer.start("http")

@@ -2,7 +2,7 @@
 """A collector of spans: Zipkin's API (version 2, JSON), OTLP over HTTP (protobuf) and OTLP over gRPC, decoded with OpenTelemetry's
 own messages.
 
-`span_collector.py (http|grpc) [PORT]` prints `PORT n` when it serves, a line `EXPORT path spans {headers}` for each export and a line
+`span_collector.py (http|https|grpc) [PORT]` prints `PORT n` when it serves, a line `EXPORT path spans {headers}` for each export and a line
 `SPAN {…}` for each span in it: Zipkin's as it came, OTLP's with the fields that follow from its message. What is no valid export is
 a line `WRONG …`, and is answered with 400 or INVALID_ARGUMENT.
 """
@@ -10,6 +10,8 @@ a line `WRONG …`, and is answered with 400 or INVALID_ARGUMENT.
 import concurrent.futures
 import http.server
 import json
+import pathlib
+import ssl
 import sys
 import threading
 
@@ -95,8 +97,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def serve_http(port):
+def serve_http(port, over_tls=False):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    if over_tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificates = pathlib.Path(__file__).resolve().parent.parent / "Certificates"
+        context.load_cert_chain(certificates / "server-rsa.pem", certificates / "server-rsa-key.pem")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     say("PORT", server.server_address[1])
     server.serve_forever()
 
@@ -121,7 +128,7 @@ def serve_grpc(port):
 
 def main():
     port = int((sys.argv + ["0"])[2])
-    {"http": serve_http, "grpc": serve_grpc}[sys.argv[1]](port)
+    {"http": serve_http, "https": lambda port: serve_http(port, over_tls=True), "grpc": serve_grpc}[sys.argv[1]](port)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ recommendations :8665  without a sidecar
 collector :9411        takes spans as Zipkin does, and gives them back: GET /api/v2/trace/ID
 
 PUT /trouble {"catalogue": SHARE, "slow": SECONDS, "payment": SECONDS, "recommendations": false, "collector": false} at :8615 makes a
-share of catalogue's answers errors, its answers and payment's slow, recommendations and the collector go away.
+share of catalogue's answers errors, its answers and payment's slow, recommendations go away and the collector refuse spans.
 """
 
 import asyncio
@@ -157,13 +157,15 @@ async def recommendations(method, path, headers, body):
 async def collector(method, path, headers, body):
     if path.startswith("/api/v2/trace/"):
         return text(200, spans.get(path.rsplit("/", 1)[1], []))
+    if not trouble["collector"]:
+        return text(400, {"error": "not now"})
     for span in json.loads(body):
         if len(spans) < 20_000:
             spans.setdefault(span["traceId"], []).append(span)
     return text(202, {})
 
 
-comers = {"recommendations": (8665, recommendations), "collector": (9411, collector)}
+comers = {"recommendations": (8665, recommendations)}
 servers = {}
 
 
@@ -180,7 +182,7 @@ async def attend():
 
 
 async def main():
-    for port, answer in ((8615, shop), (8625, catalogue("v1")), (8635, catalogue("v2")), (8645, payment)):
+    for port, answer in ((8615, shop), (8625, catalogue("v1")), (8635, catalogue("v2")), (8645, payment), (9411, collector)):
         servers[port] = await serve(port, answer)
     servers["ledger"] = await asyncio.start_server(ledger, "127.0.0.1", 8655)
     await attend()

@@ -69,7 +69,7 @@ public nonisolated struct Envoy_Config_Trace_V3_OpenTelemetryConfig: @unchecked 
     set {_uniqueStorage()._resourceDetectors = newValue}
   }
 
-  /// Which requests are recorded, in place of the connection manager's own decision:
+  /// Which traces are kept, in place of the caller's decision:
   /// `envoy.extensions.tracers.opentelemetry.samplers.v3.` `AlwaysOnSamplerConfig`,
   /// `ParentBasedSamplerConfig` or `TraceIdRatioBasedSamplerConfig`.
   /// Default: `OTEL_TRACES_SAMPLER` of the environment, then the connection manager's decision.
@@ -84,7 +84,7 @@ public nonisolated struct Envoy_Config_Trace_V3_OpenTelemetryConfig: @unchecked 
 
   /// How many spans may wait for their export, for each worker thread; what comes then is dropped and counted. Range:
   /// 1 and more.
-  /// Default: 1024.
+  /// Default: as many as 8 MiB hold, for all workers together; these hold in any case.
   public var maxCacheSize: SwiftProtobuf.Google_Protobuf_UInt32Value {
     get {_storage._maxCacheSize ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
     set {_uniqueStorage()._maxCacheSize = newValue}

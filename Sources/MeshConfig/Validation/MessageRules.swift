@@ -36,6 +36,13 @@ enum MessageRules {
     case HeaderValueOption.protoMessageName: decode(bytes) { headerValueOption($0, report) }
     case Cluster.protoMessageName: decode(bytes) { cluster($0, report) }
     case TcpKeepalive.protoMessageName: decode(bytes) { keepAlive($0, report) }
+    case RateLimitServiceConfig.protoMessageName:
+      decode(bytes) { (service: RateLimitServiceConfig) in
+        if service.grpcService.hasTimeout {
+          report(
+            [.field("grpc_service"), .field("timeout")], "has no effect: the filter's own timeout decides", .doubtful)
+        }
+      }
     case Metadata.protoMessageName:
       decode(bytes) { (metadata: Metadata) in
         if metadata.filterMetadata[""] != nil {

@@ -38,16 +38,16 @@ extension SnapshotBuilder {
 
   /// `collector_cluster` and what belongs to it, or `collector_service`.
   private mutating func zipkin(_ config: ZipkinConfig, _ path: String) -> TracerRecipe? {
-    switch config.collectorEndpointVersion {
-    case .httpJson: break
-    case .httpProto: report("\(path).collector_endpoint_version", "HTTP_PROTO is not supported yet (HTTP_JSON is)")
-    default: report("\(path).collector_endpoint_version", "must be HTTP_JSON")
+    let isProtobuf = config.collectorEndpointVersion == .httpProto
+    if !isProtobuf, config.collectorEndpointVersion != .httpJson {
+      report("\(path).collector_endpoint_version", "must be HTTP_JSON or HTTP_PROTO")
     }
+    let language: SpanCollector.Language = isProtobuf ? .zipkinProtobuf : .zipkin
     let timeout = identities.runtime.value("tracing.zipkin.request_timeout")
     let collector: SpanCollector?
     if config.hasCollectorService {
       collector = self.collector(
-        config.collectorService, .zipkin, "\(path).collector_service", timeout: timeout,
+        config.collectorService, language, "\(path).collector_service", timeout: timeout,
         hostOfPath: config.collectorService.httpUri.cluster)
     } else {
       if config.collectorCluster.isEmpty {
@@ -57,14 +57,14 @@ extension SnapshotBuilder {
       }
       checkPath(config.collectorEndpoint, "\(path).collector_endpoint")
       collector = SpanCollector(
-        .zipkin, cluster: config.collectorCluster,
+        language, cluster: config.collectorCluster,
         host: config.collectorHostname.isEmpty ? config.collectorCluster : config.collectorHostname,
         path: config.collectorEndpoint, timeout: .init(value: timeout, fallback: 5_000))
     }
     guard let collector else { return nil }
     let name = node.cluster.isEmpty ? OpenTelemetryEnvironment().serviceName ?? "" : node.cluster
     return TracerRecipe(
-      kind: .zipkin(serviceName: name), collector: collector,
+      kind: isProtobuf ? .zipkinProtobuf(serviceName: name) : .zipkin(serviceName: name), collector: collector,
       propagation: config.traceContextOption == .useB3WithW3CPropagation ? [.b3Multi, .w3c] : .b3Multi,
       sharesSpans: !config.hasSharedSpanContext || config.sharedSpanContext.value,
       makesServerSpans: config.splitSpansForRequest, makes64BitIDs: !config.traceID128Bit, sampler: nil,

@@ -5,6 +5,7 @@ import MeshPrimitives
 struct TracerRecipe {
   enum Kind {
     case zipkin(serviceName: String)
+    case zipkinProtobuf(serviceName: String)
     case otlp
   }
 
@@ -15,7 +16,7 @@ struct TracerRecipe {
   var makesServerSpans = false
   var makes64BitIDs = false
   let sampler: TraceSampler?
-  /// How many spans may wait for their export in each worker's share; nil: Envoy's default for OpenTelemetry.
+  /// How many spans may wait for their export in each worker's share; nil: as many as there are bytes for.
   let waitingSpans: Int?
 
   func make(_ identities: Identities) -> Tracer {
@@ -26,7 +27,7 @@ struct TracerRecipe {
     // The last lane is the main thread's.
     let workers = max(1, identities.store.lanes - 1)
     let outlet = SpanOutlet(
-      collector, limits: .init(spans: (waitingSpans ?? 1_024) * workers),
+      collector, limits: .init(spans: waitingSpans.map { $0 * workers } ?? .max),
       stats: SpanExportStats(identities.store, isOTLP: collector.isOTLP), flushRules: rules,
       exporters: identities.spanExporters)
     let format: Tracer.Format =
@@ -34,6 +35,8 @@ struct TracerRecipe {
       case .otlp: .otlp
       case .zipkin(let serviceName):
         .zipkin(ZipkinSpanFormat(serviceName: serviceName, address: identities.hostAddress))
+      case .zipkinProtobuf(let serviceName):
+        .zipkinProtobuf(.init(serviceName: serviceName, address: identities.hostAddress))
       }
     return Tracer(
       format: format, propagation: propagation, prefersB3: !collector.isOTLP, sharesSpans: sharesSpans,

@@ -14,7 +14,8 @@ extension ConnectionManager {
   func identifyRequest(_ headers: HeaderMap, _ stream: Stream, isEdge: Bool) {
     if tracing != nil { return identifyTracedRequest(headers, stream, isEdge: isEdge) }
     let rules = configuration.edge.requestID
-    let keepsRequestID = headers.value(.xRequestID)?.isEmpty == false && (!isEdge || rules.keepsExternal || !rules.generates)
+    let keepsRequestID =
+      headers.value(.xRequestID)?.isEmpty == false && (!isEdge || rules.keepsExternal || !rules.generates)
     let reason = keepsRequestID ? headers.value(.xRequestID).flatMap { RequestID.reason(of: $0) } : nil
     joinTrace(headers, stream, reason)
     let sampled = stream.info.trace.sampled ?? true

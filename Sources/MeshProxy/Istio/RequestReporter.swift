@@ -46,12 +46,15 @@ final class RequestReporter: StreamObserver, TimerTarget {
   /// Keeps the request for whoever looks at the times of requests, if there is somebody.
   @inline(never)
   private func noteExemplar(_ stream: Stream, _ row: RequestRow) {
-    let info = stream.info
-    guard configuration.metrics.keepsExemplars, info.trace.hasTrace, let ended = info.endedAt else { return }
+    // Read in place: a copy of the information would retain all that it refers to.
+    guard configuration.metrics.keepsExemplars, stream.info.trace.hasTrace, let ended = stream.info.endedAt else {
+      return
+    }
     row.note(
       Exemplar(
-        traceIDHigh: info.trace.traceIDHigh, traceIDLow: info.trace.traceIDLow, spanID: info.trace.spanID,
-        value: ended.since(info.startedAt).rawValue / 1000, time: worker.loop.wallClock), lane: worker.index)
+        traceIDHigh: stream.info.trace.traceIDHigh, traceIDLow: stream.info.trace.traceIDLow,
+        spanID: stream.info.trace.spanID, value: ended.since(stream.info.startedAt).rawValue / 1000,
+        time: worker.loop.wallClock), lane: worker.index)
   }
 
   func didCountMessages(of stream: Stream) {

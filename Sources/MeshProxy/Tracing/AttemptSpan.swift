@@ -67,6 +67,9 @@ extension TracingLane {
     case .zipkin(let format):
       var writer = ZipkinSpanWriter(buffer.output, format)
       span().write(to: &writer)
+    case .zipkinProtobuf(let format):
+      var writer = ZipkinProtobufSpanWriter(buffer.output, format)
+      span().write(to: &writer)
     }
     buffer.spanWritten()
   }

@@ -13,6 +13,9 @@ extension ConnectionManager {
     case .zipkin(let format):
       var writer = ZipkinSpanWriter(tracing.buffer.output, format)
       write(stream, tracing, &writer)
+    case .zipkinProtobuf(let format):
+      var writer = ZipkinProtobufSpanWriter(tracing.buffer.output, format)
+      write(stream, tracing, &writer)
     }
     tracing.buffer.spanWritten()
   }

@@ -30,8 +30,6 @@ struct OTLPSpanWriter: SpanWriter {
 
   /// Bytes kept free for a span's length: a varint of three bytes, however small the number.
   private static let lengthSize = 3
-  /// Longer values are cut: a span must stay below 2 MiB. Values come from heads, which are bounded by far less.
-  private static let maximumValue = 65_536
 
   @inline(__always)
   mutating func begin(_ head: SpanHead, name: Bytes, tracestate: Bytes) {
@@ -134,8 +132,8 @@ struct OTLPSpanWriter: SpanWriter {
   private func append(_ field: UInt8, _ text: Bytes) { Self.append(field, text, to: output) }
 
   private static func append(_ field: UInt8, _ text: Bytes, to output: SpanOutput) {
-    let text = text.count > maximumValue ? text.slice(0, maximumValue) : text
-    guard text.isUTF8 else { return appendRepaired(text) { append(field, $0, to: output) } }
+    let text = SpanText.cut(text)
+    guard text.isUTF8 else { return SpanText.withRepaired(text) { append(field, $0, to: output) } }
     let start = output.reserve(6)
     start[0] = field
     output.commit(1 &+ writeVarint(text.count, start + 1))
@@ -171,9 +169,9 @@ struct OTLPSpanWriter: SpanWriter {
 
   @inline(never)
   private static func appendLong(_ key: Bytes, _ value: Bytes, to output: SpanOutput) {
-    let value = value.count > maximumValue ? value.slice(0, maximumValue) : value
-    let key = key.count > maximumValue ? key.slice(0, maximumValue) : key
-    guard value.isUTF8 else { return appendRepaired(value) { appendLong(key, $0, to: output) } }
+    let value = SpanText.cut(value)
+    let key = SpanText.cut(key)
+    guard value.isUTF8 else { return SpanText.withRepaired(value) { appendLong(key, $0, to: output) } }
     let text = 1 + varintSize(value.count) + value.count
     let pair = 1 + varintSize(key.count) + key.count + 1 + varintSize(text) + text
     let room = output.reserve(pair + 8)
@@ -190,13 +188,6 @@ struct OTLPSpanWriter: SpanWriter {
     field(0x0a, value.count)
     if let source = value.baseAddress { p.update(from: source, count: value.count) }
     output.commit(p + value.count - room)
-  }
-
-  /// The same text with U+FFFD in place of what is no UTF-8.
-  private static func appendRepaired(_ text: Bytes, _ append: (Bytes) -> Void) {
-    Array(text.text.utf8).withUnsafeBufferPointer {
-      append($0.count > maximumValue ? $0.slice(0, maximumValue) : $0)
-    }
   }
 
   @inline(__always)

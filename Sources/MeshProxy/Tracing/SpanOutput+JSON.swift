@@ -2,16 +2,13 @@ import MeshPrimitives
 
 /// Text that peers have chosen, as JSON.
 extension SpanOutput {
-  /// Longer texts are cut: values come from heads, which are bounded by far less.
-  static let maximumJSONText = 65_536
-
   /// Appends text between quotes (RFC 8259 §7). What is no UTF-8 becomes U+FFFD: one bad byte would make the whole batch
   /// invalid for its reader.
   @inline(__always)
   func append(jsonString text: Bytes) {
     guard let start = text.baseAddress else { return append("\"\"") }
     let length = text.count
-    guard length <= Self.maximumJSONText else { return appendAltered(text) }
+    guard length <= SpanText.maximum else { return appendAltered(text) }
     let room = reserve(length &+ 2)
     room[0] = UInt8(ascii: "\"")
     let source = UnsafeRawPointer(start)
@@ -48,11 +45,8 @@ extension SpanOutput {
   /// Text of which something has to be escaped, cut or replaced.
   @inline(never)
   private func appendAltered(_ text: Bytes) {
-    let text = text.count > Self.maximumJSONText ? text.slice(0, Self.maximumJSONText) : text
-    guard text.isUTF8 else {
-      // Three bytes at most for one that is wrong, so that this ends here.
-      return Array(text.text.utf8).withUnsafeBufferPointer { appendEscaped($0) }
-    }
+    let text = SpanText.cut(text)
+    guard text.isUTF8 else { return SpanText.withRepaired(text) { appendEscaped($0) } }
     appendEscaped(text)
   }
 

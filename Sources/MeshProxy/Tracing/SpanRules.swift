@@ -85,6 +85,7 @@ extension Tracer.Format {
     switch self {
     case .otlp: OTLPSpanWriter.encoded(tags)
     case .zipkin: ZipkinSpanWriter.encoded(tags)
+    case .zipkinProtobuf: ZipkinProtobufSpanWriter.encoded(tags)
     }
   }
 }

@@ -8,6 +8,7 @@ final class Tracer: Sendable {
   enum Format: Sendable {
     case otlp
     case zipkin(ZipkinSpanFormat)
+    case zipkinProtobuf(ZipkinProtobufSpanWriter.Format)
   }
 
   let format: Format

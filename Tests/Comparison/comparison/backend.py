@@ -50,6 +50,7 @@ def response(script, verb, arrival):
 # What collectors say when all is well.
 COLLECTED = {
     "zipkin": Script(["202"], ""),
+    "zipkin-proto": Script(["202"], ""),
     "otlp-http": Script(["200", "content-type: application/x-protobuf"], ""),
     "otlp-grpc": Script(["200", "content-type: application/grpc"], "\0\0\0\0\0", trailers=["grpc-status: 0"]),
 }

@@ -218,6 +218,8 @@ def provider(case):
     kind, fields = {
         "zipkin": ("zipkin", {"@type": f"{trace}.ZipkinConfig", "collector_cluster": '"@collector"',
                               "collector_endpoint": "/api/v2/spans", "collector_endpoint_version": "HTTP_JSON"}),
+        "zipkin-proto": ("zipkin", {"@type": f"{trace}.ZipkinConfig", "collector_cluster": '"@collector"',
+                                    "collector_endpoint": "/api/v2/spans", "collector_endpoint_version": "HTTP_PROTO"}),
         "otlp-http": ("opentelemetry", {
             "@type": f"{trace}.OpenTelemetryConfig",
             "http_service": '{http_uri: {uri: "http://collector.example/v1/traces", cluster: "@collector", timeout: 1s}}'}),

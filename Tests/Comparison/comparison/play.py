@@ -11,6 +11,7 @@ from .backend import pairs
 from .casefile import Exchange, Script, unescape
 from .client import CLIENT, Connection, Kind, Request
 from .normal import Normaliser
+from .shown import shape, show
 
 QUIET = 0.15  # after which no further span is waited for
 DEADLINE = 15  # of anything that must happen
@@ -581,25 +582,3 @@ class Play:
             if entry.value not in ("*", value):
                 self.problems.append((f"{self.number}.stat.{name}",
                                       f"{self.case.name}:{entry.line}: {name} is {value}, not {entry.value}"))
-
-
-def shape(value, values, path=""):
-    """(path, type or value) of everything in a JSON value. The members of a list are told apart by their names, not by their
-    places."""
-    if isinstance(value, dict):
-        yield path or ".", "object"
-        for name, member in value.items():
-            yield from shape(member, values, f"{path}.{name}" if path else name)
-    elif isinstance(value, list):
-        yield path or ".", "list"
-        for member in value:
-            name = member.get("name", "") if values and isinstance(member, dict) else ""
-            yield from shape(member, values, f"{path}[{name}]")
-    elif values:
-        yield path, json.dumps(value)
-    else:
-        yield path, {bool: "boolean", int: "number", float: "number", str: "string", type(None): "null"}[type(value)]
-
-
-def show(value):
-    return "absent" if value is None else repr(value if len(value) < 400 else value[:400] + "…")

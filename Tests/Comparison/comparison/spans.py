@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import dataclass, field
 
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
@@ -34,6 +35,8 @@ def decode(form, arrival):
 
 def decoded(form, arrival):
     body = arrival.message.body.encode("latin-1")
+    if form == "zipkin-proto":
+        return [zipkin(of_protobuf(span)) for span in ListOfSpans.FromString(body).spans]
     if form == "zipkin":
         return [zipkin(span) for span in json.loads(body)]
     if form == "otlp-grpc":
@@ -90,6 +93,52 @@ def zipkin(span):
 def text(value):
     """A JSON value; only strings stand without quotes."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def list_of_spans():
+    """The message `zipkin.proto3.ListOfSpans` of Zipkin's own zipkin.proto."""
+    kinds = {"bytes": 12, "string": 9, "uint64": 4, "fixed64": 6, "int32": 5, "bool": 8, "enum": 14}
+    messages = {
+        "Endpoint": "string service_name 1, bytes ipv4 2, bytes ipv6 3, int32 port 4",
+        "Annotation": "fixed64 timestamp 1, string value 2",
+        "Tag": "string key 1, string value 2",
+        "Span": "bytes trace_id 1, bytes parent_id 2, bytes id 3, int32 kind 4, string name 5, fixed64 timestamp 6, uint64 duration 7, "
+                "Endpoint local_endpoint 8, Endpoint remote_endpoint 9, Annotation* annotations 10, Tag* tags 11, bool debug 12, "
+                "bool shared 13",
+        "ListOfSpans": "Span* spans 1",
+    }
+    file = descriptor_pb2.FileDescriptorProto(name="zipkin.proto", package="zipkin.proto3", syntax="proto3")
+    for name, fields in messages.items():
+        message = file.message_type.add(name=name)
+        for kind, field, number in (entry.split() for entry in fields.split(", ")):
+            added = message.field.add(name=field, number=int(number), label=3 if kind.endswith("*") else 1)
+            if kind.rstrip("*") in messages:
+                added.type, added.type_name = 11, f".zipkin.proto3.{kind.rstrip('*')}"
+            else:
+                added.type = kinds[kind]
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("zipkin.proto3.ListOfSpans"))
+
+
+ListOfSpans = list_of_spans()
+KINDS = ("", "CLIENT", "SERVER", "PRODUCER", "CONSUMER")
+
+
+def of_protobuf(span):
+    """A span of protobuf as it would be in JSON."""
+    found = {"traceId": span.trace_id.hex(), "id": span.id.hex(), "name": span.name, "kind": KINDS[span.kind],
+             "timestamp": span.timestamp, "duration": span.duration,
+             "annotations": [{"timestamp": entry.timestamp, "value": entry.value} for entry in span.annotations],
+             "tags": {tag.key: tag.value for tag in span.tags}}
+    if span.parent_id:
+        found["parentId"] = span.parent_id.hex()
+    if span.shared:
+        found["shared"] = True
+    if span.HasField("local_endpoint"):
+        found["localEndpoint"] = {"serviceName": span.local_endpoint.service_name, "port": span.local_endpoint.port,
+                                  "ipv4": ".".join(map(str, span.local_endpoint.ipv4))}
+    return found
 
 
 def otlp(span, scope, resource):

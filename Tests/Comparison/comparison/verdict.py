@@ -2,7 +2,7 @@
 
 import re
 
-from .play import show
+from .shown import show
 
 SPAN = re.compile(r"\d+\.span\.\d+\.")
 

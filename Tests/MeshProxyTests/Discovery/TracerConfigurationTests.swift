@@ -125,11 +125,7 @@ struct TracerConfigurationTests {
       ),
       (
         "collector_cluster: c, collector_endpoint: /x, collector_endpoint_version: GRPC",
-        "collector_endpoint_version: must be HTTP_JSON"
-      ),
-      (
-        "collector_cluster: c, collector_endpoint: /x, collector_endpoint_version: HTTP_PROTO",
-        "collector_endpoint_version: HTTP_PROTO is not supported yet"
+        "collector_endpoint_version: must be HTTP_JSON or HTTP_PROTO"
       ),
       (
         "collector_endpoint_version: HTTP_JSON, collector_service: {http_uri: {uri: x, cluster: c, timeout: 1s}}",
@@ -159,9 +155,10 @@ struct TracerConfigurationTests {
     let tracer = try #require(compiled.tracer)
     #expect(tracer.propagation == .w3c && tracer.sampler == nil)
     let outlet = try #require(compiled.outlet)
-    #expect(outlet.limits.spans == 2048, "1024 for each of two workers")
+    #expect(outlet.limits.spans == .max && outlet.limits.bytes == 8 << 20)
     #expect(outlet.collector.host == "h" && outlet.collector.path == "/v1/traces")
-    #expect(compile(Self.otel(Self.http + ", max_cache_size: 10")).outlet?.limits.spans == 20)
+    #expect(
+      compile(Self.otel(Self.http + ", max_cache_size: 10")).outlet?.limits.spans == 20, "10 for each of two workers")
     let grpc = compile(Self.otel(", grpc_service: {envoy_grpc: {cluster_name: h2, authority: a}, timeout: 0.3s}"))
     #expect(grpc.problems == [])
     #expect(grpc.outlet?.collector.host == "a" && grpc.outlet?.collector.timeout.current == .milliseconds(300))

@@ -7,6 +7,8 @@ final class SpanCollector: Sendable {
   enum Language: Sendable, Equatable {
     /// `POST` of a list of JSON objects.
     case zipkin
+    /// `POST` of a `zipkin.proto3.ListOfSpans`.
+    case zipkinProtobuf
     /// `POST` of an `ExportTraceServiceRequest`.
     case otlpHTTP(OTLPEnvelope)
     /// `TraceService/Export` with the same message.
@@ -57,7 +59,7 @@ final class SpanCollector: Sendable {
     self.sendsEnvoyHeaders = sendsEnvoyHeaders
   }
 
-  var isOTLP: Bool { language != .zipkin }
+  var isOTLP: Bool { language != .zipkin && language != .zipkinProtobuf }
 
   /// For people.
   var name: String {
@@ -84,6 +86,11 @@ final class SpanCollector: Sendable {
     case .zipkin:
       var request = self.request(timeout, Self.list(of: batches))
       request.headers = changed([("content-type", "application/json")] + request.headers, worker)
+      return request
+    case .zipkinProtobuf:
+      // Its fields are the list.
+      var request = self.request(timeout, Array(batches.map(\.bytes).joined()))
+      request.headers = changed([("content-type", "application/x-protobuf")] + request.headers, worker)
       return request
     }
   }

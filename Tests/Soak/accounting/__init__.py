@@ -1,0 +1,1 @@
+"""What accounts.py is made of."""
