@@ -190,6 +190,28 @@ struct SpanExportTests {
     #expect(collector.lines("SPAN").count == 1)
   }
 
+  @Test("for a collector that decides later there are spans of what nobody has decided to keep, and headers say no")
+  func unsampled() async throws {
+    let collector = try await SpanCollectorPeer.start("http")
+    var configuration = configuration(
+      .http, collector: collector.port, extra: "tracing.random_sampling: 0, tracing.record_unsampled: 100")
+    let upstream = try ScriptedServer { connection, _ in
+      while let request = try connection.receiveRequest(within: Deadline(.seconds(60))) {
+        let context = request.value("traceparent") ?? "none"
+        try connection.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-heard: \(context)\r\n\r\n")
+      }
+    }
+    configuration.clusters.append(.init(name: "backend", endpoints: [("127.0.0.1", upstream.port)]))
+    configuration.listeners[0].routes = ["{match: {prefix: /}, route: {cluster: backend}}"]
+    let proxy = try await RunningProxy.start(configuration)
+    let response = try await proxy.get()
+    #expect(try #require(response.value("x-heard")).hasSuffix("-00"))
+    let spans = try await collector.spans(1)
+    // SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK alone: not sampled.
+    #expect(spans[0].contains("\"flags\": 256"), "\(spans[0])")
+    #expect(try await proxy.stat("http.main.tracing.not_traceable") == 1)
+  }
+
   // MARK: Bad collectors
 
   @Test("a collector that hangs holds nothing up, and costs a bounded number of spans")
