@@ -28,8 +28,9 @@ struct OTLPSpanWriter: SpanWriter {
   /// Field 16, fixed32: two bytes.
   private static let flags: UInt16 = 0x0185
 
-  /// Bytes kept free for a span's length: a varint of three bytes, however small the number.
-  private static let lengthSize = 3
+  /// Bytes kept free for a span's length: a varint of four bytes, however small the number. Up to 256 MiB, which no number of
+  /// tags comes near.
+  private static let lengthSize = 4
 
   @inline(__always)
   mutating func begin(_ head: SpanHead, name: Bytes, tracestate: Bytes) {
@@ -117,7 +118,8 @@ struct OTLPSpanWriter: SpanWriter {
     let length = output.count &- lengthAt &- Self.lengthSize
     output[lengthAt] = UInt8(truncatingIfNeeded: length) | 0x80
     output[lengthAt &+ 1] = UInt8(truncatingIfNeeded: length >> 7) | 0x80
-    output[lengthAt &+ 2] = UInt8(truncatingIfNeeded: length >> 14) & 0x7f
+    output[lengthAt &+ 2] = UInt8(truncatingIfNeeded: length >> 14) | 0x80
+    output[lengthAt &+ 3] = UInt8(truncatingIfNeeded: length >> 21) & 0x7f
   }
 
   static func encoded(_ tags: [(key: [UInt8], value: [UInt8])]) -> [UInt8] {
