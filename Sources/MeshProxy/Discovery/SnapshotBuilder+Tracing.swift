@@ -56,6 +56,7 @@ extension SnapshotBuilder {
       isVerbose: message.verbose,
       maximumPath: message.hasMaxPathTagLength ? Int(message.maxPathTagLength.value) : 256,
       tracesAttempts: message.hasSpawnUpstreamSpan && message.spawnUpstreamSpan.value,
+      tellsNames: isOutbound || table.entries.contains { $0.decorator != nil },
       rules: rules(own, operation, upstreamOperation), routeRules: routeRules,
       healthChecks: filters.compactMap { ($0.configuration as? HealthCheckFilter.Configuration)?.matching })
   }

@@ -70,7 +70,7 @@ extension ConnectionManager {
     if !headers.has(.date) { headers.add(.date, worker.date) }
     if let tracing {
       tracing.stats.add(stream.info.traceOutcome)
-      nameSpan(tracing, ofResponse: headers, stream)
+      if tracing.tellsNames { nameSpan(tracing, ofResponse: headers, stream) }
     }
     if configuration.edge.appendsVia { appendVia(headers) }
     // A client that asks for a trace is told where to find it; only an internal one can ask.

@@ -29,9 +29,7 @@ extension ConnectionManager {
   func beginTrace(_ tracing: TracingLane, _ headers: HeaderMap, _ stream: Stream) {
     let isTraced = decide(tracing, headers, stream)
     let tracer = tracing.tracer
-    if stream.info.route?.decorator != nil || headers.has(.xEnvoyDecoratorOperation) {
-      nameSpan(tracing, headers, stream)
-    }
+    if tracing.tellsNames || headers.has(.xEnvoyDecoratorOperation) { nameSpan(tracing, headers, stream) }
     guard tracer.beginsPlainly, !headers.hasAny(Self.traceFields) else {
       return beginTrace(tracing, tracer, headers, stream, isTraced: isTraced)
     }
@@ -43,7 +41,10 @@ extension ConnectionManager {
 
   /// Somebody wants what nobody has decided to keep.
   @inline(__always)
-  private func records(_ tracer: Tracer) -> Bool { tracer.recordsUnsampled.includes(worker.random.next()) }
+  private func records(_ tracer: Tracer) -> Bool {
+    let share = tracer.recordsUnsampled.current
+    return share.numerator > 0 && share.includes(worker.random.next())
+  }
 
   @inline(never)
   private func beginTrace(

@@ -22,6 +22,8 @@ final class TracingConfiguration: Sendable {
   let maximumPath: Int
   /// Each attempt has a span of its own.
   let tracesAttempts: Bool
+  /// Somebody says what spans are called, or hears it: behind such listeners, or by decorators of routes.
+  let tellsNames: Bool
   let rules: SpanRules
   /// What requests look like that ask for the health of proxy or service, for each filter that answers them.
   private let healthChecks: [HeaderMatching]
@@ -30,7 +32,8 @@ final class TracingConfiguration: Sendable {
 
   init(
     tracer: Tracer, stats: StatBlock<TracingStat>, isOutbound: Bool, client: RuntimeFraction, random: RuntimeFraction,
-    overall: RuntimeFraction, isVerbose: Bool, maximumPath: Int, tracesAttempts: Bool, rules: SpanRules,
+    overall: RuntimeFraction, isVerbose: Bool, maximumPath: Int, tracesAttempts: Bool, tellsNames: Bool,
+    rules: SpanRules,
     routeRules: [ObjectIdentifier: SpanRules], healthChecks: [HeaderMatching]
   ) {
     self.tracer = tracer
@@ -43,6 +46,7 @@ final class TracingConfiguration: Sendable {
     self.isVerbose = isVerbose
     self.maximumPath = maximumPath
     self.tracesAttempts = tracesAttempts
+    self.tellsNames = tellsNames
     self.rules = rules
     self.routeRules = routeRules
     self.healthChecks = healthChecks

@@ -6,6 +6,8 @@ import MeshPrimitives
 final class TracingLane {
   let configuration: TracingConfiguration
   let tracer: Tracer
+  /// As the configuration says.
+  let tellsNames: Bool
   let stats: StatLane<TracingStat>
   let buffer: SpanBuffer
   /// What is put together for a tag.
@@ -18,6 +20,7 @@ final class TracingLane {
   init(_ configuration: TracingConfiguration, _ worker: Worker) {
     self.configuration = configuration
     tracer = configuration.tracer
+    tellsNames = configuration.tellsNames
     stats = configuration.stats.lane(worker.index)
     buffer = worker.spanBuffer(configuration.tracer)
     outcomes = Array(repeating: (SpanOutcome(), []), count: 8)
