@@ -1,6 +1,7 @@
 """Collectors of spans, good ones and others, as a process of their own."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -179,7 +180,9 @@ class Streams:
 
 def linger_not(writer):
     """The end of the connection will be a reset."""
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # The other side may have closed it first.
+    with contextlib.suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def collect(seed):

@@ -11,6 +11,7 @@ the end all gauges must be back at zero and all descriptors closed. Envoy can be
 
 import argparse
 import asyncio
+import contextlib
 import copy
 import json
 import os
@@ -177,7 +178,9 @@ async def read_body(reader, fields):
 
 def linger_not(writer):
     """The end of the connection will be a reset."""
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # The other side may have closed it first.
+    with contextlib.suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class Upstream:

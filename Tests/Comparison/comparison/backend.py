@@ -1,6 +1,7 @@
 """The upstreams of a case: they record what arrives and answer as the case says."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -453,4 +454,6 @@ class Backend:
 
 def linger_not(writer):
     """The end of the connection will be a reset."""
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # The other side may have closed it first.
+    with contextlib.suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,6 +1,7 @@
 """The services: they do what they are asked for, and write it down."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import struct
@@ -106,4 +107,6 @@ class Service:
 
 def linger_not(writer):
     """The end of the connection will be a reset."""
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # The other side may have closed it first.
+    with contextlib.suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
