@@ -49,6 +49,7 @@ final class TracingConfiguration: Sendable {
     self.tellsNames = tellsNames
     self.rules = rules
     self.routeRules = routeRules
+    hasRouteRules = !routeRules.isEmpty
     self.healthChecks = healthChecks
   }
 
@@ -58,7 +59,7 @@ final class TracingConfiguration: Sendable {
   }
 
   /// Some routes have their own shares, tags or names.
-  var hasRouteRules: Bool { !routeRules.isEmpty }
+  let hasRouteRules: Bool
 
   /// What spans of a route's requests say.
   @inline(__always)
