@@ -46,7 +46,8 @@ class Accounts:
         self.scrapes = 0
 
     async def run(self):
-        names = ["front", "inbound1", "outbound1", "inbound2", "dead", "front-proxy-admin", *(f"{s}-sidecar-admin" for s in SERVICES)]
+        names = ["front", "inbound1", "outbound1", "inbound2", "dead", "front-proxy-admin",
+                 *(f"{service}-sidecar-admin" for service in SERVICES)]
         ports = free_ports(len(names) + 4)
         self.ports = dict(zip(names, ports))
         for number, service in enumerate(SERVICES):

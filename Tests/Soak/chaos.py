@@ -52,15 +52,18 @@ def address(port):
 def tracing(number):
     """One of several ways to trace; spans go to upstreams that do not know what they are."""
     kinds = {
-        "zipkin": ("ZipkinConfig", {"collector_cluster": "few", "collector_endpoint": "/few", "collector_endpoint_version": "HTTP_JSON",
-                                    "trace_context_option": "USE_B3_WITH_W3C_PROPAGATION"}),
+        "zipkin": ("ZipkinConfig", {
+            "collector_cluster": "few", "collector_endpoint": "/few", "collector_endpoint_version": "HTTP_JSON",
+            "trace_context_option": "USE_B3_WITH_W3C_PROPAGATION"}),
         "opentelemetry": ("OpenTelemetryConfig", {"service_name": "chaos", "http_service": {"http_uri": {
             "uri": "http://few/few", "cluster": "few", "timeout": "0.3s"}}})}
     kind = list(kinds)[number % 2]
     message, fields = kinds[kind]
     return {
-        "random_sampling": {"value": [100, 10, 0][number // 2 % 3]}, "spawn_upstream_span": number % 3 != 1, "verbose": number % 5 == 0,
-        "custom_tags": [{"tag": "agent", "request_header": {"name": "user-agent"}}, {"tag": "all", "value": "%REQ(tracestate)% %UPSTREAM_HOST%"}],
+        "random_sampling": {"value": [100, 10, 0][number // 2 % 3]}, "spawn_upstream_span": number % 3 != 1,
+        "verbose": number % 5 == 0,
+        "custom_tags": [{"tag": "agent", "request_header": {"name": "user-agent"}},
+                        {"tag": "all", "value": "%REQ(tracestate)% %UPSTREAM_HOST%"}],
         "provider": {"name": f"envoy.tracers.{kind}", "typed_config": {
             "@type": f"type.googleapis.com/envoy.config.trace.v3.{message}", **fields}}}
 
@@ -98,7 +101,8 @@ def configuration(listener, admin, upstreams, istio):
     stats = {"name": "istio.stats", "typed_config": {"@type": "type.googleapis.com/stats.PluginConfig"}}
     manager = typed(
         "envoy.filters.network.http_connection_manager", "filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix="chaos", tracing=tracing(0), http_filters=[*([stats] if istio else []), limit, fault, typed("envoy.filters.http.router", "filters.http.router.v3.Router")],
+        stat_prefix="chaos", tracing=tracing(0), http_filters=[
+            *([stats] if istio else []), limit, fault, typed("envoy.filters.http.router", "filters.http.router.v3.Router")],
         route_config={"virtual_hosts": [{"name": "any", "domains": ["*"], "routes": [
             route("many", "5s"), route("budget", "1s", request_mirror_policies=[{"cluster": "few"}]), route("few", "5s")]}]})
     return {
@@ -137,12 +141,14 @@ def trace_headers(source):
 
     found = []
     if source.random() < 0.3:
-        found.append(("traceparent", f"{source.choice(['00', '01', 'ff', ''])}-{hexadecimal(32)}-{hexadecimal(16)}-{hexadecimal(2)}"))
+        version = source.choice(["00", "01", "ff", ""])
+        found.append(("traceparent", f"{version}-{hexadecimal(32)}-{hexadecimal(16)}-{hexadecimal(2)}"))
         if source.random() < 0.3:
             found += [("tracestate", source.choice(["a=1", "a=1,b=2", "", "\xff\xfe", "x" * 3000]))] * source.choice([1, 1, 2, 20])
     if source.random() < 0.2:
-        found.append(("b3", source.choice([f"{hexadecimal(32)}-{hexadecimal(16)}-1-{hexadecimal(16)}", f"{hexadecimal(16)}-{hexadecimal(16)}",
-                                           "0", "1", "d", "-", "", hexadecimal(16)])))
+        found.append(("b3", source.choice([
+            f"{hexadecimal(32)}-{hexadecimal(16)}-1-{hexadecimal(16)}", f"{hexadecimal(16)}-{hexadecimal(16)}",
+            "0", "1", "d", "-", "", hexadecimal(16)])))
     if source.random() < 0.2:
         found += [("x-b3-traceid", hexadecimal(source.choice([16, 32]))), ("x-b3-spanid", hexadecimal(16)),
                   ("x-b3-parentspanid", hexadecimal(16)), ("x-b3-sampled", source.choice(["0", "1", "true", "what"]))]
@@ -285,7 +291,8 @@ class Client:
         body, chunked, patience = self.random.randbytes(size), self.random.random() < 0.4, self.random.random()
         framing = "transfer-encoding: chunked" if chunked else f"content-length: {size}"
         context = "".join(f"{name}: {value}\r\n" for name, value in trace_headers(self.random))
-        writer.write(f"POST /{self.random.choice(['many', 'budget', 'few'])} HTTP/1.1\r\nhost: x\r\n{framing}\r\n{context}\r\n".encode("latin-1"))
+        path = self.random.choice(["many", "budget", "few"])
+        writer.write(f"POST /{path} HTTP/1.1\r\nhost: x\r\n{framing}\r\n{context}\r\n".encode("latin-1"))
         for start in range(0, size, 9000):
             piece = body[start:start + 9000]
             writer.write(b"%x\r\n" % len(piece) + piece + b"\r\n" if chunked else piece)

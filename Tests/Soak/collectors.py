@@ -5,9 +5,9 @@ stay bounded.
     collectors.py --proxy FILE [--seconds S] [--seed N]
 
 Three listeners send a span of every request, and of every request to the upstream: by Zipkin's JSON, by OTLP over HTTP and over
-gRPC. Each kind of collector is there for `--seconds` (default: 2), while requests come as fast as the machine does them (with wrk, if
-it is installed) and some at a steady pace, whose times are compared with those beside a good collector. In the end the collector
-is good again, and must get spans. Envoy can be tested as well. Needs the package `h2`.
+gRPC. Each kind of collector is there for `--seconds` (default: 2), while requests come as fast as the machine does them (with
+wrk, if it is installed) and some at a steady pace, whose times are compared with those beside a good collector. Then the
+collector is good again, and must get spans. Envoy can be tested as well. Needs the package `h2`.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Requests with trace headers of every kind, right and wrong: what upstreams get must be a context, and what collectors get the spans
-that it names.
+"""Requests with trace headers of every kind, right and wrong: what upstreams get must be a context, and what collectors get the
+spans that it names.
 
     contexts.py --proxy FILE [--requests N] [--seed N]
 
@@ -78,8 +78,8 @@ def configuration(ports, admin, upstream, collector):
     return {"node": {"id": "contexts", "cluster": "contexts"}, "admin": {"address": address(admin)},
             "layered_runtime": {"layers": [{"name": "soon", "static_layer": {
                 "tracing.zipkin.flush_interval_ms": 200, "tracing.opentelemetry.flush_interval_ms": 200}}]},
-            # No spans may be lost: it is them that are counted.
-            "static_resources": {"listeners": listeners, "clusters": [cluster("upstream", upstream), cluster("collector", collector)]}}
+            "static_resources": {"listeners": listeners, "clusters": [
+                cluster("upstream", upstream), cluster("collector", collector)]}}
 
 
 class Contexts:

@@ -167,8 +167,8 @@ def waterfall(members):
     for depth, span in tree(members):
         left, width = 100 * (span["start"] - begin) / total, max(100 * span["duration"] / total, 0.4)
         tags = "".join(f"<tr><td>{escape(name)}<td>{escape(str(value))}" for name, value in sorted(span["tags"].items()))
-        rows += (f'<details{failed([span])}><summary><span class=what style="padding-left:{depth}em"><b>{escape(span["service"])}</b> '
-                 f'{escape(span["name"])} <i>{escape(span["kind"].lower())}</i></span><span class=track>'
+        rows += (f'<details{failed([span])}><summary><span class=what style="padding-left:{depth}em">'
+                 f'<b>{escape(span["service"])}</b> {escape(span["name"])} <i>{escape(span["kind"].lower())}</i></span><span class=track>'
                  f'<span class="bar {escape(span["kind"].lower())}" style="left:{left:.2f}%;width:{width:.2f}%"></span></span>'
                  f'<span class=n>{ms(span["duration"])}</span></summary><table>{tags}</table></details>')
     first = tree(members)[0][1]
@@ -224,9 +224,11 @@ def document(body):
 :root {{ color-scheme: light dark; --line: #8884; --client: #3b82f6; --server: #10b981; --bad: #ef4444 }}
 body {{ font: 14px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }}
 h1 {{ font-size: 1.3rem }} a {{ color: inherit }} i {{ opacity: .6 }}
-table {{ border-collapse: collapse; width: 100% }} td, th {{ text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line) }}
+table {{ border-collapse: collapse; width: 100% }}
+td, th {{ text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line) }}
 .n {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }}
-summary {{ display: grid; grid-template-columns: 22rem 1fr 6rem; gap: .8rem; padding: .25rem 0; cursor: pointer; border-bottom: 1px solid var(--line) }}
+summary {{ display: grid; grid-template-columns: 22rem 1fr 6rem; gap: .8rem; padding: .25rem 0; cursor: pointer;
+  border-bottom: 1px solid var(--line) }}
 .what {{ overflow: hidden; white-space: nowrap; text-overflow: ellipsis }}
 .track {{ position: relative }} .bar {{ position: absolute; top: .25em; height: 1em; border-radius: 2px; background: #888 }}
 .client {{ background: var(--client) }} .server {{ background: var(--server) }}

@@ -238,9 +238,10 @@ def listener(case, names):
                            sections.get("route_config", ""))
     router = item(mapping({"name": "envoy.filters.http.router", "typed_config": typed("filters.http.router.v3.Router")
                            + sections.get("router", "")}))
+    text = case.format or (TRACED_LOG if case.collector else LOG)
     log = item(mapping({"name": "envoy.access_loggers.file", "typed_config": typed(
         "access_loggers.file.v3.FileAccessLog", path=quoted(names.places["log"]),
-        log_format="{text_format_source: {inline_string: " + quoted((case.format or (TRACED_LOG if case.collector else LOG)) + "\n") + "}}")}))
+        log_format="{text_format_source: {inline_string: " + quoted(text + "\n") + "}}")}))
     manager = mapping({
         "@type": quoted(f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": case.id,

@@ -106,7 +106,8 @@ class Proxy:
                 await asyncio.wait_for(self.ended.wait(), 10)
             except TimeoutError:
                 self.signal(signal.SIGKILL)
-                await self.ended.wait()
+                # Nobody may be left to say that it has ended, if all is being given up.
+                await asyncio.wait([self.watcher], timeout=5)
 
     def signal(self, number):
         """Not by the process object's own methods: they may take the exit status from the task that waits for it."""

@@ -9,6 +9,10 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+if not hasattr(trace_pb2, "ScopeSpans"):
+    raise SystemExit("run: the package xds-protos has put old definitions in the place of OpenTelemetry's. Install them again:\n"
+                     "     python3 -m pip install --force-reinstall --no-deps opentelemetry-proto")
+
 PLAUSIBLE = 120  # seconds that the start of a span may be away from now
 SLACK = 100_000  # microseconds between the clocks that a span's times are from
 
@@ -82,8 +86,8 @@ def zipkin(span):
     annotations = known.pop("annotations", [])
     if annotations:
         fields["annotations"] = " ".join(annotation["value"] for annotation in annotations)
-        fields["annotated"] = "plausible" if all(
-            start - SLACK <= annotation["timestamp"] <= start + duration + SLACK for annotation in annotations) else text(annotations)
+        within = all(start - SLACK <= annotation["timestamp"] <= start + duration + SLACK for annotation in annotations)
+        fields["annotated"] = "plausible" if within else text(annotations)
     for name, value in known.pop("tags", {}).items():
         fields[f"tag.{name}"] = text(value)
     fields.update((name, text(value)) for name, value in known.items())
@@ -102,8 +106,8 @@ def list_of_spans():
         "Endpoint": "string service_name 1, bytes ipv4 2, bytes ipv6 3, int32 port 4",
         "Annotation": "fixed64 timestamp 1, string value 2",
         "Tag": "string key 1, string value 2",
-        "Span": "bytes trace_id 1, bytes parent_id 2, bytes id 3, int32 kind 4, string name 5, fixed64 timestamp 6, uint64 duration 7, "
-                "Endpoint local_endpoint 8, Endpoint remote_endpoint 9, Annotation* annotations 10, Tag* tags 11, bool debug 12, "
+        "Span": "bytes trace_id 1, bytes parent_id 2, bytes id 3, int32 kind 4, string name 5, fixed64 timestamp 6, "
+                "uint64 duration 7, Endpoint local_endpoint 8, Endpoint remote_endpoint 9, Annotation* annotations 10, Tag* tags 11, bool debug 12, "
                 "bool shared 13",
         "ListOfSpans": "Span* spans 1",
     }

@@ -78,7 +78,8 @@ class Service:
     async def call(self, path, identifier):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.outbound)
         try:
-            writer.write(f"GET {path} HTTP/1.1\r\nhost: service2\r\nx-request-id: {identifier}\r\nconnection: close\r\n\r\n".encode())
+            writer.write(f"GET {path} HTTP/1.1\r\nhost: service2\r\nx-request-id: {identifier}\r\n"
+                         "connection: close\r\n\r\n".encode())
             return int((await reader.read()).split(b" ", 2)[1])
         finally:
             writer.close()
