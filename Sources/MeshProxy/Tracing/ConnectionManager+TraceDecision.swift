@@ -34,16 +34,16 @@ extension ConnectionManager {
       return beginTrace(tracing, tracer, headers, stream, isTraced: isTraced)
     }
     // The trace begins here: by far the most common case at the edge.
-    stream.info.trace.begin(&worker.random, isSampled: isTraced, recorded: isTraced || records(tracer))
+    stream.info.trace.begin(&worker.random, isSampled: isTraced, recorded: isTraced || records(tracing, headers))
     stream.info.trace.writeTraceparent(into: headers.reserveTail(TraceContext.traceparentLength))
     headers.addReserved(.traceparent, TraceContext.traceparentLength)
   }
 
-  /// Somebody wants what nobody has decided to keep.
+  /// Somebody wants what nobody has decided to keep; health checks nobody wants.
   @inline(__always)
-  private func records(_ tracer: Tracer) -> Bool {
-    let share = tracer.recordsUnsampled.current
-    return share.numerator > 0 && share.includes(worker.random.next())
+  private func records(_ tracing: TracingLane, _ headers: HeaderMap) -> Bool {
+    let share = tracing.tracer.recordsUnsampled.current
+    return share.numerator > 0 && share.includes(worker.random.next()) && !tracing.configuration.isHealthCheck(headers)
   }
 
   @inline(never)
@@ -82,7 +82,7 @@ extension ConnectionManager {
     }
     if !isCalled { trace.random = false }
     trace.isParentRemote = isCalled
-    trace.recorded = trace.sampled == true || records(tracer)
+    trace.recorded = trace.sampled == true || records(tracing, headers)
     stream.info.trace = trace
     headers.write(trace)
   }
@@ -92,7 +92,7 @@ extension ConnectionManager {
     let rules = configuration.edge.requestID
     guard rules.decidesSampling else {
       stream.info.traceOutcome = .randomSampling
-      return true
+      return !noteHealthCheck(tracing, headers, stream)
     }
     // Without an identifier that can carry it there is no decision.
     guard let before = stream.info.traceReason else { return false }
@@ -114,12 +114,17 @@ extension ConnectionManager {
       headers.replaceByte(of: .xRequestID, at: RequestID.reasonOffset, with: reason.rawValue)
     }
     stream.info.traceOutcome = TracingStat(reason)
-    if configuration.isHealthCheck(headers) {
-      tracing.stats.add(.healthCheck)
-      stream.info.traceOutcome = .notTraceable
-      return false
-    }
-    return reason != .notTraced
+    return !noteHealthCheck(tracing, headers, stream) && reason != .notTraced
+  }
+
+  /// Counts a request that asks for the health of proxy or service.
+  /// - Returns: whether it is one.
+  @inline(__always)
+  private func noteHealthCheck(_ tracing: TracingLane, _ headers: HeaderMap, _ stream: Stream) -> Bool {
+    guard tracing.configuration.isHealthCheck(headers) else { return false }
+    tracing.stats.add(.healthCheck)
+    stream.info.traceOutcome = .notTraceable
+    return true
   }
 }
 
