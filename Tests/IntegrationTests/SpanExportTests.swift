@@ -203,13 +203,21 @@ struct SpanExportTests {
     }
     configuration.clusters.append(.init(name: "backend", endpoints: [("127.0.0.1", upstream.port)]))
     configuration.listeners[0].routes = ["{match: {prefix: /}, route: {cluster: backend}}"]
+    configuration.listeners[0].filters = [
+      "{name: health, typed_config: {\"@type\": \(Self.types).extensions.filters.http.health_check.v3.HealthCheck, "
+        + "pass_through_mode: false, headers: [{name: \":path\", string_match: {exact: /health}}]}}"
+    ]
     let proxy = try await RunningProxy.start(configuration)
+    // Health checks nobody wants to see.
+    #expect(try await proxy.get("/health").status == 200)
     let response = try await proxy.get()
     #expect(try #require(response.value("x-heard")).hasSuffix("-00"))
     let spans = try await collector.spans(1)
+    #expect(!spans[0].contains("/health"))
+    #expect(try await proxy.stat("http.main.tracing.health_check") == 1)
     // SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK alone: not sampled.
     #expect(spans[0].contains("\"flags\": 256"), "\(spans[0])")
-    #expect(try await proxy.stat("http.main.tracing.not_traceable") == 1)
+    #expect(try await proxy.stat("http.main.tracing.not_traceable") == 2)
   }
 
   // MARK: Bad collectors

@@ -1,4 +1,5 @@
 import MeshTesting
+import Testing
 
 /// A series of Prometheus: a metric with labels, and its value.
 struct Series {
@@ -39,16 +40,19 @@ extension RunningProxy {
 
   /// Waits until a metric has a series with these labels and a value of at least `value`.
   func waitForSeries(_ name: String, _ labels: [String: String], _ value: Double = 1) async throws -> Series {
-    let deadline = Deadline(.seconds(20))
-    while true {
-      let all = try await istio()
-      if let found = all.first(where: { $0.name == name && $0.value >= value && $0.has(labels) }) { return found }
-      if deadline.hasPassed {
-        let seen = all.filter { $0.name == name }.map { "\($0.labels) \($0.value)" }.joined(separator: "\n")
-        throw TestFailure("no series \(name) \(labels) of at least \(value) in\n\(seen)\n\(program.logs)")
+    var all: [Series] = []
+    var found: Series?
+    do {
+      try await eventually("a series", within: Deadline(.seconds(20)), every: .milliseconds(20)) {
+        all = try await istio()
+        found = all.first { $0.name == name && $0.value >= value && $0.has(labels) }
+        return found != nil
       }
-      try await Task.sleep(for: .milliseconds(20))
+    } catch {
+      let seen = all.filter { $0.name == name }.map { "\($0.labels) \($0.value)" }.joined(separator: "\n")
+      throw TestFailure("\(error): no \(name) \(labels) of at least \(value) in\n\(seen)\n\(program.logs)")
     }
+    return try #require(found)
   }
 }
 
